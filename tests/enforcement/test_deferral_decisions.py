@@ -34,6 +34,7 @@ from carbonbudget_operator.enforcement.deferral_decisions import (
     decide_deferrals,
     is_deferred,
     latest_start,
+    starts_first,
 )
 from carbonbudget_operator.enforcement.deferral_patches import patch_of_deferral
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
@@ -45,6 +46,9 @@ HOSTILE = ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59",
 
 def actions(*jobs: Job, budgets: tuple[EnforcedBudget, ...] = (), namespaces: Any = None, **more: Any) -> list[Any]:
     return decide_deferrals(jobs, budgets, namespaces or {}, terms(**more)).actions
+
+
+MANY_LABELS = {f"l{n}": "x" for n in range(70)}
 
 
 def record(at: int) -> dict[str, str]:
@@ -153,6 +157,18 @@ def test_a_block_wins_over_the_deadline_and_is_said_once() -> None:
     assert actions(held) == [StartJob(held)]  # the block is over; jitter_s is 0
 
 
+def test_labels_that_are_not_stored_let_no_job_past_a_block() -> None:
+    """The policy sees all of them, and would refuse the Job's owner."""
+    selective = a_budget(
+        spec={"selector": {"matchLabels": {"team": "x"}}},
+        status={"enforcement": {"action": "Block", "until": format_time(NOW + HOUR)}},
+    )
+    hidden = planned(NOW, template=MANY_LABELS | {"team": "x"})
+    assert actions(hidden, budgets=(selective,)) == [HoldStart(hidden, selective)]
+    other = planned(NOW, template={"team": "y"})
+    assert actions(other, budgets=(selective,)) == [StartJob(other)]
+
+
 @pytest.mark.parametrize(
     ("more", "terms_more", "namespaces"),
     [
@@ -222,6 +238,12 @@ def test_one_namespace_with_many_jobs_delays_no_other() -> None:
     assert len(decision.actions) == 200
     assert any(action.job.namespace == "team-b" for action in decision.actions)
     assert decision.wake_at == NOW + 1
+
+
+def test_starts_come_first_and_each_namespace_in_turn() -> None:
+    many = [StartJob(planned(NOW, name=f"j{n}", uid=f"u{n}")) for n in range(5)]
+    other, hold = StartJob(planned(NOW, namespace="team-b")), HoldStart(planned(NOW), BLOCKING)
+    assert starts_first([hold, *many, other]) == [many[0], other, *many[1:], hold]
 
 
 @given(

@@ -13,9 +13,9 @@ rules, each with a property test:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from carbonbudget_operator.api.wire_names import (
     DEFERRED_HELD_BY_ANNOTATION,
@@ -33,6 +33,7 @@ from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespac
 from carbonbudget_operator.enforcement.job_fields import Job
 from carbonbudget_operator.enforcement.suspension_decisions import jitter
 
+_Item = TypeVar("_Item")
 Labels = Mapping[str, Mapping[str, str]]
 PATIENCE_S: Final = 600  # for a first forecast; after that, waiting would gain nothing that is known
 AGAIN_S: Final = 3600
@@ -130,7 +131,7 @@ class DeferralTerms:
 
 @dataclass(slots=True)
 class DeferralDecision:
-    """The actions, starts first; what waits by namespace; when to decide again at the latest (UTC seconds, 0: no need).
+    """The actions; what waits by namespace; when to decide again at the latest (UTC seconds, 0: no need).
 
     `reviewed`: the uids of the Jobs whose start was compared with the forecast.
     """
@@ -174,13 +175,12 @@ def decide_deferrals(
         else:
             unplanned.append(job)
     choices = 0
-    for job in fairly(unplanned):
+    for job in fairly(unplanned, lambda job: job):
         choices += decider.plan(job, may_choose=choices < _MOST_CHOICES)
-    for job in fairly(job for job in planned if job.uid not in reviewed):
+    for job in fairly((job for job in planned if job.uid not in reviewed), lambda job: job):
         choices += decider.review(job, may_choose=choices < _MOST_CHOICES)
     if choices >= _MOST_CHOICES:
         decider.decision.wake(terms.now + 1)
-    decider.decision.actions.sort(key=lambda action: not isinstance(action, StartJob))
     return decider.decision
 
 
@@ -282,7 +282,8 @@ class _Decider:
         labels = self._namespaces.get(job.namespace)
         if job.exempt or not is_enforced_namespace(job.namespace, labels, self._terms.exempt):
             return None
-        found = self._blocking.of(job, labels) or (self._suspending.of(job, labels) if job.opted_in else [])
+        # The policy sees all labels and would refuse its owner; what is not stored here must not let it through.
+        found = self._blocking.possibly_of(job, labels) or (self._suspending.of(job, labels) if job.opted_in else [])
         return found[0] if found else None
 
     def _spread_s(self, latest: int) -> int:
@@ -319,11 +320,19 @@ def latest_start(job: Job) -> int:
     return stated_instant(job.wish.finish_by) - _duration_s(job)
 
 
-def fairly(jobs: Iterable[Job]) -> Iterator[Job]:
-    """One Job of each namespace in turn, so that a namespace with many of them delays no other."""
-    queues: dict[str, deque[Job]] = {}
-    for job in jobs:
-        queues.setdefault(job.namespace, deque()).append(job)
+def starts_first(actions: Iterable[DeferralAction]) -> list[DeferralAction]:
+    """The actions in the order in which they are carried out: starts, then all others, each fairly."""
+    actions = list(actions)
+    starts = [action for action in actions if isinstance(action, StartJob)]
+    others = [action for action in actions if not isinstance(action, StartJob)]
+    return [*fairly(starts, lambda action: action.job), *fairly(others, lambda action: action.job)]
+
+
+def fairly(items: Iterable[_Item], job_of: Callable[[_Item], Job]) -> Iterator[_Item]:
+    """One of each namespace in turn, so that a namespace with many of them delays no other."""
+    queues: dict[str, deque[_Item]] = {}
+    for item in items:
+        queues.setdefault(job_of(item).namespace, deque()).append(item)
     waiting = deque(queues.values())
     while waiting:
         queue = waiting.popleft()

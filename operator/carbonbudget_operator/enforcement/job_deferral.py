@@ -16,6 +16,7 @@ from carbonbudget_operator.enforcement.deferral_decisions import (
     SpreadStart,
     StartJob,
     decide_deferrals,
+    starts_first,
 )
 from carbonbudget_operator.enforcement.deferral_patches import patch_of_deferral
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
@@ -27,6 +28,7 @@ from carbonbudget_operator.logs import log_action
 from carbonbudget_operator.settings import EnforcementSettings
 
 _log = logging.getLogger(__name__)
+_MOST_ACTIONS: Final = 500  # in one round, which ends before others are decided about
 ACTION_NAMES: Final[Mapping[type[DeferralAction], str]] = {
     ChooseStart: "choose", SpreadStart: "spread", HoldStart: "hold", StartJob: "start", DeclineDeferral: "decline",
 }  # fmt: skip
@@ -76,13 +78,14 @@ class JobDeferral:
         self.forecasts.want(decision.waiting)
         declined = {a.job.uid: a.sentence for a in decision.actions if isinstance(a, DeclineDeferral)}
         said, self._declined = self._declined, {uid: s for uid, s in self._declined.items() if declined.get(uid) == s}
-        await asyncio.gather(
-            *(
-                self._act(action, now)
-                for action in decision.actions
-                if not isinstance(action, DeclineDeferral) or said.get(action.job.uid) != action.sentence
-            )
+        due = starts_first(
+            action
+            for action in decision.actions
+            if not isinstance(action, DeclineDeferral) or said.get(action.job.uid) != action.sentence
         )
+        if len(due) > _MOST_ACTIONS:
+            self.wake_at = now + 1
+        await asyncio.gather(*(self._act(action, now) for action in due[:_MOST_ACTIONS]))
 
     async def _act(self, action: DeferralAction, now: int) -> None:
         patch, event = patch_of_deferral(action, now)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.cleaner_hours.intensity_hours import HOUR, IntensityFigure, IntensityHours, intensity_hours
+from carbonbudget_operator.cleaner_hours.intensity_hours import (
+    HOUR,
+    IntensityFigure,
+    IntensityTimeline,
+    intensity_hours,
+)
 from carbonbudget_operator.cleaner_hours.start_choice import choose_start, expected_ug, rank
 
 DAY = 24 * HOUR
@@ -13,7 +18,7 @@ T0 = 1_796_083_200  # a whole hour
 HOURS = st.lists(st.one_of(st.none(), st.integers(0, 900_000)), max_size=40)
 
 
-def hours_of(*mg: int | None, zone: str = "DE", first: int = T0) -> IntensityHours:
+def hours_of(*mg: int | None, zone: str = "DE", first: int = T0) -> IntensityTimeline:
     return intensity_hours(figures(*mg, zone=zone, first=first), first)
 
 

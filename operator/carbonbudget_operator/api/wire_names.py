@@ -62,12 +62,12 @@ RESUME_AT_ANNOTATION: Final = f"{GROUP}/resume-at"
 RESUMED_AT_ANNOTATION: Final = f"{GROUP}/resumed-at"
 # On workloads, by their owner: how long it will run, such as "3h" or "90m"; a projection's first choice.
 EXPECTED_DURATION_ANNOTATION: Final = f"{GROUP}/expected-duration"
-# On Jobs that are created suspended, by their owner: "true" lets the controller choose their start; the annotation is the
-# instant by which they should have ended (RFC 3339).
+# On Jobs that are created suspended, by their owner: "true" lets the controller choose their start; the annotation is
+# the instant by which they should have ended (RFC 3339).
 DEFER_LABEL: Final = f"{GROUP}/defer"
 FINISH_BY_ANNOTATION: Final = f"{GROUP}/finish-by"
-# On deferred Jobs, by the controller: the chosen start, what it follows from (JSON), the budget that holds it back, when
-# it was started, and once it has ended what became of what was expected.
+# On deferred Jobs, by the controller: the chosen start, what it follows from (JSON), the budget that holds it back,
+# when it was started, and once it has ended what became of what was expected.
 DEFERRED_START_ANNOTATION: Final = f"{GROUP}/deferred-start"
 DEFERRED_FORECAST_ANNOTATION: Final = f"{GROUP}/deferred-forecast"
 DEFERRED_HELD_BY_ANNOTATION: Final = f"{GROUP}/deferred-held-by"

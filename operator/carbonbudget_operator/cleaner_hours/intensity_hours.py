@@ -38,7 +38,7 @@ class Exposure(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class IntensityHours:
+class IntensityTimeline:
     """Hours in a row from `first` (UTC seconds, a whole hour); None for one that is not known.
 
     Of several zones an hour is their mean, and is known if it is known of each.
@@ -77,7 +77,7 @@ class IntensityHours:
         return tuple(total + rest * each for total, each in zip(sums, (1, *hour), strict=True))
 
 
-def intensity_hours(figures: Iterable[IntensityFigure], around: int) -> IntensityHours:
+def intensity_hours(figures: Iterable[IntensityFigure], around: int) -> IntensityTimeline:
     """The hours of the figures within 30 days of the UTC second `around`.
 
     Of two figures of a zone and hour the first counts: a server lists what it values by in front.
@@ -104,10 +104,10 @@ def _mean(of_hour: Mapping[str, IntensityFigure], zones: int) -> tuple[int, int,
     return sums[0] // zones, sums[1] // zones, sums[2] // zones
 
 
-def _with_sums(first: int, hours: tuple[tuple[int, int, int] | None, ...], zones: tuple[str, ...]) -> IntensityHours:
+def _with_sums(first: int, hours: tuple[tuple[int, int, int] | None, ...], zones: tuple[str, ...]) -> IntensityTimeline:
     added = ((0, 0, 0, 0) if hour is None else (HOUR, *(HOUR * each for each in hour)) for hour in hours)
     nothing: tuple[int, ...] = (0, 0, 0, 0)
-    return IntensityHours(first, hours, zones, tuple(accumulate(added, _plus, initial=nothing)))
+    return IntensityTimeline(first, hours, zones, tuple(accumulate(added, _plus, initial=nothing)))
 
 
 def _plus(total: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from carbonbudget_operator.cleaner_hours.intensity_hours import HOUR, Exposure, IntensityHours
+from carbonbudget_operator.cleaner_hours.intensity_hours import HOUR, Exposure, IntensityTimeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StartChoice:
         return (self.at_once.mg_s - self.chosen.mg_s) * 100 // self.at_once.mg_s
 
 
-def choose_start(hours: IntensityHours, duration_s: int, now: int, deadline: int) -> StartChoice:
+def choose_start(hours: IntensityTimeline, duration_s: int, now: int, deadline: int) -> StartChoice:
     """The start with the fewest unknown seconds, then the least exposure; of equal ones the earliest.
 
     So an hour without a figure is never chosen over one that has one, and where nothing is known the choice is now.
@@ -69,7 +69,7 @@ def expected_ug(base_ug: int, reference_mg: int | None, exposure: Exposure, dura
     return base_ug * exposure.mg_s // (duration_s * reference_mg)
 
 
-def _starts(hours: IntensityHours, duration_s: int, now: int, latest: int) -> Iterator[int]:
+def _starts(hours: IntensityTimeline, duration_s: int, now: int, latest: int) -> Iterator[int]:
     yield now
     yield latest
     for hour in range(hours.first, hours.end + 1, HOUR):

@@ -57,7 +57,8 @@ def when(
 ) -> None:
     """Show the cleanest start of a Job that still ends in time.
 
-    Nothing is created. Location-based operational emissions are compared. Exit code 0: there is an answer. 2: a bad option or manifest.
+    Nothing is created. Location-based operational emissions are compared. Exit code 0: there is an answer. 1: the
+    server gives none. 2: a bad option or manifest.
     """
     from carbonbudget_operator.budgets.workload_demand import duration_s, no_duration
     from carbonbudget_operator.cli.when_answer import advice

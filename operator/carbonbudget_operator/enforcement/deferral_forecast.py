@@ -21,7 +21,7 @@ from carbonbudget_operator.budgets.expected_emissions import (
     expect_emissions,
 )
 from carbonbudget_operator.budgets.workload_demand import EmissionRates
-from carbonbudget_operator.cleaner_hours.intensity_hours import IntensityFigure, IntensityHours, intensity_hours
+from carbonbudget_operator.cleaner_hours.intensity_hours import IntensityFigure, IntensityTimeline, intensity_hours
 from carbonbudget_operator.enforcement.job_fields import instant
 
 DAY: Final = 86_400
@@ -35,7 +35,7 @@ _NO_END: Final = 10**11  # no period ends here
 class DeferralForecast:
     """`made_at`: when the server was asked (UTC seconds). Without rates starts can be compared, without grams."""
 
-    hours: IntensityHours
+    hours: IntensityTimeline
     made_at: int
     rates: Mapping[str, EmissionRates] = field(default_factory=dict)
     runs: Mapping[tuple[str, str], FormerRunMean] = field(default_factory=dict)

@@ -19,7 +19,10 @@ from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.enforcement.deferral_decisions import ChooseStart, decide_deferrals
+from carbonbudget_operator.enforcement.deferral_actions import (
+    ChooseStart,
+)
+from carbonbudget_operator.enforcement.deferral_decisions import decide_deferrals
 from carbonbudget_operator.enforcement.job_fields import parse_job
 
 HOUR = 3600
@@ -125,6 +128,13 @@ def test_json_has_exact_figures_and_each_hours_start(when: When) -> None:
     assert (value["expected_low_ug"], value["duration_seconds"]) == (None, 3600)
     assert {one["start"]: one["expected_ug"] for one in value["starts"]}[format_time(CLEAN)] == "5000000"
     assert len(value["starts"]) == 12
+
+
+def test_the_deadline_is_the_jobs_own_where_none_is_given(when: When) -> None:
+    marks = {"carbonbudget.dev/expected-duration": "1h", "carbonbudget.dev/finish-by": format_time(T0 + 3 * HOUR)}
+    done = when("--table", text=manifest(annotations=marks), by="")
+    assert done.stdout.startswith("Job/train: start now; no later start that ends by " + format_time(T0 + 3 * HOUR))
+    assert when(by="").stderr.startswith("Job/train states no deadline: give --finish-by")
 
 
 def test_the_range_of_the_forecast_is_shown(when: When, grid: Grid) -> None:

@@ -8,7 +8,9 @@ from tests.enforcement.worlds import HOUR, NOW, Body, job_body
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.cleaner_hours.intensity_hours import IntensityFigure, intensity_hours
-from carbonbudget_operator.enforcement.deferral_decisions import DeferralTerms
+from carbonbudget_operator.enforcement.deferral_actions import (
+    DeferralTerms,
+)
 from carbonbudget_operator.enforcement.deferral_forecast import DeferralForecast
 from carbonbudget_operator.enforcement.job_fields import Job, parse_job
 

@@ -24,13 +24,15 @@ from tests.enforcement.worlds import HOUR, NOW, a_budget, finished
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.cleaner_hours.start_choice import choose_start
-from carbonbudget_operator.enforcement.deferral_decisions import (
+from carbonbudget_operator.enforcement.deferral_actions import (
     ChooseStart,
     DeclineDeferral,
     DeferralAction,
     HoldStart,
     SpreadStart,
     StartJob,
+)
+from carbonbudget_operator.enforcement.deferral_decisions import (
     decide_deferrals,
     is_deferred,
     latest_start,

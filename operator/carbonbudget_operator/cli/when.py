@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
+from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.wire_names import FINISH_BY_ANNOTATION
 from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source import AnswerSourceError
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
@@ -47,7 +49,9 @@ class _Asked(NamedTuple):
 def when(
     where: SourceOptions,
     file: Annotated[str, typer.Option("--filename", "-f", help="Manifest of a Job or CronJob, or - for stdin.")],
-    finish_by: Annotated[str, typer.Option(help="When it should have ended: 2026-12-01T08:00, UTC without a zone.")],
+    finish_by: Annotated[
+        str, typer.Option(help="When it should have ended: 2026-12-01T08:00, UTC without a zone.  [default: its own]")
+    ] = "",
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.  [default: its own]")] = "",
     duration: Annotated[str, typer.Option(help="How long it runs: 2h30m.  [default: what it states]")] = "",
     zone: Annotated[str, typer.Option(help="Grid zone, for example DE.  [default: all zones of the nodes]")] = "",
@@ -64,17 +68,13 @@ def when(
     from carbonbudget_operator.cli.when_answer import advice
 
     now = int(time.time())
-    deadline = instant(finish_by, "--finish-by")
-    if deadline <= now:
-        fail(f"--finish-by must be after now, not {finish_by!r}", code=2)
-    if deadline >= _LATEST:
-        fail(f"--finish-by must be before the year 3000, not {finish_by!r}", code=2)
     stated_s = duration_s(duration) if duration else 0
     if duration and not stated_s:
         fail(f"--duration: {no_duration('the value', duration)}", code=2)
     if namespace and not is_label(namespace):
         fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
     job = _job(file)
+    deadline = _deadline(job, finish_by, now)
     if namespace and job.namespace and job.namespace != namespace:
         fail(f"{job.title} is of namespace {job.namespace}, not {namespace}: leave --namespace out", code=2)
     namespace = namespace or job.namespace or "default"
@@ -91,6 +91,22 @@ def when(
         what = f"of grid zone {zones[0]}" if len(zones) == 1 else f"the mean of grid zones {', '.join(zones)}"
         notes.append(f"the forecast is {what}, where the nodes are; --zone names another")
     _print(replace(found, notes=tuple(notes)), output, table)
+
+
+def _deadline(job: ManifestObject, finish_by: str, now: int) -> int:
+    """By the option, else by the Job's annotation (UTC seconds)."""
+    where, text = "--finish-by", finish_by
+    if not finish_by:
+        annotation = at(job.metadata, "annotations").get(FINISH_BY_ANNOTATION)
+        where, text = f"{job.title}: {FINISH_BY_ANNOTATION}", annotation if isinstance(annotation, str) else ""
+    if not text:
+        fail(f"{job.title} states no deadline: give --finish-by, or its annotation {FINISH_BY_ANNOTATION}", code=2)
+    deadline = instant(text, where)
+    if deadline <= now:
+        fail(f"{where} must be after now, not {text!r}", code=2)
+    if deadline >= _LATEST:
+        fail(f"{where} must be before the year 3000, not {text!r}", code=2)
+    return deadline
 
 
 def _job(file: str) -> ManifestObject:

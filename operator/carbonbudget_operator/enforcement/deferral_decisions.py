@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from carbonbudget_operator.api.wire_names import (
@@ -25,8 +24,18 @@ from carbonbudget_operator.api.wire_names import (
     FINISH_BY_ANNOTATION,
 )
 from carbonbudget_operator.budgets.workload_demand import duration_s
-from carbonbudget_operator.cleaner_hours.start_choice import StartChoice, choose_start
-from carbonbudget_operator.enforcement.deferral_forecast import DeferralForecast
+from carbonbudget_operator.cleaner_hours.start_choice import choose_start
+from carbonbudget_operator.enforcement.deferral_actions import (
+    ChooseStart,
+    DeclineDeferral,
+    DeferralAction,
+    DeferralDecision,
+    DeferralTerms,
+    HoldStart,
+    SpreadStart,
+    StartJob,
+    WaitingJobs,
+)
 from carbonbudget_operator.enforcement.deferral_record import DeferralRecord, record_of, stated_instant
 from carbonbudget_operator.enforcement.deferral_wish import DeferralWish
 from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
@@ -42,108 +51,6 @@ LATE_SPREAD_S: Final = 60  # of Jobs whose latest start has passed
 _MOST_CHOICES: Final = 200  # in one round; a choice takes a millisecond
 _WORTH_PERCENT: Final = 95
 _RETRY_S: Final = 5  # where a choice cannot be written; the watch shows one that was, before that
-
-
-@dataclass(frozen=True, slots=True)
-class ChooseStart:
-    """Write the chosen start. `choice` is None where no forecast is known; `again`: whether it replaces another."""
-
-    job: Job
-    start: int
-    deadline: int
-    duration_s: int
-    choice: StartChoice | None
-    record: DeferralRecord
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SpreadStart:
-    """Move a start that was missed or held back to `at`, so that not all of them start at once."""
-
-    job: Job
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class HoldStart:
-    """Record that the budget refuses Jobs like it now."""
-
-    job: Job
-    budget: EnforcedBudget
-
-
-@dataclass(frozen=True, slots=True)
-class StartJob:
-    """Start the Job now."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class DeclineDeferral:
-    """Say why the Job's start is not chosen; nothing is written to it."""
-
-    job: Job
-    sentence: str
-
-
-DeferralAction = ChooseStart | SpreadStart | HoldStart | StartJob | DeclineDeferral
-
-
-@dataclass(slots=True)
-class WaitingJobs:
-    """The Jobs of a namespace that wait; the earliest chosen and the earliest latest start, 0 where none is known."""
-
-    count: int = 0
-    start: int = 0
-    latest_start: int = 0
-
-    def add(self, start: int, latest: int) -> None:
-        """Count one more."""
-        self.count += 1
-        self.start = min(filter(None, (self.start, start)), default=0)
-        self.latest_start = min(filter(None, (self.latest_start, latest)), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class DeferralTerms:
-    """What a decision follows from beside Jobs and budgets.
-
-    Attributes:
-        now: UTC seconds.
-        enabled: the setting enforcement.deferral.
-        enforced: whether the cluster's mode is Enforce; otherwise no budget holds a start.
-        jitter_s: within how many seconds starts are spread.
-        here_since: when this process first decided.
-        exempt: namespaces in which budgets do not act.
-        forecast: None while none is known.
-    """
-
-    now: int
-    enabled: bool
-    enforced: bool
-    jitter_s: int
-    here_since: int
-    exempt: frozenset[str]
-    forecast: DeferralForecast | None
-
-
-@dataclass(slots=True)
-class DeferralDecision:
-    """The actions; what waits by namespace; when to decide again at the latest (UTC seconds, 0: no need).
-
-    `reviewed`: the uids of the Jobs whose start was compared with the forecast.
-    """
-
-    actions: list[DeferralAction] = field(default_factory=list)
-    waiting: dict[str, WaitingJobs] = field(default_factory=dict)
-    wake_at: int = 0
-    reviewed: set[str] = field(default_factory=set)
-
-    def wake(self, at: int) -> None:
-        """Decide again at `at`."""
-        self.wake_at = min(self.wake_at or at, at)
 
 
 def decide_deferrals(

@@ -10,15 +10,15 @@ from carbonbudget_operator.api.wire_names import (
     DEFERRED_STARTED_ANNOTATION,
     RESUMED_AT_ANNOTATION,
 )
-from carbonbudget_operator.enforcement.deferral_decisions import (
+from carbonbudget_operator.enforcement.deferral_actions import (
     ChooseStart,
     DeclineDeferral,
     DeferralAction,
     HoldStart,
     SpreadStart,
     StartJob,
-    latest_start,
 )
+from carbonbudget_operator.enforcement.deferral_decisions import latest_start
 from carbonbudget_operator.enforcement.deferral_record import record_of
 from carbonbudget_operator.enforcement.job_fields import Job
 from carbonbudget_operator.enforcement.job_patches import EventText, Patch

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from carbonbudget_operator.enforcement.deferral_decisions import (
+from carbonbudget_operator.enforcement.deferral_actions import (
     ChooseStart,
     DeclineDeferral,
     DeferralAction,
@@ -15,9 +15,8 @@ from carbonbudget_operator.enforcement.deferral_decisions import (
     HoldStart,
     SpreadStart,
     StartJob,
-    decide_deferrals,
-    starts_first,
 )
+from carbonbudget_operator.enforcement.deferral_decisions import decide_deferrals, starts_first
 from carbonbudget_operator.enforcement.deferral_patches import patch_of_deferral
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.forecast_source import ForecastSource

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from carbonbudget_operator.enforcement.deferral_decisions import WaitingJobs
+from carbonbudget_operator.enforcement.deferral_actions import (
+    WaitingJobs,
+)
 
 
 class EnforcementMetrics:

@@ -21,11 +21,13 @@ from carbonbudget_operator.api.budget_query_bodies import (
     RunQueries,
     RunQuery,
 )
+from carbonbudget_operator.api.grid_bodies import IntensityAnswer, IntensityRow
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQueries, TargetQuery
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
+_MOST_PAGES: Final = 20  # of 10,000 rows: twenty zones, several sources, three weeks
 PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn before it is answered
 
 
@@ -93,6 +95,18 @@ class ServerClient:
     async def projection(self) -> ProjectionAnswer:
         """The table from which the emissions of new workloads are estimated."""
         return await self._ask("GET", "/v1/projection", None, ProjectionAnswer)
+
+    async def intensity(self, start: int, end: int) -> list[IntensityRow]:
+        """Figures and forecast of the grids of the nodes, of the hours that hold these UTC seconds."""
+        found: list[IntensityRow] = []
+        query = {"from": str(start), "to": str(end), "limit": "10000"}
+        for _ in range(_MOST_PAGES):
+            page = await self._ask("GET", str(URL("/api/v1/intensity").with_query(query)), None, IntensityAnswer)
+            found += page.rows
+            if page.next is None:
+                break
+            query["cursor"] = page.next
+        return found
 
     async def forward(self, address: str, if_none_match: str = "") -> ServerAnswer:
         """The answer to GET of a path with its query, both encoded, whatever its status."""

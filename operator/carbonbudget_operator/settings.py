@@ -236,7 +236,15 @@ class EnforcementSettings(SettingsSection):
         "the cluster serves is used instead. Empty: Jobs of Kueue are not suspended.",
     )
     resume_jitter_seconds: int = Field(
-        300, ge=0, le=3600, description="Suspended Jobs are resumed at random times within this span."
+        300,
+        ge=0,
+        le=3600,
+        description="Suspended Jobs are resumed at random times within this span, and deferred ones are started.",
+    )
+    deferral: bool = Field(
+        True,
+        description="Start Jobs with the label carbonbudget.dev/defer at the cleanest time before their deadline, in "
+        "every mode. False: Jobs that wait are started, and new ones are left alone.",
     )
 
 

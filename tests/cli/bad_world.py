@@ -54,6 +54,7 @@ ALONE = {
     "estimate": ["estimate", "--hours", "1", "--gpu", "A100", "--region", "europe-west4"],
     "release": ["release", "--all"],
     "check": ["check", "-f", "{job}"],
+    "when": ["when", "-f", "{job}", "--finish-by", "2999-01-01", "--duration", "1h"],
     "gate": ["gate", "-n", "team-a", "--run", "exp-1", "--max", "5kg"],
     "settings check": ["settings", "check", "{config}"],
     "opencost-proxy": [

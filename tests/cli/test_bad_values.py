@@ -46,6 +46,15 @@ BAD_VALUES = {
         ["report", "close", "2025"], ["report", "--config", "{config}", "close", "2025"],
         ["report", "--ledger", "sqlite:///{ledger}", "show", "2025"], ["report", "--period", "2025", "list"],
     ],
+    "when": [
+        ["when"], ["when", "-f", "{job}"], ["when", "-f", "{job}", "--finish-by", "soon"],
+        ["when", "-f", "{job}", "--finish-by", "2020-01-01"], ["when", "-f", "{job}", "--finish-by", "9999-01-01"],
+        ["when", "-f", "{job}", "--finish-by", "2999-01-01", "--duration", "long"],
+        ["when", "-f", "{job}", "--finish-by", "2999-01-01", "-n", "No/Name"],
+        ["when", "-f", "{job}", "--finish-by", "2999-01-01", "--ledger", "sqlite:///{ledger}"],
+        ["when", "-f", "{text}", "--finish-by", "2999-01-01"], ["when", "-f", "{none}", "--finish-by", "2999-01-01"],
+        ["when", "-f", "{job}", "--finish-by", "2999-01-01", "-o", "xml"],
+    ],
     "estimate": [
         ["estimate"], ["estimate", "--hours", "-1", "--gpu", "A100"], ["estimate", "--hours", "x", "--gpu", "A100"],
         ["estimate", "--hours", "nan", "--gpu", "A100"], ["estimate", "--hours", "1"],

@@ -45,6 +45,7 @@ NOT_DONE = [
     ["report", "close", "2099", *HERE],
     [*FIGURES["external remove"], *HERE],
     [*ALONE["spans import"], *SILENT],
+    [*ALONE["when"], *SILENT],
     ["ledger", "import", "{refused}", *HERE],
     ["release", "--all"],
     ALONE["bridge"],
@@ -106,6 +107,8 @@ WRONG = [
       for file in ("{none}", "{directory}", "{unreadable}", "{text}", "{binary}", "{reports}")],
     ["estimate", "--hours", "1"], ["release"], ["gate", "-n", "team-a", "--run", "exp-1", "--max", "5"],
     ["release", "-n", "No/Name"], ["check", "-f", "{none}"],
+    [*ALONE["when"], *HERE], [*ALONE["when"], "--finish-by", "2020-01-01", *SILENT],
+    *[["when", "-f", file, "--finish-by", "2999-01-01", *SILENT] for file in ("{none}", "{directory}", "{text}")],
     ["settings", "check", "{none}"], ["settings", "check", "{zone}"], ["settings", "check", "{key}"], ["frobnicate"],
 ]  # fmt: skip
 

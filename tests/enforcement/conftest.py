@@ -27,6 +27,8 @@ async def bench() -> AsyncIterator[Bench]:
     api, server, registry = web.Application(), web.Application(), CollectorRegistry()
     api.router.add_route("*", "/{path:.*}", world.api)
     server.router.add_post("/v1/runs/query", world.runs)
+    server.router.add_get("/api/v1/intensity", world.intensity)
+    server.router.add_get("/v1/projection", world.projection)
     async with TestServer(api) as api_server, TestServer(server) as rest:
         client = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
         asked = ServerClient(str(rest.make_url("")), None, lambda: "")

@@ -11,8 +11,9 @@ from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from tests.enforcement.worlds import NOW, Body, job_body, merged
+from tests.enforcement.worlds import HOUR, NOW, Body, job_body, merged
 
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.job_fields import parse_job
 
@@ -43,6 +44,9 @@ class World:
     patches: list[tuple[str, Body]] = field(default_factory=list)
     events: list[tuple[str, str]] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
+    grid_mg: dict[int, int] = field(default_factory=dict)
+    """The grid's milligrams per kWh by hour; any other hour has 400,000."""
+    grid_asked: int = 0
     meanwhile: Callable[[Body], None] = lambda _: None
     """Called with a Job that was patched, before the answer is on its way."""
 
@@ -111,6 +115,34 @@ class World:
         ]  # fmt: skip
         return web.json_response({"data_through": self.data_through, "answers": answers})
 
+    async def intensity(self, request: web.Request) -> web.Response:
+        """The server's figures and forecast of the grid, in pages of 400 rows."""
+        self.grid_asked += 1
+        if not self.up:
+            return web.json_response({"reason": "starting"}, status=503)
+        start, end = int(request.query["from"]) // HOUR * HOUR, int(request.query["to"])
+        hours = range(start, end, HOUR)
+        first = int(request.query.get("cursor", "0"))
+        rows = [
+            {
+                "start": format_time(hour), "end": format_time(hour + HOUR), "zone": "DE", "source": "x",
+                "basis": "lifecycle", "g_per_kwh": 0.4, "mg_per_kwh": self.grid_mg.get(hour, 400_000),
+                "low_mg_per_kwh": None, "high_mg_per_kwh": None, "estimated": False, "age_hours": 0, "received": None,
+                "kind": "forecast" if hour >= NOW else "published", "applied": hour < NOW,
+            }
+            for hour in hours[first : first + 400]
+        ]  # fmt: skip
+        following = str(first + 400) if first + 400 < len(hours) else None
+        around = {"start": format_time(start), "end": format_time(end), "forecast_until": None, "zones": ["DE"]}
+        return web.json_response({**around, "sources": [], "next": following, "rows": rows})
+
+    async def projection(self, _: web.Request) -> web.Response:
+        """The server's rates: a core emits 10 g in an hour."""
+        rate = {"instance_type": "", "modelled": False, "core_hour_location_ug": 10_000_000}
+        others = ("core_hour_market_ug", "core_hour_embodied_ug", "gpu_hour_location_ug", "gpu_hour_market_ug")
+        rate |= dict.fromkeys((*others, "gpu_hour_embodied_ug"), 0)
+        return web.json_response({"as_of": NOW, "rates": [rate], "runs": []})
+
 
 @dataclass
 class ReportedConflicts:
@@ -150,6 +182,12 @@ class Bench:
         self.show()
         self.world.patches.clear()
         await self.loop.step()
+        return list(self.world.patches)
+
+    async def defer(self) -> list[tuple[str, Body]]:
+        self.show()
+        self.world.patches.clear()
+        await self.loop.defer()
         return list(self.world.patches)
 
     async def annotate(self) -> list[tuple[str, Body]]:

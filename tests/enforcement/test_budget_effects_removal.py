@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.enforcement.deferred_worlds import DEFER, FORECAST, HELD, START, STARTED, deferred_body
 from tests.enforcement.worlds import NOW, Body, budget_body, job_body, merged
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
+from carbonbudget_operator.enforcement import budget_effects_removal
 from carbonbudget_operator.enforcement.budget_effects_removal import BudgetEffectsRemoval, RemovalScope
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
@@ -228,3 +230,65 @@ async def test_an_announcement_is_taken_back(bench: tuple[World, KubeClient]) ->
 def test_a_bad_option_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str) -> None:
     done = CliRunner().invoke(app, ["release", *arguments])
     assert (done.exit_code, done.stderr.strip()) == (2, sentence)
+
+
+def deferred_world() -> World:
+    """Jobs that wait for their start, with and without one, and three that nobody but their owner may start."""
+    world = World()
+    kueue = DEFER | {"kueue.x-k8s.io/queue-name": "q"}
+    marks = {START: "2026-11-24T02:00:00Z", FORECAST: "{}", HELD: "team-a/monthly"}
+    world.add(deferred_body("planned", marks=marks))
+    world.add(deferred_body("new", "team-b"))
+    world.add(deferred_body("broken", annotations={}))
+    world.add(deferred_body("queued", labels=kueue))
+    world.add(deferred_body("again", marks=marks | {STARTED: "2026-11-24T02:00:00Z"}))
+    return world
+
+
+async def released(world: World, scope: RemovalScope, dry_run: bool = False) -> tuple[set[str], list[str]]:
+    """Which Jobs run after a release, and its lines."""
+    lines: list[str] = []
+    api = web.Application()
+    api.router.add_route("*", "/{path:.*}", world.answer)
+    async with TestServer(api) as server:
+        client = KubeClient.connect(Credentials(str(server.make_url("")).rstrip("/"), lambda: ""))
+        await BudgetEffectsRemoval(client, dry_run, lines.append).run(scope, NOW)
+        await client.close()
+    jobs = (body for body in world.objects.values() if body["kind"] == "Job")
+    return {body["metadata"]["name"] for body in jobs if not body["spec"]["suspend"]}, lines
+
+
+async def test_deferred_jobs_are_started_and_what_is_not_started_is_named() -> None:
+    world = deferred_world()
+    running, lines = await released(world, RemovalScope())
+    assert running == {"planned", "new"}
+    planned = next(body for body in world.objects.values() if body["metadata"]["name"] == "planned")
+    assert planned["metadata"]["annotations"].keys() & {START, FORECAST, HELD} == set()
+    assert "Job team-a/planned: started, no longer deferred" in lines
+    assert any(line.startswith("Job team-a/broken: not started: its annotation") for line in lines)
+    assert "Job team-a/queued: not started: Kueue decides when it runs, so its start is not deferred" in lines
+    assert await released(world, RemovalScope()) == (
+        {"planned", "new"},
+        [line for line in lines if "not started" in line],
+    )
+
+
+async def test_deferred_jobs_of_other_namespaces_and_of_one_budgets_release_keep_waiting() -> None:
+    assert (await released(deferred_world(), RemovalScope("team-b")))[0] == {"new"}
+    assert (await released(deferred_world(), RemovalScope("team-a", "monthly")))[0] == set()
+    assert (await released(deferred_world(), RemovalScope(), dry_run=True))[0] == set()
+
+
+async def test_deferred_jobs_start_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(budget_effects_removal.asyncio, "sleep", sleep)
+    world = World()
+    for number in range(300):
+        world.add(deferred_body(f"j{number}", uid=f"u{number}"))
+    running, _ = await released(world, RemovalScope())
+    assert len(running) == 300
+    assert 19 < sum(pauses) < 21

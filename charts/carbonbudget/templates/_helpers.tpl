@@ -121,6 +121,7 @@ enforcement:
   annotate: {{ .Values.enforcement.annotate }}
   kueue: {{ .Values.enforcement.kueue | quote }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
+  deferral: {{ .Values.enforcement.deferral }}
 exports: {{ .Values.exports | default list | toJson }}
 admission:
   server_url: {{ include "carbonbudget.serverURL" . }}

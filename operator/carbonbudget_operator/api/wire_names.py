@@ -62,6 +62,17 @@ RESUME_AT_ANNOTATION: Final = f"{GROUP}/resume-at"
 RESUMED_AT_ANNOTATION: Final = f"{GROUP}/resumed-at"
 # On workloads, by their owner: how long it will run, such as "3h" or "90m"; a projection's first choice.
 EXPECTED_DURATION_ANNOTATION: Final = f"{GROUP}/expected-duration"
+# On Jobs that are created suspended, by their owner: "true" lets the controller choose their start; the annotation is
+# the instant by which they should have ended (RFC 3339).
+DEFER_LABEL: Final = f"{GROUP}/defer"
+FINISH_BY_ANNOTATION: Final = f"{GROUP}/finish-by"
+# On deferred Jobs, by the controller: the chosen start, what it follows from (JSON), the budget that holds it back,
+# when it was started, and once it has ended what became of what was expected.
+DEFERRED_START_ANNOTATION: Final = f"{GROUP}/deferred-start"
+DEFERRED_FORECAST_ANNOTATION: Final = f"{GROUP}/deferred-forecast"
+DEFERRED_HELD_BY_ANNOTATION: Final = f"{GROUP}/deferred-held-by"
+DEFERRED_STARTED_ANNOTATION: Final = f"{GROUP}/deferred-started"
+DEFERRED_RESULT_ANNOTATION: Final = f"{GROUP}/deferred-result"
 # On workloads, by the controller: what it emitted and drew, under which budget, how that stands.
 EMISSIONS_ANNOTATION: Final = f"{GROUP}/emissions"
 ENERGY_ANNOTATION: Final = f"{GROUP}/energy"

@@ -90,13 +90,16 @@ class SourceOptions:
 
         return load_settings(self.config, {"server": {"ledger": self.ledger}, **(overrides or {})})
 
-    def server(self) -> ServerSource:
-        """The server, for what the ledger itself cannot answer. Ends the process where a ledger is named instead."""
+    def server(self, account: str = "") -> ServerSource:
+        """The server, for what the ledger itself cannot answer. Ends the process where a ledger is named instead.
+
+        `account`: as of `source`.
+        """
         if self.local:
             fail("only a server can do this: leave --ledger and --config out, or name --server-url", code=2)
         from carbonbudget_operator.cli.answers_from_server import ServerSource
 
-        source = self.source()
+        source = self.source(account=account)
         assert isinstance(source, ServerSource)
         return source
 

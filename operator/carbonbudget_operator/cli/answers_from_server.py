@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -79,14 +80,27 @@ class ServerSource:
         path = f"/api/v1/targets/{namespace}/{name}" if namespace else f"/api/v1/clustertargets/{name}"
         return self._ask(ServerRequest("GET", path, {}), {"state", "current_ug", "expected_ug"})
 
-    def rows(self, resource: str, params: Mapping[str, str | int]) -> JsonObject:
+    def rows(
+        self, resource: str, params: Mapping[str, str | int], keys: AbstractSet[str] = frozenset({"rows", "total"})
+    ) -> JsonObject:
         """An answer of the public API with the rows of all its pages; `resource` is its name there, such as "runs"."""
         path = f"/api/v1/{resource}"
-        whole = page = self._ask(ServerRequest("GET", path, params), {"rows", "total"})
+        whole = page = self._ask(ServerRequest("GET", path, params), keys)
         while (cursor := page.get("next")) and isinstance(cursor, str):
-            page = self._ask(ServerRequest("GET", path, {**params, "cursor": cursor}), {"rows", "total"})
+            page = self._ask(ServerRequest("GET", path, {**params, "cursor": cursor}), keys)
             whole["rows"] += page["rows"]
         return whole
+
+    def intensity(self, span: Span, zones: str) -> JsonObject:
+        """Figures and forecast of zones joined by commas, else of those of the nodes: the rows of all pages."""
+        params: dict[str, str | int] = {"from": span[0], "to": span[1], "limit": _PAGE_ROWS}
+        if zones:
+            params["zone"] = zones
+        return self.rows("intensity", params, {"rows", "zones"})
+
+    def projection(self) -> JsonObject:
+        """The rates of new work, and the means of former runs: for those who may read the whole cluster."""
+        return self._ask(ServerRequest("GET", "/v1/projection", {}), {"rates", "runs"})
 
     def report(self, span: Span, period: str, compare: bool = False) -> JsonObject:
         """A report, and `settings`: the server's."""
@@ -171,7 +185,7 @@ class ServerSource:
             raise AnswerSourceError("the server's closed report cannot be read: are versions mixed?")
         return ClosedReport(str(found["period"]), int(found["closed_at"]), str(found["sha256"]), str(found["report"]))
 
-    def _ask(self, question: ServerRequest, keys: set[str]) -> JsonObject:
+    def _ask(self, question: ServerRequest, keys: AbstractSet[str]) -> JsonObject:
         status, text = self._way.send(question)
         try:
             value = json.loads(text)

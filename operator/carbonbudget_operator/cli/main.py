@@ -28,6 +28,7 @@ from carbonbudget_operator.cli.release import release
 from carbonbudget_operator.cli.server import serve
 from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.cli.web import web
+from carbonbudget_operator.cli.when import when
 from carbonbudget_operator.settings import SettingsError
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command("gate")(gate)
 app.command("check")(check)
 app.command("factors")(factors)
 app.command("estimate")(estimate)
+app.command("when")(when)
 app.command("export")(export)
 app.command("release")(release)
 app.command("opencost-proxy")(opencost_proxy)

@@ -1,6 +1,7 @@
 """Removes every effect of budgets from a cluster: lifts blocks, resumes suspended Jobs, withdraws announcements.
 
-The command `carbonbudget release` and the chart's uninstall hook use it. Budgets come first: while the webhook still
+It also starts the Jobs that wait for a cleaner hour, since nobody would start them later. The command
+`carbonbudget release` and the chart's uninstall hook use it. Budgets come first: while the webhook still
 applies a block, it could refuse the resumption of a Job.
 """
 
@@ -17,6 +18,7 @@ from carbonbudget_operator.api.wire_names import (
     BLOCKING_LABEL,
     BUDGET,
     CLUSTER_BUDGET,
+    DEFER_LABEL,
     SUSPEND_AT_ANNOTATION,
     SUSPENDABLE_LABEL,
     SUSPENDED_BY_ANNOTATION,
@@ -24,6 +26,8 @@ from carbonbudget_operator.api.wire_names import (
     Resource,
 )
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.enforcement.deferral_decisions import declined, is_deferred
+from carbonbudget_operator.enforcement.deferral_patches import early_start_patch
 from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.job_patches import patch_of, release_patch
 from carbonbudget_operator.enforcement.job_store import JOBS
@@ -34,6 +38,9 @@ from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, ImpossibleN
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.5
+# Deferred Jobs are started one after the other over this time at most: the command gives up after a minute.
+_SPREAD_S: Final = 20.0
+_LONGEST_SPREAD_PAUSE_S: Final = 0.1
 AUTO: Final = "auto"
 
 
@@ -126,6 +133,7 @@ class BudgetEffectsRemoval:
         await self.run_workloads(scope, now)
         if not scope.budget:  # an announcement does not name its budget; the controller withdraws it
             await self._withdraw_announcements(scope, now)
+            await self._start_deferred_jobs(scope, now)
 
     async def _release_budgets(self, scope: RemovalScope) -> None:
         for resource in (BUDGET, CLUSTER_BUDGET):
@@ -154,6 +162,21 @@ class BudgetEffectsRemoval:
             job = parse_job(body)
             if SUSPEND_AT_ANNOTATION in job.annotations:
                 await self._release_job(Withdraw(job), "will not be suspended", now)
+
+    async def _start_deferred_jobs(self, scope: RemovalScope, now: int) -> None:
+        """Start the Jobs that wait for their chosen start. Each that is left suspended is named with the reason."""
+        found = []
+        async for body in self._list(JOBS.at(scope.namespace or None), {"labelSelector": f"{DEFER_LABEL}=true"}):
+            job = parse_job(body)
+            if is_deferred(job):
+                found.append(job)
+            elif job.suspended and not job.marked and not job.finished_at and (reason := declined(job)):
+                self._report(f"Job {job.namespace}/{job.name}: not started: {reason}")
+        pause_s = 0.0 if self._dry_run else min(_LONGEST_SPREAD_PAUSE_S, _SPREAD_S / max(1, len(found)))
+        for job in found:
+            which, path = f"Job {job.namespace}/{job.name}", JOBS.at(job.namespace, job.name)
+            await self._patch_object(which, "started, no longer deferred", path, job.uid, early_start_patch(now))
+            await asyncio.sleep(pause_s)
 
     async def run_workloads(self, scope: RemovalScope, now: int) -> None:
         """Activate Kueue's Workloads in scope: those that we deactivated have our label and our annotation."""

@@ -5,7 +5,7 @@ No I/O and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -97,6 +97,10 @@ class EnforcedBudget:
         Where the labels leave it open, the budget neither suspends the Job nor keeps it suspended.
         """
         return self.scope.covers(job.namespace, labels, job.template_labels, not job.labels_cut) is Covers.YES
+
+    def may_select(self, job: Job, labels: Mapping[str, str] | None) -> bool:
+        """Whether the budget may cover the Job's pods: where nothing is started against the policy's rule."""
+        return self.scope.covers(job.namespace, labels, job.template_labels, not job.labels_cut) is not Covers.NO
 
     def over(self, job: Job) -> bool:
         """Whether the Job, or its CronJob, has reached the Suspend threshold of a budget per workload."""
@@ -213,5 +217,12 @@ class BudgetsByNamespace:
 
     def of(self, job: Job, labels: Mapping[str, str] | None) -> list[EnforcedBudget]:
         """The budgets that select the Job, sorted by key."""
-        candidates = (*self._of.get(job.namespace, ()), *self._of.get("", ()))
-        return sorted((b for b in candidates if b.selects(job, labels)), key=lambda b: b.key)
+        return sorted((b for b in self._candidates(job) if b.selects(job, labels)), key=lambda b: b.key)
+
+    def possibly_of(self, job: Job, labels: Mapping[str, str] | None) -> list[EnforcedBudget]:
+        """Also those that the Job's labels, as far as they are stored, or its namespace's leave open."""
+        return sorted((b for b in self._candidates(job) if b.may_select(job, labels)), key=lambda b: b.key)
+
+    def _candidates(self, job: Job) -> Iterator[EnforcedBudget]:
+        yield from self._of.get(job.namespace, ())
+        yield from self._of.get("", ())

@@ -11,7 +11,9 @@ from typing import Final, Protocol
 
 from carbonbudget_operator.api.wire_names import RESOURCES
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace, parse_budget
+from carbonbudget_operator.enforcement.forecast_source import ForecastSource
 from carbonbudget_operator.enforcement.job_actions import JobActions
+from carbonbudget_operator.enforcement.job_deferral import JobDeferral
 from carbonbudget_operator.enforcement.job_figure_writer import JobFigureWriter
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.kueue import workloads
@@ -74,6 +76,9 @@ class EnforcementLoop:
         self.store = JobStore()
         self._actions = JobActions(client, self.store, metrics, settings.kueue)
         self._figure_writer = JobFigureWriter(server, self._actions, self.store, metrics, pod_days, exempt, now)
+        self.deferral = JobDeferral(
+            ForecastSource(server, now), self._actions, self.store, metrics, settings, exempt, now
+        )
         self._annotator = WorkloadAnnotator(self._actions, self.store, metrics, exempt, now)
         self._parsed: dict[str, tuple[Body, EnforcedBudget | None]] = {}
         self._reported: set[str] = set()
@@ -97,6 +102,8 @@ class EnforcementLoop:
             if self._settings.kueue:
                 group.create_task(self.follow_workloads())
             group.create_task(self._rounds("enforcement", self._wait, self.step))
+            group.create_task(self._rounds("deferral", self._wait_for_deferral, self.defer))
+            group.create_task(self.deferral.forecasts.run())
             if self._settings.annotate:
                 group.create_task(self._rounds("annotation", self._next_window, self.annotate))
 
@@ -141,22 +148,25 @@ class EnforcementLoop:
 
     async def _wait(self) -> None:
         """Sleep until the next window, a change of a budget or of a Job that opted in, or the next due action."""
-        waits = [
-            asyncio.create_task(self._changed.wait()),
-            asyncio.create_task(self.store.changed.wait()),
-            asyncio.create_task(self._next_window()),
-        ]
-        if self._wake_at:
-            waits.append(asyncio.create_task(asyncio.sleep(max(_LATEST_WAKE_S, self._wake_at - self._now()))))
+        await self._wait_for((self._changed, self.store.changed), self._wake_at)
+
+    async def _wait_for_deferral(self) -> None:
+        """Sleep until the next window, a change of a deferred Job or of the forecast, or the next due start."""
+        await self._wait_for((self.store.wishes_changed, self.deferral.forecasts.changed), self.deferral.wake_at)
+
+    async def _wait_for(self, changes: Sequence[asyncio.Event], wake_at: int) -> None:
+        waits = [*(asyncio.create_task(change.wait()) for change in changes), asyncio.create_task(self._next_window())]
+        if wake_at:
+            waits.append(asyncio.create_task(asyncio.sleep(max(_LATEST_WAKE_S, wake_at - self._now()))))
         try:
             await asyncio.wait(waits, return_when="FIRST_COMPLETED")
         finally:
             for wait in waits:
                 wait.cancel()
-        if self._changed.is_set() or self.store.changed.is_set():
+        if any(change.is_set() for change in changes):
             await asyncio.sleep(_DEBOUNCE_S)  # changes often come together
-        self._changed.clear()
-        self.store.changed.clear()
+        for change in changes:
+            change.clear()
 
     async def step(self) -> None:
         """Decide about all Jobs, and carry out the actions."""
@@ -186,6 +196,15 @@ class EnforcementLoop:
         self._metrics.conflicts.set(len(decision.conflicts))
         await self._actions.carry_out(decision.actions, now)
         self._metrics.suspended.set(sum(job.marked and job.suspended for job in self.store.suspension_candidates()))
+
+    async def defer(self) -> None:
+        """Decide about deferred Jobs, and carry out the actions: in every mode, since it is their owners' wish."""
+        labels = self._namespaces()
+        if labels is None or not await self._ready():
+            return
+        budgets = self._budgets()
+        if self._all_evaluated(budgets):
+            await self.deferral.step(budgets, labels, self._here_since)
 
     async def annotate(self) -> None:
         """Write the figures of finished Jobs and the annotations of workloads that run, as far as they are due."""

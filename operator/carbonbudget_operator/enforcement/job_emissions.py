@@ -16,6 +16,8 @@ from carbonbudget_operator.api.wire_names import (
     ACCOUNTING_ANNOTATION,
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
+    DEFERRED_RESULT_ANNOTATION,
+    DEFERRED_STARTED_ANNOTATION,
     EMISSIONS_ANNOTATION,
     ENERGY_ANNOTATION,
     FINAL_ANNOTATION,
@@ -26,6 +28,7 @@ from carbonbudget_operator.api.wire_names import (
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
 from carbonbudget_operator.budgets.verdict import percent
+from carbonbudget_operator.enforcement.deferral_record import record_of, stated_instant
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job_fields import Job, instant
 from carbonbudget_operator.enforcement.job_patches import EventText, Patch
@@ -143,6 +146,9 @@ def job_figures(
         STATE_ANNOTATION: own.state.value if budget is not None and own is not None and budget.state else None,
         SUSPEND_AT_ANNOTATION: None,
     }
+    deferred = deferral_result(job, answer.location_ug)
+    if deferred:
+        annotations[DEFERRED_RESULT_ANNOTATION] = deferred
     if stage != "provisional":
         annotations[FINAL_ANNOTATION] = "true" if whole and stage == "final" else "partial"
     parts = [format_energy(answer.energy_uj), *_time_spent(job, answer.gpu_ms)]
@@ -150,6 +156,8 @@ def job_figures(
     if answer.measured_percent < 100:
         message += f" ({answer.measured_percent} % measured, the rest modelled)"
     message += f"; {'market' if market else 'location'}-based, by reports up to {format_time(progress.data_through)}"
+    if deferred:
+        message += f"; deferred: {deferred}"
     if not whole:
         message += f"; only since {format_time(kept_from)}, because single pods of earlier hours are no longer stored"
     end = format_time(last_hour_end(job))
@@ -160,11 +168,35 @@ def job_figures(
     return {"metadata": {"annotations": annotations}}, EventText("Normal", "CarbonEmitted", message)
 
 
+def deferral_result(job: Job, location_ug: int) -> str:
+    """What a deferred Job was expected to emit, from its start and from when that was chosen, and what it emitted.
+
+    Empty for any other Job. The figures are location-based, as the expected ones are.
+    """
+    started_at = stated_instant(job.annotations.get(DEFERRED_STARTED_ANNOTATION))
+    if not started_at:
+        return ""
+    known, emitted = record_of(job), f"emitted {format_mass(location_ug)} CO2e"
+    if known.expected and known.expected_at_once:
+        return (
+            f"expected {known.expected} at {format_time(started_at)}, would have been {known.expected_at_once} "
+            f"at {format_time(known.at_once)}, {emitted}"
+        )
+    less = (
+        f"expected {known.percent_less} % less than from {format_time(known.at_once)} on, "
+        if known.percent_less
+        else ""
+    )
+    return f"{less}{emitted}"
+
+
 def _time_spent(job: Job, gpu_ms: int) -> list[str]:
     """For example "2.1 h on 4 GPUs". A Job that was suspended in between has GPU hours only, since it has no single
     duration."""
     duration_s = job.finished_at - job.started_at
-    if RESUMED_AT_ANNOTATION in job.annotations or not job.started_at or duration_s <= 0:
+    resumed_at = job.annotations.get(RESUMED_AT_ANNOTATION)
+    is_resumed = resumed_at is not None and resumed_at != job.annotations.get(DEFERRED_STARTED_ANNOTATION)
+    if is_resumed or not job.started_at or duration_s <= 0:
         if not gpu_ms:
             return []
         return [f"{gpu_ms / 3_600_000:.1f} GPU hours" if gpu_ms >= 360_000 else f"{gpu_ms / 1000:g} GPU seconds"]

@@ -19,6 +19,10 @@ from carbonbudget_core.jsons import JsonObject, at, mapping, objects, text
 from carbonbudget_operator.api.wire_names import (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
+    DEFERRED_FORECAST_ANNOTATION,
+    DEFERRED_HELD_BY_ANNOTATION,
+    DEFERRED_START_ANNOTATION,
+    DEFERRED_STARTED_ANNOTATION,
     EMISSIONS_ANNOTATION,
     EXEMPT_LABEL,
     FINAL_ANNOTATION,
@@ -30,6 +34,7 @@ from carbonbudget_operator.api.wire_names import (
     SUSPENDED_BY_ANNOTATION,
     SUSPENDED_LABEL,
 )
+from carbonbudget_operator.enforcement.deferral_wish import DeferralWish, parse_wish
 
 FIELD_MANAGER: Final = "carbonbudget"
 _QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
@@ -44,6 +49,10 @@ _GENERATED: Final = frozenset({
 _OURS: Final = (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
+    DEFERRED_FORECAST_ANNOTATION,
+    DEFERRED_HELD_BY_ANNOTATION,
+    DEFERRED_START_ANNOTATION,
+    DEFERRED_STARTED_ANNOTATION,
     EMISSIONS_ANNOTATION,
     FINAL_ANNOTATION,
     RESUME_AT_ANNOTATION,
@@ -98,6 +107,8 @@ class Job:
     """When the Job controller last saw spec.suspend turn false."""
     queued: QueuedWorkload | None = None
     """The Workload of Kueue that is deactivated and marked in place of the Job; None for an ordinary Job."""
+    wish: DeferralWish | None = None
+    """The owner's wish that its start is chosen; None without the label."""
 
     @property
     def managed(self) -> bool:
@@ -137,6 +148,7 @@ def parse_job(body: Mapping[str, object]) -> Job:
         started_at=instant(text(status.get("startTime"))),
         finished_at=max([instant(text(status.get("completionTime"))), *ended]) if ended else 0,
         resumed_at=0 if suspension[0] else suspension[1],
+        wish=parse_wish(body),
     )
 
 

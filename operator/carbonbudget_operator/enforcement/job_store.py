@@ -28,6 +28,8 @@ class JobStore:
     listed: bool = False
     """Whether all Jobs have been listed once. Before that, a Job that is not here may exist."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    wishes_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a Job changed whose owner wishes its start to be chosen."""
     workloads: dict[str, KueueWorkload] = field(default_factory=dict)
     """Kueue's Workloads of Jobs, by the Workload's uid; empty unless enforcement.kueue is set."""
 
@@ -63,6 +65,7 @@ class JobStore:
                     self._record_deletion(uid)
                 listing, self.listed = False, True
                 self.changed.set()
+                self.wishes_changed.set()
             elif body is not None:
                 job = parse_job(body)
                 if event == "DELETED":
@@ -78,6 +81,8 @@ class JobStore:
         self.jobs[job.uid] = job
         if job.opted_in or job.marked:
             self.changed.set()
+        if job.wish is not None:
+            self.wishes_changed.set()
 
     def forget(self, uid: str) -> None:
         """Remove a Job or Workload that a write did not find."""

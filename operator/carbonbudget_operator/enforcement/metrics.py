@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from carbonbudget_operator.enforcement.deferral_actions import (
+    WaitingJobs,
+)
 
 
 class EnforcementMetrics:
@@ -39,3 +45,37 @@ class EnforcementMetrics:
         self.annotations = Counter(
             "carbonbudget_enforcement_annotations", "Writes of annotations other than final figures.", registry=registry
         )
+        self.deferrals = Counter(
+            "carbonbudget_deferral_actions", "Actions on deferred Jobs.", ("action",), registry=registry
+        )
+        for action in ("choose", "spread", "hold", "start", "decline"):
+            self.deferrals.labels(action)
+        self.deferred = Gauge(
+            "carbonbudget_deferred_jobs",
+            "Jobs that wait for the start that was chosen.",
+            ("namespace",),
+            registry=registry,
+        )
+        self.deferred_start = Gauge(
+            "carbonbudget_deferred_job_start_timestamp_seconds",
+            "The earliest chosen start of a Job that waits.",
+            ("namespace",),
+            registry=registry,
+        )
+        self.deferred_latest_start = Gauge(
+            "carbonbudget_deferred_job_latest_start_timestamp_seconds",
+            "The earliest start after which a Job that waits cannot end by its deadline.",
+            ("namespace",),
+            registry=registry,
+        )
+
+    def report_waiting(self, waiting: Mapping[str, WaitingJobs]) -> None:
+        """The deferred Jobs that wait, by namespace; a namespace without any is no longer reported."""
+        for gauge in (self.deferred, self.deferred_start, self.deferred_latest_start):
+            gauge.clear()
+        for namespace, jobs in waiting.items():
+            self.deferred.labels(namespace).set(jobs.count)
+            if jobs.start:
+                self.deferred_start.labels(namespace).set(jobs.start)
+            if jobs.latest_start:
+                self.deferred_latest_start.labels(namespace).set(jobs.latest_start)

@@ -18,7 +18,7 @@ from tests.web.target_answers import BASELINE_END, MIDNIGHT, TARGETS, target_det
 from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
 from carbonbudget_operator.web.target_objects import shown_target_object
-from carbonbudget_operator.web.views.shown_target import ShownTarget, path_points
+from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow, path_points
 from carbonbudget_operator.web.views.target_answer import shown_target_detail
 
 
@@ -216,3 +216,22 @@ def test_a_bar_has_its_marks_inside(current: int, expected: int, baseline: int |
 
 def test_all_targets_of_these_tests_have_one_of_the_states() -> None:
     assert {row["state"] for row in TARGETS} == {"Behind", "Violated", "OnTrack", "Achieved", "NoData"}
+
+
+async def test_units_have_their_thousands_apart_and_a_rise_has_its_sign() -> None:
+    text = text_of((await shown("/targets/team-b/batch-images")).text)
+    assert "91,250,000" in text
+    assert "+26.6 % against the baseline" in text
+
+
+def test_money_is_added_up_over_windows_of_one_currency_alone() -> None:
+    def saved(*amounts: str) -> str:
+        windows = [ShownWindow(0, 1, 1, savings=ShownSavings(1, money=one)) for one in amounts]
+        found = _target(history=windows).saved
+        assert found is not None
+        return found.money
+
+    assert saved("1,200.50 EUR", "-0.25 EUR") == "1,200.25 EUR"
+    assert saved("1.00 EUR", "1.00 USD") == ""
+    assert saved("1.00 EUR", "") == ""
+    assert _target().saved is None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
+from carbonbudget_operator.budgets.price import money_text
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass, format_pair
 from carbonbudget_operator.web.views.shown_budget import zoned
 
@@ -18,6 +21,8 @@ _STATES: Final = {
 _ORDER: Final = ("exceeded", "warning", "unknown", "within")
 _WINDOWS: Final = {"Day": "24 hours", "Week": "7 days", "Month": "28 days"}
 _NEAR_SECONDS: Final = 180 * 86_400
+_NUMBER: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,12})?")
+_MONEY: Final = re.compile(r"(-?[0-9][0-9,]{0,40}\.[0-9]{1,12}) ([A-Z]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,11 @@ class ShownWindow:
     def expected(self) -> str:
         """What the path asked for; empty where that is not known."""
         return "" if self.expected_ug is None else format_mass(self.expected_ug)
+
+    @property
+    def units_text(self) -> str:
+        """ "91,250,000"; empty where they are not known."""
+        return units_text(self.units)
 
     @property
     def state_word(self) -> str:
@@ -171,6 +181,17 @@ class ShownTarget:
         return self.baseline_ug * (100 - self.reduction) // 100
 
     @property
+    def units_text(self) -> str:
+        """ "91,250,000"; empty where they are not known."""
+        return units_text(self.units)
+
+    @property
+    def change_text(self) -> str:
+        """ "-11.4 %" or "+2.0 %"; empty where it is not known."""
+        sign = "" if not self.change or self.change.startswith(("-", "+", "0.0")) else "+"
+        return f"{sign}{self.change} %" if self.change else ""
+
+    @property
     def emissions(self) -> str:
         """CO2e of the window; empty for none."""
         return "" if self.emissions_ug is None else format_mass(self.emissions_ug)
@@ -189,11 +210,14 @@ class ShownTarget:
 
     @property
     def saved(self) -> ShownSavings | None:
-        """What the windows of the history saved together; None where none is known. Money is that of each window."""
+        """What the windows of the history saved together; None where none is known."""
         known = [one.savings for one in self.history if one.savings is not None]
         if not known:
             return None
-        return ShownSavings(sum(one.micrograms for one in known), sum(one.microjoules for one in known))
+        return ShownSavings(
+            sum(one.micrograms for one in known), sum(one.microjoules for one in known),
+            money=_summed([one.money for one in known]),
+        )  # fmt: skip
 
     def at(self, second: int | None) -> str:
         """An instant in the target's own zone; empty for none. Without the year where it can be no other."""
@@ -210,6 +234,23 @@ class ShownTarget:
         if mine_ug is None:
             return ""
         return format_mass(mine_ug) if other_ug is None else format_pair(mine_ug, other_ug)[0]
+
+
+def units_text(units: str) -> str:
+    """A decimal number with its thousands apart; any other text as it is."""
+    if not _NUMBER.fullmatch(units):
+        return units
+    whole, point, rest = units.partition(".")
+    return f"{int(whole):,}{point}{rest}"
+
+
+def _summed(amounts: Sequence[str]) -> str:
+    """The sum of amounts such as "12.40 EUR"; empty unless all of them have one currency."""
+    read = [_MONEY.fullmatch(one) for one in amounts]
+    if not read or any(one is None for one in read) or len({one[2] for one in read if one}) > 1:
+        return ""
+    total = sum((Decimal(one[1].replace(",", "")) for one in read if one), Decimal(0))
+    return money_text(total, next(one[2] for one in read if one))
 
 
 def state_word(state: str) -> str:

@@ -138,6 +138,21 @@ class CarbonSettings(SettingsSection):
     market: MarketSettings = MarketSettings()
     embodied: EmbodiedSettings = EmbodiedSettings()
     intensity: IntensitySettings = IntensitySettings()
+    price: Annotated[Decimal | None, DATED] = Field(
+        None, ge=0, le=1_000_000, decimal_places=6,
+        description="Your internal price of a tonne of CO2e, in `currency`; empty: emissions have no cost.",
+    )  # fmt: skip
+    tariff: Annotated[Decimal | None, DATED] = Field(
+        None, ge=0, le=1_000, decimal_places=6,
+        description="Price of a kWh that the machines draw, in `currency`; empty: energy has no cost.",
+    )  # fmt: skip
+    currency: str = Field("", pattern=r"^([A-Z]{3})?$", description="ISO 4217 code of `price` and `tariff`: EUR.")
+
+    @model_validator(mode="after")
+    def _priced_in_a_currency(self) -> CarbonSettings:
+        if not self.currency and (self.price is not None or self.tariff is not None):
+            raise ValueError("a price or tariff needs carbon.currency, for example EUR")
+        return self
 
     @model_validator(mode="after")
     def _one_basis(self) -> CarbonSettings:

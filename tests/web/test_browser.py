@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tests.web.page_world import HOSTILE, Everybody, World, budget_row, served
+from tests.web.budget_answers import budget_row
+from tests.web.page_world import HOSTILE, Everybody, World, served
+from tests.web.target_answers import target_row
 
 from carbonbudget_operator.web.app import make_app
 
 PAGES = (
     "/budgets", "/budgets/team-a/monthly", "/budgets/team-b/runs", "/cluster-budgets/company", "/emissions?window=30d",
+    "/targets", "/targets/team-a/chat-tokens", "/targets/team-b/batch-images", "/targets/team-d/new",
     "/emissions?by=label:team&step=all", "/emissions?by=model", "/runs", "/runs/team-a/exp-0", "/grid", "/data",
     "/nowhere",
 )  # fmt: skip
@@ -111,7 +114,7 @@ def test_the_keyboard_reaches_every_link_and_field_in_the_order_of_the_page(chro
                 break
             reached.append(where)
         assert reached[0] == "Skip to content"
-        wanted = ["Budgets", "Emissions", "Sign out", "namespace", "Show", "training", "monthly", "runs"]
+        wanted = ["Budgets", "Targets", "Emissions", "Sign out", "namespace", "Show", "training", "monthly", "runs"]
         places = [reached.index(one) for one in wanted]
         assert places == sorted(places)
 
@@ -154,10 +157,14 @@ def test_a_page_says_when_the_server_went_away_and_comes_back_by_itself(chromium
         assert page.evaluate("violations") == []
 
 
-@pytest.mark.parametrize("path", ["/budgets", "/emissions", "/emissions?by=label:team"])
+@pytest.mark.parametrize(
+    "path", ["/budgets", "/targets", "/targets/team-a/t", "/emissions", "/emissions?by=label:team"]
+)
 def test_hostile_names_run_nothing_in_the_browser(chromium: Browser, path: str) -> None:
     world = World(names=HOSTILE, now=int(time.time()))
     world.budgets = [budget_row(name, "team-a", message=name, contact=name) for name in HOSTILE]
+    hostile = dict.fromkeys(("message", "unit", "source", "selector"), HOSTILE[0])
+    world.targets = [target_row("t", "team-a", **hostile), *(target_row(name, "team-a", unit=name) for name in HOSTILE)]
     with served(make_app(world, Everybody(HOSTILE[0]))) as base, opened(chromium, base + path, 320) as (page, said):
         asked: list[str] = []
         page.on("dialog", lambda dialog: asked.append(dialog.message))

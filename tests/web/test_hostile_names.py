@@ -10,12 +10,25 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.web.page_world import HOSTILE, World, budget_row, run_row, shown
+from tests.web.budget_answers import budget_row
+from tests.web.data_answers import run_row
+from tests.web.page_world import HOSTILE, World, shown
+from tests.web.target_answers import target_row
 
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.web.charts.stacked_bars import BarSeries, stacked_bars
 
-PATHS = ("/budgets", "/emissions", "/emissions?by=workload&step=all", "/emissions?by=model", "/runs", "/data", "/grid")
+PATHS = (
+    "/budgets",
+    "/targets",
+    "/targets/team-b/t",
+    "/emissions",
+    "/emissions?by=workload&step=all",
+    "/emissions?by=model",
+    "/runs",
+    "/data",
+    "/grid",
+)
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -24,6 +37,10 @@ def hostile_world(name: str) -> World:
     texts = dict.fromkeys(("model", "model_version", "stage", "state"), name)
     world.runs = [run_row(name[:63], name[:63], **texts), run_row("good", "team-b", **texts)]
     world.budgets = [budget_row("b", name, message=name, contact=name, time_zone=name, state=name, action=name)]
+    said = dict.fromkeys(
+        ("unit", "message", "time_zone", "state", "basis", "units", "window", "source", "selector"), name
+    )
+    world.targets = [target_row(name, name), target_row("t", "team-b", **said)]
     return world
 
 

@@ -6,8 +6,8 @@ import re
 from html import unescape
 
 import pytest
-from tests.web.page_world import World, run_row, runs_answer, shown
-from tests.web.test_pages import text_of
+from tests.web.data_answers import run_row, runs_answer
+from tests.web.page_world import World, shown, text_of
 
 from carbonbudget_operator.web.pages import runs_page
 from carbonbudget_operator.web.views.run_view import run_list, shown_run

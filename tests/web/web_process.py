@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 from aiohttp import web
 from aiohttp.test_utils import unused_port
-from tests.web.page_world import NOW, intensity
+from tests.web.budget_answers import NOW
+from tests.web.data_answers import intensity
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 

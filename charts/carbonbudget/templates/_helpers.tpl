@@ -100,6 +100,9 @@ carbon:
   market: {{- toYaml .Values.carbon.market | nindent 4 }}
   embodied: {{- toYaml .Values.carbon.embodied | nindent 4 }}
   intensity: {{- toYaml .Values.carbon.intensity | nindent 4 }}
+  price: {{ toJson .Values.carbon.price }}
+  tariff: {{ toJson .Values.carbon.tariff }}
+  currency: {{ .Values.carbon.currency | quote }}
 allocation: {{- toYaml .Values.allocation | nindent 2 }}
 reports:
   required_labels: {{ toJson .Values.reports.requiredLabels }}

@@ -17,6 +17,8 @@ from carbonbudget_operator.answers.grouping import field_of, needs_nodes
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.windows import Range, Step, before, steps_of
+from carbonbudget_operator.budgets.price import Price
+from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
 from carbonbudget_operator.ledger.store import snapshot
@@ -63,7 +65,8 @@ class SeriesQuery:
 class Amounts:
     """Sums of rows, in microjoules and micrograms of CO2 equivalent.
 
-    `whole_uj` and its part `metered_uj` are of all components: which of them a meter measured is not stored.
+    `whole_uj` and its part `metered_uj` are of all components: which of them a meter measured is not stored. Costs are
+    in the parts of `budgets.price`, by the prices in force at each hour.
     """
 
     energy_uj: int = 0
@@ -72,6 +75,10 @@ class Amounts:
     location_ug: int = 0
     market_ug: int = 0
     embodied_ug: int = 0
+    energy_cost: int = 0
+    location_cost: int = 0
+    market_cost: int = 0
+    embodied_cost: int = 0
 
     def add(self, figures: Sequence[int], components: Sequence[int]) -> None:
         """Add these components of one row's figures. All of them may be in the first column of each three."""
@@ -92,6 +99,17 @@ class Amounts:
         self.location_ug += more.location_ug
         self.market_ug += more.market_ug
         self.embodied_ug += more.embodied_ug
+        self.energy_cost += more.energy_cost
+        self.location_cost += more.location_cost
+        self.market_cost += more.market_cost
+        self.embodied_cost += more.embodied_cost
+
+    def set_cost(self, price: Price) -> None:
+        """The costs of these sums, all of whose hours have this price."""
+        self.energy_cost = price.of_energy(self.energy_uj)
+        self.location_cost = price.of_emissions(self.location_ug)
+        self.market_cost = price.of_emissions(self.market_ug)
+        self.embodied_cost = price.of_emissions(self.embodied_ug)
 
     @property
     def measured_percent(self) -> int:
@@ -115,6 +133,7 @@ class SeriesRow:
 class Series:
     """The rows in order of step and key; `total` is of all rows of the window, whichever page this is.
 
+    `currency` is that of the costs, empty where the window has no price.
     `data_through` is the UTC second of the window up to which every node reported. `last` is the place of the last row
     where there are more. `required` is of all pods of the window that match the filters, and of all components;
     None without required labels.
@@ -126,12 +145,14 @@ class Series:
     total: Amounts
     last: Place | None
     required: RequiredLabels | None
+    currency: str = ""
 
 
 def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
     """Read, group and cut to the page."""
     window = covered_range(*query.window)
     parts = steps_of(window, query.step)
+    prices = prices_of(reader.terms.map(lambda terms: terms.carbon))
     total, required = Amounts(), RequiredLabels(query.required_labels) if query.required_labels else None
     rows: list[SeriesRow] = []
     with snapshot(reader.engine) as connection:
@@ -140,9 +161,9 @@ def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
         parts = [part for part in parts if part[0] < latest]  # nothing has been reported from there on
         plans = reader.plans(connection, before(window)[0] if query.compare else window[0], window[1])
         covered = _coverage(reader, connection, plans, [(start, max(start, min(end, through))) for start, end in parts])
-        earlier = _sums(reader, connection, plans, query, before(window)) if query.compare else {}
+        earlier = _sums(reader, connection, plans, query, before(window), prices) if query.compare else {}
         for (start, end), percent in zip(parts, covered, strict=True):
-            found = _sums(reader, connection, plans, query, (start, end), required)
+            found = _sums(reader, connection, plans, query, (start, end), prices, required)
             for amounts in found.values():
                 total.merge(amounts)
             for key in sorted(found.keys() | earlier.keys()):
@@ -158,6 +179,7 @@ def emission_series(reader: ValuedReader, query: SeriesQuery) -> Series:
         total,
         (page[-1].start, page[-1].key) if len(rows) > len(page) else None,
         required,
+        next((price.currency for *_, price in priced_parts(prices, *window) if price is not None), ""),
     )
 
 
@@ -180,7 +202,8 @@ def version_of(reader: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
     asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
     # Up to when there are data is part of the answer; of a window that is over it does not change.
     parts = [*asked, query.components, query.required_labels, who, shown_as, min(through, end)]
-    return blake2b(repr([*parts, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
+    prices = priced_parts(prices_of(reader.terms.map(lambda terms: terms.carbon)), start, end)
+    return blake2b(repr([*parts, prices, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
 
 
 def _coverage(
@@ -197,9 +220,25 @@ def _percent(wanted_ms: int, reported_ms: int) -> int | None:
 
 def _sums(
     reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range,
-    required: RequiredLabels | None = None,
+    prices: Prices, required: RequiredLabels | None = None,
 ) -> Mapping[Key, Amounts]:  # fmt: skip
     """The groups of a part of the window. `required` also counts its rows."""
+    whole: dict[Key, Amounts] = {}
+    for start, end, price in priced_parts(prices, *part):
+        found = _sums_at_one_price(reader, connection, plans, query, (start, end), required)
+        for key, amounts in found.items():
+            if price is not None:
+                amounts.set_cost(price)
+            if whole:
+                whole.setdefault(key, Amounts()).merge(amounts)
+        whole = whole or found
+    return whole
+
+
+def _sums_at_one_price(
+    reader: ValuedReader, connection: sa.Connection, plans: ReadingPlans, query: SeriesQuery, part: Range,
+    required: RequiredLabels | None,
+) -> dict[Key, Amounts]:  # fmt: skip
     found: dict[Key, Amounts] = {}
     column_sums = _TOGETHER if len(query.components) == len(COMPONENTS) else _APART
     by_namespace = required is None and {*query.group_by, *(field for field, _ in query.filters)} <= {"namespace"}

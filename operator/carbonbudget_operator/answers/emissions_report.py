@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.ghg_inventory import OWNERSHIP, InventoryAmounts, inventory_rows
 from carbonbudget_operator.answers.location_factors import LocationFactors
+from carbonbudget_operator.answers.report_costs import ReportCosts
 from carbonbudget_operator.answers.report_coverage import Coverage, coverage
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.answers.time_ranges import covered_range, covers
+from carbonbudget_operator.carbon_price import prices_of
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, data_through, hours_with_facts, node_spans
@@ -137,6 +138,7 @@ class EmissionsReporter:
         self._book = ValuedReader(engine, settings)
         self._sums = _Sums()
         self._labels = RequiredLabels(settings.reports.required_labels)
+        self._costs = ReportCosts(prices_of(settings.carbon))
         self.changed_meanwhile = False
 
     def run(self, start: int, end: int, now: int) -> Iterator[tuple[int, int]]:
@@ -151,9 +153,10 @@ class EmissionsReporter:
             units = self._book.units(connection, start, end)
             revisions = hours_with_facts(connection, start, end)
         ends = [min(end, unit_end(at, level)) for level, at in units]
-        borders = [start, *ends[:-1], end]  # each part also holds the time before its unit that had no facts yet
-        for done, part in enumerate(pairwise(borders)):
-            yield done, len(units)
+        # Each part also holds the time before its unit that had no facts yet.
+        parts = self._costs.parts([start, *ends[:-1], end])
+        for done, part in enumerate(parts):
+            yield done, len(parts)
             with snapshot(self._book.engine) as connection:
                 self._read(connection, *part)
         with snapshot(self._book.engine) as connection:
@@ -204,6 +207,7 @@ class EmissionsReporter:
             "nodes_without_reports": self._silent(),
             # Not there where there are none: reports that earlier versions closed have no such key.
             **({"nodes_without_agent": self._without_agent} if self._without_agent else {}),
+            **({"cost": cost} if (cost := self._costs.to_json(self._start, self._end)) else {}),
             **({"labels": self._labels.to_json()} if self._labels.keys else {}),
             "factors": sorted(sums.factors),
             "location_factors": sums.numbers.to_json(),
@@ -238,6 +242,10 @@ class EmissionsReporter:
                 figures.upstream_ug += row.figures[UPSTREAM_UG]
                 figures.unsplit_ug += row.figures[UNSPLIT_UG]
                 figures.stood_in_ug += row.figures[STOOD_IN_UG]
+            self._costs.add(
+                row.start, OWNERSHIP[row.scope], row.namespace, sum(row.figures[ENERGY_UJ]),
+                sum(row.figures[LOCATION_UG]), sum(row.figures[MARKET_UG]), row.figures[EMBODIED_UG],
+            )  # fmt: skip
             sums.factors |= row.factors
             self._labels.add(row)
 

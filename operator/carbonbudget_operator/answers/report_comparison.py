@@ -62,11 +62,14 @@ def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str
 def _as_before(closed: Mapping[str, object], now: Mapping[str, object]) -> Mapping[str, object]:
     """Today's report in the form of a closed one of an earlier version.
 
-    Labels are compared only where the closed one has them, because they are there where the settings require any.
+    Labels and costs are compared only where the closed one has them, because they are there where the settings have
+    required labels or a price.
     One without an inventory had ownership by name of a scope; one without numbers of factors has no such keys.
     """
     if "labels" not in closed:
         now = {key: value for key, value in now.items() if key != "labels"}
+    if "cost" not in closed:
+        now = {key: value for key, value in now.items() if key != "cost"}
     now = _without_new_zones(closed, now)
     if "location_factors" not in closed:
         now = {key: value for key, value in now.items() if key not in _NUMBERS}

@@ -23,6 +23,12 @@ class EmissionTotal(BaseModel):
     embodied_g: float = Field(description="Embodied emissions in grams of CO2 equivalent; in no other figure")
     embodied_ug: str = Field(description="The same, exact, in micrograms")
     measured_percent: int = Field(description="Share of the energy that a meter measured; the rest is modelled")
+    energy_cost: float | None = Field(
+        None, description="The energy by carbon.tariff in force at each hour, in `currency`; absent without a price"
+    )
+    location_cost: float | None = Field(None, description="The location-based emissions by carbon.price, likewise")
+    market_cost: float | None = Field(None, description="The market-based emissions, likewise")
+    embodied_cost: float | None = Field(None, description="The embodied emissions, likewise; in no other cost")
 
 
 class EmissionRow(EmissionTotal):
@@ -41,6 +47,7 @@ class EmissionRow(EmissionTotal):
     previous_market_g: float | None = None
     previous_market_ug: str | None = None
     previous_embodied_g: float | None = None
+    currency: str | None = Field(None, description="Of the costs, ISO 4217; absent without a price")
 
 
 class UnlabelledEnergy(BaseModel):
@@ -65,6 +72,7 @@ class EmissionAnswer(BaseModel):
     end: str
     namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")
     total: EmissionTotal
+    currency: str | None = Field(None, description="Of the costs, ISO 4217; null where the window has no price")
     unlabelled: UnlabelledEnergy | None = Field(
         None, description="With unlabelled=true; null where the settings require no labels"
     )

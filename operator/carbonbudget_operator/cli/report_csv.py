@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
 from carbonbudget_operator.cli.external_lines import csv_line
+from carbonbudget_operator.cli.report_cost import COST_COLUMNS, cost_cells
 from carbonbudget_operator.csv_text import csv_cells, csv_list
 
 COLUMNS: Final = (
@@ -39,14 +40,19 @@ def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
     ]  # fmt: skip
     said = csv_covers(result)
     writer = csv.writer(sys.stdout)
-    writer.writerow(["kind", "name", *_FIGURES, *CSV_COVERS, *_OF_A_LINE, *_OF_THE_REPORT, *_ADDED, *_OF_A_CHANGE])
+    costs = cost_cells(result)
+    priced = [*COST_COLUMNS, "currency"] if costs else []
+    writer.writerow(
+        ["kind", "name", *_FIGURES, *CSV_COVERS, *_OF_A_LINE, *_OF_THE_REPORT, *_ADDED, *_OF_A_CHANGE, *priced]
+    )
     changes, labels = _changes(result), result.get("labels", {})
     for kind, name, figures in _lines(result):
         own, more = ([figures.get(column, "") for column in columns] for columns in (_FIGURES, _OF_A_LINE))
         change = changes.get((kind, name), {})
         share = labels.get("unlabelled_energy_percent", "") if kind == "total" else figures.get("unlabelled", "")
         added = ["" if (cell := change.get(column)) is None else cell for column in _OF_A_CHANGE]
-        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all, *csv_cells([share, *added])])
+        cost = costs.get((kind, name), [""] * len(priced))
+        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all, *csv_cells([share, *added, *cost])])
 
 
 def _changes(result: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.report_change import percent_of, signed
 from carbonbudget_operator.cli.report_charts import energy_columns, namespace_bars
+from carbonbudget_operator.cli.report_cost import COST_COLUMNS, price_lines, shown_costs
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line
 from carbonbudget_operator.cli.table_cells import printable_cell, rounded
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
@@ -83,6 +84,8 @@ def _context(report: Mapping[str, Any], name: str, closed_sha256: str) -> dict[s
         "settings_changes": [
             (date_of(one["from"]), "; ".join(one["settings"])) for one in report.get("settings_changes", ())
         ],
+        "costs": _costs(report),
+        "prices": price_lines(report["cost"]) if "cost" in report else (),
         "external": report.get("external", ()),
         "closed": report.get("closed"),
         "closed_at": date_of(report["closed"]["at"]) if "closed" in report else "",
@@ -106,6 +109,19 @@ def _rows(found: Mapping[str, Row]) -> list[tuple[str, Row]]:
         "embodied_g": grams(embodied), "measured_percent": "",
     }  # fmt: skip
     return [*ordered[:MOST_ROWS], (f"{len(rest):,} more", together)]
+
+
+def _costs(report: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """The total's, the owners' and the largest namespaces' costs; the others' in a row of its own."""
+    if (cost := report.get("cost")) is None:
+        return []
+    ordered = sorted(cost["namespaces"].items(), key=lambda one: (-Decimal(one[1]["location_cost"]), one[0]))
+    named = [("total", cost["total"]), *((OWNERS.get(name, name), its) for name, its in cost["ownership"].items())]
+    named += ordered[:MOST_ROWS]
+    if rest := [found for _, found in ordered[MOST_ROWS:]]:
+        together = {column: str(sum(Decimal(found[column]) for found in rest)) for column in COST_COLUMNS}
+        named.append((f"{len(rest):,} more", together))
+    return [(name, shown_costs(found, cost["currency"])) for name, found in named]
 
 
 def _labels(labels: Mapping[str, Any] | None) -> list[tuple[str, str, Sequence[Row], int]]:

@@ -15,6 +15,7 @@ from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.external_lines import print_external
 from carbonbudget_operator.cli.report_change import change_lines, label_lines
+from carbonbudget_operator.cli.report_cost import cost_lines
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours, write_zones
 from carbonbudget_operator.cli.table_cells import print_table, printable_cell, rounded
@@ -114,7 +115,7 @@ def _print(result: dict[str, Any], details: bool) -> None:
             f"no agent runs on up to {nodes} nodes ({printable_cell(what)}): what ran there is in no figure, nor "
             "in the coverage"
         )
-    for line in [*label_lines(result), *change_lines(result)]:
+    for line in [*cost_lines(result), *label_lines(result), *change_lines(result)]:
         print(printable_cell(line))
     numbers = result.get("location_factors", {})  # a report that an earlier version closed has none
     for factor in result["factors"]:

@@ -69,8 +69,10 @@ async def _serve(
     # Imported here: `--help` should not wait for it.
     import uvicorn
 
+    from carbonbudget_operator.cli.object_lists import ObjectLists
     from carbonbudget_operator.cli.page_budgets import ClusterObjects
     from carbonbudget_operator.cli.page_gateway import KubeconfigGateway
+    from carbonbudget_operator.cli.page_targets import ClusterTargets
     from carbonbudget_operator.web.app import make_app
     from carbonbudget_operator.web.budgets_from_api import SeriesReader
     from carbonbudget_operator.web.gateway import PageCaller
@@ -78,9 +80,10 @@ async def _serve(
 
     host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
     gateway = KubeconfigGateway(who, server_namespace, seconds, account)
-    budgets = ClusterObjects(who, namespace, seconds, SeriesReader(gateway))
+    lists = ObjectLists(who, namespace, seconds)
+    budgets = ClusterObjects(lists, SeriesReader(gateway))
     guard = LocalGuard(host, PageCaller(name=await budgets.user()))
-    app = OwnOriginOnly(make_app(gateway, guard, budgets), host)
+    app = OwnOriginOnly(make_app(gateway, guard, budgets, ClusterTargets(lists)), host)
     options = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
         timeout_graceful_shutdown=2,
@@ -99,7 +102,7 @@ async def _serve(
         if opening is not None:
             opening.cancel()
         await gateway.close()
-        await budgets.close()
+        await lists.close()
 
 
 def _end(server: uvicorn.Server) -> None:

@@ -1,7 +1,8 @@
 """The JSON of OpenCost's answers, with our figures beside its own fields. Pure.
 
 The fields are those of OpenCost's Go structs (core/pkg/opencost/allocation_json.go, summaryallocation_json.go). What
-the ledger does not know is 0 or null, as OpenCost writes what it has no data for: cores, bytes, efficiencies, costs.
+the ledger does not know is 0 or null, as OpenCost writes what it has no data for: cores, bytes, efficiencies, costs of
+machines. The cost of emissions by `carbon.price` is `externalCost`, and so the whole of `totalCost`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
 from carbonbudget_operator.opencost.allocation_sets import Allocation, AllocationFigures, Allocations
 from carbonbudget_operator.opencost.properties import AllocationProperties
 
@@ -100,7 +102,10 @@ def _summary(name: str, one: Allocation, step: Range, reported_until: int) -> di
 
 
 def _carbon(figures: AllocationFigures) -> dict[str, object]:
+    cost = _cost(figures.location_cost, EMISSION_PARTS)
     return {
+        "externalCost": cost,
+        "totalCost": cost,
         "carbonKilograms": figures.location_ug / _UG_PER_KG,
         "carbonbudget": {
             "energyKWh": figures.energy_uj / _UJ_PER_KWH,
@@ -109,8 +114,13 @@ def _carbon(figures: AllocationFigures) -> dict[str, object]:
             "embodiedG": figures.embodied_ug / _UG_PER_G,
             "idleG": figures.idle_ug / _UG_PER_G,
             "measuredPercent": figures.measured_percent,
+            **({"energyCost": _cost(figures.energy_cost, ENERGY_PARTS)} if figures.energy_cost else {}),
         },
     }
+
+
+def _cost(parts: int, of_one: int) -> float:
+    return float(amount(parts, of_one)) or 0
 
 
 def _properties(common: AllocationProperties, with_labels: bool) -> dict[str, object]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final, Self
 
 from carbonbudget_core.exact_division import share_list
+from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.ledger.valued_rows import (
     EMBODIED_UG,
     ENERGY_UJ,
@@ -28,7 +30,10 @@ _IDLE_COLUMN: Final = LOCATION_UG.start + 1
 
 @dataclass(slots=True)
 class AllocationFigures:
-    """Sums, in microjoules and micrograms of CO2 equivalent. `idle_ug` is the part of `location_ug` that is idle."""
+    """Sums, in microjoules and micrograms of CO2 equivalent. `idle_ug` is the part of `location_ug` that is idle.
+
+    Costs are in the parts of `budgets.price`, by the price of the range that the rows were read from.
+    """
 
     energy_uj: int = 0
     metered_uj: int = 0
@@ -36,6 +41,8 @@ class AllocationFigures:
     market_ug: int = 0
     embodied_ug: int = 0
     idle_ug: int = 0
+    energy_cost: int = 0
+    location_cost: int = 0
 
     @classmethod
     def of(cls, figures: list[int]) -> Self:
@@ -53,6 +60,12 @@ class AllocationFigures:
         self.market_ug += more.market_ug
         self.embodied_ug += more.embodied_ug
         self.idle_ug += more.idle_ug
+        self.energy_cost += more.energy_cost
+        self.location_cost += more.location_cost
+
+    def set_cost(self, price: Price) -> None:
+        """The costs of these sums, all of whose hours have this price."""
+        self.energy_cost, self.location_cost = price.of_energy(self.energy_uj), price.of_emissions(self.location_ug)
 
     @property
     def measured_percent(self) -> int:
@@ -85,15 +98,21 @@ class SetBuilder:
         self._needs_labels = request.by_label or request.with_labels
         self._known: dict[tuple[str, str, str], _Placed | None] = {}
 
-    def build(self, ranges: Iterable[Iterable[ValuedRow]]) -> Allocations:
+    def build(
+        self, ranges: Iterable[Iterable[ValuedRow]], prices: Iterable[Price | None] = repeat(None)
+    ) -> Allocations:
         """One set, of the rows of its ranges; the idle row is shared out in each of them for itself.
+
+        `prices`: that of each range.
 
         Raises:
             TooManyAllocations: with this set there are more than `most`.
         """
         whole: Allocations = {}
-        for rows in ranges:
+        for rows, price in zip(ranges, prices, strict=False):
             for name, found in self._range(rows).items():
+                if price is not None:
+                    found.figures.set_cost(price)
                 self._put(whole, name, found)
         if not self._request.include_idle:
             whole.pop(IDLE, None)

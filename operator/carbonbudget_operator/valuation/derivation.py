@@ -22,6 +22,8 @@ _RULES: Final = 6  # raised whenever the same facts and settings would give othe
 _TABLES: Final = (
     "cloud_regions.csv", "embodied.csv", "grid_intensity.csv", "provider_ids.csv", "region_names.csv",
 )  # fmt: skip
+# Sources of intensities have a text of their own; prices value no row.
+_NO_FIGURES: Final = {"intensity", "price", "tariff", "currency"}
 _OF_SOURCES: Final = {"figures", "other_figures", "both_bases"}
 _HEAD: Final = re.compile(r"rules (\d+); cluster (.*?); figures (\w+); (?=carbon \{)", re.DOTALL)
 _FROM: Final = re.compile(r"; from (\d+): ")
@@ -31,7 +33,7 @@ BUNDLED: Final = "the bundled tables and rules of this version"
 
 def describe(settings: Settings) -> str:
     """All that a row depends on beside the facts. Settings without dates have the same text as in earlier versions."""
-    first, *later = merge(settings.carbon, settings.allocation)
+    first, *later = _valuing(settings)
     text = f"rules {_RULES}; cluster {settings.cluster}; figures {_figures()}; {_terms(*first[1])}"
     return text + "".join(f"; from {start}: {_terms(*pair)}" for start, pair in later)
 
@@ -51,13 +53,27 @@ def differences(previous: str, present: str) -> list[str]:
 
 def changes(settings: Settings, start: int, end: int) -> list[tuple[int, list[str]]]:
     """Which settings change inside [start, end), by the UTC second from which they are in force."""
-    line = merge(settings.carbon, settings.allocation).map(lambda pair: _settings(*pair))
-    spans = list(line)
+    spans = [(since, _settings(*pair)) for since, pair in _valuing(settings)]
     return [
         (since, list(_changed(previous, present).values()))
         for (_, previous), (since, present) in pairwise(spans)
         if start < since < end
     ]
+
+
+def _valuing(settings: Settings) -> list[tuple[int, tuple[CarbonSettings, AllocationSettings]]]:
+    """The settings by the UTC second from which they are in force, without the times at which only a price changes.
+
+    So a price can be added or changed, and no row is valued again.
+    """
+    found: list[tuple[int, tuple[CarbonSettings, AllocationSettings]]] = []
+    before: tuple[CarbonSettings, AllocationSettings] | None = None
+    for since, pair in merge(settings.carbon, settings.allocation):
+        unpriced = pair[0].model_copy(update={"price": None, "tariff": None}), pair[1]
+        if before is None or before == pair or found[-1][1] != unpriced:
+            found.append((since, unpriced))
+        before = pair
+    return found
 
 
 def _changed(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, str]:
@@ -70,14 +86,14 @@ def _changed(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str
 
 def _settings(carbon: CarbonSettings, allocation: AllocationSettings) -> dict[str, object]:
     """Plain settings by their path, as `_read` gives them."""
-    given = json.loads(carbon.model_dump_json(exclude={"intensity"}))
+    given = json.loads(carbon.model_dump_json(exclude=_NO_FIGURES))
     shares = json.loads(allocation.model_dump_json())
     return {**_flat("carbon", given), **_flat("allocation", shares), "carbon.intensity": _sources(carbon)}
 
 
 def _terms(carbon: CarbonSettings, allocation: AllocationSettings) -> str:
     return (
-        f"carbon {carbon.model_dump_json(exclude={'intensity'})}; sources {_sources(carbon)}; "
+        f"carbon {carbon.model_dump_json(exclude=_NO_FIGURES)}; sources {_sources(carbon)}; "
         f"allocation {allocation.model_dump_json()}"
     )
 

@@ -21,15 +21,21 @@ from carbonbudget_operator.web.pages.data_page import show_data
 from carbonbudget_operator.web.pages.emissions_page import give_file, show_emissions
 from carbonbudget_operator.web.pages.grid_page import show_grid
 from carbonbudget_operator.web.pages.runs_page import give_run, give_runs, show_run, show_runs
+from carbonbudget_operator.web.pages.target_pages import show_target, show_targets
 from carbonbudget_operator.web.rendering import page
 from carbonbudget_operator.web.security_headers import SecurityHeaders
 from carbonbudget_operator.web.site import Site
 from carbonbudget_operator.web.static_files import KeptStaticFiles
+from carbonbudget_operator.web.target_reader import TargetReader
+from carbonbudget_operator.web.targets_from_api import ApiTargets
 
 _PAGES = {
     "/budgets": show_budgets,
     "/budgets/{namespace}/{name}": show_budget,
     "/cluster-budgets/{name}": show_budget,
+    "/targets": show_targets,
+    "/targets/{namespace}/{name}": show_target,
+    "/cluster-targets/{name}": show_target,
     "/emissions": show_emissions,
     "/emissions.{kind}": give_file,
     "/runs": show_runs,
@@ -42,13 +48,14 @@ _PAGES = {
 
 
 def make_app(
-    gateway: Gateway, guard: Guard, budgets: BudgetReader | None = None, now: Callable[[], float] = time.time
-) -> ASGIApp:
+    gateway: Gateway, guard: Guard, budgets: BudgetReader | None = None, targets: TargetReader | None = None,
+    now: Callable[[], float] = time.time,
+) -> ASGIApp:  # fmt: skip
     """The app. Its pages answer GET and HEAD alone; the guard's own routes may take more.
 
-    `budgets`: where budgets are read; left out, from `/api/v1/budgets`. `now` returns UTC seconds.
+    `budgets`, `targets`: where they are read; left out, from `/api/v1`. `now` returns UTC seconds.
     """
-    site = Site(gateway, guard, budgets or ApiBudgets(gateway), now)
+    site = Site(gateway, guard, budgets or ApiBudgets(gateway), targets or ApiTargets(gateway), now)
 
     async def home(_: Request) -> Response:
         return RedirectResponse("/budgets", 303)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
-from carbonbudget_operator.web.views.figures import UNTIL
+from carbonbudget_operator.web.object_times import second_of as _second
+from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
 
 _BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"}
@@ -63,6 +62,14 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
             if _BAD.get(one.type) == one.status
         ],
         sections=sections,
+        base_limit_ug=_mass(spec.limit),
+        adjustments=[
+            ShownAdjustment(one.reason, one.micrograms, one.source) for one in status.adjustments or ()
+        ],
+        parent=spec.parent or "",
+        children=None if (below := status.children) is None else ShownChildren(
+            below.count, below.allocated, below.unallocated
+        ),
     )  # fmt: skip
 
 
@@ -71,11 +78,3 @@ def _mass(text: str | None) -> int | None:
         return None if text is None else parse_mass(text)
     except QuantityError:
         return None
-
-
-def _second(instant: dt.datetime | None) -> int | None:
-    try:
-        found = None if instant is None else seconds(instant)
-    except (OverflowError, ValueError, OSError):  # beyond the years of calendars
-        return None
-    return found if found is not None and 0 <= found < UNTIL else None

@@ -15,6 +15,7 @@ from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.guard import Guard
 from carbonbudget_operator.web.questions import NotShown, Questions, Unchanged
 from carbonbudget_operator.web.rendering import page
+from carbonbudget_operator.web.target_reader import TargetReader
 from carbonbudget_operator.web.user_turns import UserTurns
 
 
@@ -25,6 +26,7 @@ class Site:
     gateway: Gateway
     guard: Guard
     budgets: BudgetReader
+    targets: TargetReader
     now: Callable[[], float] = time.time
     # Pages whose answers are large take their memory two at a time, and no user both places.
     large: UserTurns = field(default_factory=lambda: UserTurns(2, 1))

@@ -17,6 +17,7 @@ from carbonbudget_operator.answers.emission_series import (
 from carbonbudget_operator.answers.grouping import GroupingError, parse_filter, parse_group_by
 from carbonbudget_operator.answers.required_labels import RequiredLabels, percent_text
 from carbonbudget_operator.answers.windows import WindowError, check_window
+from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.public.formats import Cell, Format, instant, render
 from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
@@ -27,6 +28,7 @@ _COLUMNS = (
     "energy_kwh", "energy_uj", "location_g", "location_ug", "market_g", "market_ug", "embodied_g", "embodied_ug",
     "measured_percent",
 )  # fmt: skip
+_COSTS = ("energy_cost", "location_cost", "market_cost", "embodied_cost")
 
 
 def query_of(given: Mapping[str, Any]) -> SeriesQuery:
@@ -71,10 +73,14 @@ def emission_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
     series = emission_series(book, query)
     accounting: Accounting = given["accounting"]
     form: Format = given["format"]
-    rows = [_row(query, row, accounting) for row in series.rows]
+    priced = bool(series.currency)
+    rows = [_row(query, row, accounting, priced) for row in series.rows]
     columns = ["start", "end", *query.group_by, *_shown(accounting), "coverage_percent"]
     if query.compare:
         columns += [name for name in (f"previous_{name}" for name in _shown(accounting)) if name in _PREVIOUS]
+    if priced:
+        columns += [*_shown(accounting, _COSTS), "currency"]
+        rows = [row | {"currency": series.currency} for row in rows]
     return render(form, columns, rows, _around(query, series, accounting))
 
 
@@ -90,7 +96,8 @@ def _around(query: SeriesQuery, series: Series, accounting: Accounting) -> dict[
         "start": instant(series.covers[0]),
         "end": instant(series.covers[1]),
         "namespaces": None if query.namespaces is None else sorted(query.namespaces),
-        "total": _figures(series.total, accounting),
+        "total": _figures(series.total, accounting) | _costs(series.total, accounting, bool(series.currency)),
+        "currency": series.currency or None,
         "unlabelled": None if series.required is None else _unlabelled(series.required),
         "next": None if series.last is None else make_cursor((series.last[0], *series.last[1])),
     }
@@ -111,20 +118,21 @@ def _unlabelled(required: RequiredLabels) -> dict[str, object]:
     }
 
 
-def _row(query: SeriesQuery, row: SeriesRow, accounting: Accounting) -> dict[str, Cell]:
+def _row(query: SeriesQuery, row: SeriesRow, accounting: Accounting, priced: bool) -> dict[str, Cell]:
     made: dict[str, Cell] = {"start": instant(row.start), "end": instant(row.end)}
     made |= dict(zip(query.group_by, row.key, strict=True))
     made |= _figures(row.amounts, accounting)
     made["coverage_percent"] = row.coverage_percent
+    made |= _costs(row.amounts, accounting, priced)
     if row.previous is not None:
         earlier = {f"previous_{name}": value for name, value in _figures(row.previous, accounting).items()}
         made |= {name: value for name, value in earlier.items() if name in _PREVIOUS}
     return made
 
 
-def _shown(accounting: Accounting) -> Sequence[str]:
+def _shown(accounting: Accounting, columns: Sequence[str] = _COLUMNS) -> Sequence[str]:
     hidden = {"LocationBased": "market_", "MarketBased": "location_"}.get(accounting)
-    return [name for name in _COLUMNS if hidden is None or not name.startswith(hidden)]
+    return [name for name in columns if hidden is None or not name.startswith(hidden)]
 
 
 def _figures(amounts: Amounts, accounting: Accounting) -> dict[str, Cell]:
@@ -140,3 +148,16 @@ def _figures(amounts: Amounts, accounting: Accounting) -> dict[str, Cell]:
         "measured_percent": amounts.measured_percent,
     }
     return {name: figures[name] for name in _shown(accounting)}
+
+
+def _costs(amounts: Amounts, accounting: Accounting, priced: bool) -> dict[str, Cell]:
+    """Numbers with six decimals at most; nothing where the window has no price."""
+    if not priced:
+        return {}
+    costs: dict[str, Cell] = {
+        "energy_cost": float(amount(amounts.energy_cost, ENERGY_PARTS)),
+        "location_cost": float(amount(amounts.location_cost, EMISSION_PARTS)),
+        "market_cost": float(amount(amounts.market_cost, EMISSION_PARTS)),
+        "embodied_cost": float(amount(amounts.embodied_cost, EMISSION_PARTS)),
+    }
+    return {name: costs[name] for name in _shown(accounting, _COSTS)}

@@ -7,6 +7,8 @@ from typing import Any
 
 from carbonbudget_operator.answers.emission_series import SeriesQuery, version_of
 from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.budgets.price import Price
+from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.fact_reader import node_spans
 from carbonbudget_operator.ledger.store import snapshot
@@ -23,6 +25,8 @@ from carbonbudget_operator.opencost.request_parameters import (
 )
 from carbonbudget_operator.special_namespaces import is_special
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+PricedRange = tuple[int, int, Price | None]
 
 
 def request_of(parameters: Mapping[str, str], now: int) -> AllocationRequest:
@@ -47,20 +51,23 @@ def opencost_answer(reader: ValuedReader, given: Mapping[str, Any]) -> bytes:
     shown = None if names is None else frozenset(names)
     read = _read_namespaces(request, shown)
     builder = SetBuilder(request, reader.cluster, MAX_ALLOCATIONS)
+    prices = prices_of(reader.terms.map(lambda terms: terms.carbon))
     sets = []
     with snapshot(reader.engine) as connection:
         latest = max((span.last_end for span in node_spans(connection, reader.cluster)), default=0)
         plans = reader.plans(connection, *request.window)
 
-        def rows(part: Range) -> Iterator[ValuedRow]:
+        def rows(part: PricedRange) -> Iterator[ValuedRow]:
             return reader.rows_in(
-                connection, plans, *part, request.by_node, read, column_sums=APART, by_namespace=request.by_namespace
-            )
+                connection, plans, *part[:2], request.by_node, read, column_sums=APART,
+                by_namespace=request.by_namespace,
+            )  # fmt: skip
 
         try:
             for step in request.steps:
                 parts = [part for part in _parts(request, step) if part[0] < latest]
-                sets.append((step, builder.build(map(rows, parts))))
+                priced = [one for part in parts for one in _priced(request, prices, part)]
+                sets.append((step, builder.build(map(rows, priced), (price for *_, price in priced))))
         except TooManyAllocations:
             reason = f"the answer has more than {MAX_ALLOCATIONS} allocations: use a longer step, or aggregate by less"
             raise Refusal(422, "unanswerable", reason) from None
@@ -82,3 +89,8 @@ def _parts(request: AllocationRequest, step: tuple[int, int]) -> list[tuple[int,
     if not request.share_idle:
         return [step]
     return [part for part in request.shared_in if step[0] <= part[0] < step[1]]
+
+
+def _priced(request: AllocationRequest, prices: Prices, part: Range) -> list[PricedRange]:
+    """The range in parts of one price each. Where idle is shared out it stays whole, so that a price moves no gram."""
+    return [(*part, prices.at(part[0]))] if request.share_idle else priced_parts(prices, *part)

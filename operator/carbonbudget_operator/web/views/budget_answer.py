@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from carbonbudget_core.jsons import JsonObject, objects
+from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.charts.budget_charts import UsePoint
 from carbonbudget_operator.web.views.figures import amount, percent, second, word
+from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
 
 _PARTS = ("dynamic", "idle", "overhead", "embodied")
@@ -72,6 +73,14 @@ def shown_detail(answer: JsonObject, history: JsonObject) -> ShownBudget:
         ],
         history=_periods(history),
         sections=[(heading, sentences) for heading, sentences in sections if sentences],
+        base_limit_ug=_mass(answer, "base_limit"),
+        adjustments=[
+            ShownAdjustment(word(one, "reason"), changed_ug, word(one, "source"))
+            for one in objects(answer.get("adjustments"))
+            if (changed_ug := amount(one, "amount_ug")) is not None
+        ],
+        parent=word(answer, "parent"),
+        children=_children(mapping(answer.get("children"))),
     )  # fmt: skip
 
 
@@ -101,6 +110,13 @@ def _periods(history: JsonObject) -> Sequence[ShownPeriod]:
         if (start := second(row, "start")) is not None
     ]
     return sorted(found, key=lambda one: one.start)
+
+
+def _children(found: JsonObject) -> ShownChildren | None:
+    count, allocated_ug, left_ug = amount(found, "count"), _mass(found, "allocated"), _mass(found, "unallocated")
+    if not count or allocated_ug is None:
+        return None
+    return ShownChildren(count, format_mass(allocated_ug), format_mass(left_ug or 0))
 
 
 def _counts(answer: JsonObject, shown: ShownBudget) -> str:

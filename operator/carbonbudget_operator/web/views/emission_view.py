@@ -10,7 +10,16 @@ from typing import Final, Literal
 from carbonbudget_core.jsons import JsonObject, items, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.web.charts.stacked_bars import COLOURS, BarSeries
-from carbonbudget_operator.web.views.figures import amount, change_text, percent, second, share_text, utc_text, word
+from carbonbudget_operator.web.views.figures import (
+    amount,
+    change_text,
+    cost_text,
+    percent,
+    second,
+    share_text,
+    utc_text,
+    word,
+)
 
 Basis = Literal["LocationBased", "MarketBased"]
 MOST_LINES: Final = 200
@@ -39,6 +48,8 @@ class EmissionLine:
     measured: int | None
     share: str = ""
     change: str = ""
+    cost: str = ""
+    energy_cost: str = ""
 
     @property
     def name(self) -> str:
@@ -87,6 +98,7 @@ class EmissionTable:
     data_through: str
     coverage: int | None
     unlabelled: UnlabelledShare | None = None
+    currency: str = ""  # of the costs; empty where the settings have no price
 
 
 def emission_table(answer: JsonObject, fields: Sequence[str], basis: Basis) -> EmissionTable:
@@ -94,13 +106,15 @@ def emission_table(answer: JsonObject, fields: Sequence[str], basis: Basis) -> E
     figure = _FIGURE[basis]
     rows = list(objects(answer.get("rows")))
     total = mapping(answer.get("total"))
-    whole = amount(total, figure) or 0
-    lines = sorted((_line(row, fields, figure, whole) for row in rows), key=lambda one: (-one.emissions_ug, one.keys))
+    whole, currency = amount(total, figure) or 0, word(answer, "currency")
+    lines = [_line(row, fields, figure, whole, currency) for row in rows]
+    lines.sort(key=lambda one: (-one.emissions_ug, one.keys))
     coverage = percent(rows[0], "coverage_percent") if rows else None
     return EmissionTable(
         lines[:MOST_LINES], max(0, len(lines) - MOST_LINES), answer.get("next") is not None,
-        _line(total, (), figure, whole), utc_text(second(answer, "start")), utc_text(second(answer, "end")),
+        _line(total, (), figure, whole, currency), utc_text(second(answer, "start")), utc_text(second(answer, "end")),
         utc_text(second(answer, "data_through")), coverage, _unlabelled(mapping(answer.get("unlabelled"))),
+        currency,
     )  # fmt: skip
 
 
@@ -140,10 +154,11 @@ def _percent_text(value: object) -> str:
     return f"{value:.1f} %" if value < 10 else f"{value:.0f} %"
 
 
-def _line(row: JsonObject, fields: Sequence[str], figure: str, whole: int) -> EmissionLine:
+def _line(row: JsonObject, fields: Sequence[str], figure: str, whole: int, currency: str) -> EmissionLine:
     emissions = amount(row, figure) or 0
     return EmissionLine(
         tuple(word(row, field) for field in fields), emissions, amount(row, "energy_uj") or 0,
         amount(row, "embodied_ug") or 0, percent(row, "measured_percent"), share_text(emissions, whole),
         change_text(emissions, amount(row, f"previous_{figure}")),
+        cost_text(row, figure.replace("_ug", "_cost"), currency), cost_text(row, "energy_cost", currency),
     )  # fmt: skip

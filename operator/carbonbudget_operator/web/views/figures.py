@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject
+from carbonbudget_operator.budgets.price import money_text
 
 UNTIL: Final = 253_402_300_800  # the year 10000
 
@@ -52,6 +54,14 @@ def date_text(at: int) -> str:
     """ "29 Nov 2026", UTC."""
     found = dt.datetime.fromtimestamp(at, dt.UTC)
     return f"{found.day} {found:%b %Y}"
+
+
+def cost_text(row: JsonObject, key: str, currency: str) -> str:
+    """ "12.40 EUR"; empty without a price."""
+    value = row.get(key)
+    if not currency or isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e15:
+        return ""
+    return money_text(Decimal(str(value)), currency[:3])
 
 
 def share_text(part: int, whole: int) -> str:

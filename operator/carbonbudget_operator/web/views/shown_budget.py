@@ -9,6 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_percent
+from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
 
 _STATES: Final = {
     "Exceeded": ("Exceeded", "exceeded"),
@@ -78,6 +79,10 @@ class ShownBudget:
     history: Sequence[ShownPeriod] = ()  # oldest first
     troubles: Sequence[str] = ()
     sections: Sequence[tuple[str, Sequence[str]]] = ()  # of `kubectl carbon explain`
+    base_limit_ug: int | None = None  # without adjustments
+    adjustments: Sequence[ShownAdjustment] = ()  # in the order of booking
+    parent: str = ""  # a ClusterCarbonBudget
+    children: ShownChildren | None = None
 
     @property
     def kind(self) -> str:
@@ -114,6 +119,13 @@ class ShownBudget:
     def limit(self) -> str:
         """The limit, exact."""
         return exact_mass(self.limit_ug) if self.limit_known else "a limit that cannot be read"
+
+    @property
+    def base_limit(self) -> str:
+        """The limit without adjustments, exact; empty where nothing changed it."""
+        if not self.adjustments or self.base_limit_ug is None:
+            return ""
+        return exact_mass(self.base_limit_ug)
 
     @property
     def forecast(self) -> str:

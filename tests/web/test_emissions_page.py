@@ -1,0 +1,183 @@
+"""What the page of emissions shows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from tests.controller.api_server import eventually
+from tests.web.page_world import Everybody, World, client, shown, text_of
+
+from carbonbudget_operator.web import questions
+from carbonbudget_operator.web.app import make_app
+from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
+from carbonbudget_operator.web.pages import emissions_page
+
+
+async def test_emissions_have_share_and_change_against_the_window_before() -> None:
+    world = World()
+    text = text_of((await shown("/emissions?window=30d&by=namespace&step=day", world)).text)
+    assert re.search(r"team-a \S+g \d+(\.\d)? % [+±-]\d+ %", text)
+    whole, steps = world.asked
+    assert whole[1]["compare"] == "previous"
+    assert whole[1]["step"] == "all"
+    assert steps[1]["step"] == "day"
+    assert {query["window"] for _, query, _, _ in world.asked} == {"30d"}
+
+
+async def test_emissions_by_a_label_ask_for_that_label() -> None:
+    world = World()
+    assert (await shown("/emissions?by=label&label=team", world)).status_code == 200
+    assert world.asked[0][1]["by"] == "label:team"
+    assert (await shown("/emissions?by=label", world)).status_code == 400
+
+
+async def test_a_namespace_leads_to_its_workloads_and_idle_energy_to_nothing() -> None:
+    html = (await shown("/emissions?window=30d")).text
+    assert "by=workload&amp;step=day&amp;accounting=LocationBased&amp;filter=namespace%3Dteam-a" in html
+    assert "filter=namespace%3D__idle__" not in html
+    assert "(idle, charged to nobody)" in html
+
+
+async def test_the_same_question_is_a_csv_file() -> None:
+    world = World()
+    html = (await shown("/emissions?window=30d&by=workload")).text
+    address = re.search(r'href="(/emissions\.csv\?[^"]+)"', html)
+    assert address is not None
+    answer = await shown(address[1].replace("&amp;", "&"), world)
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="emissions.csv"'
+    assert world.asked[0][1]["by"] == "workload"
+    assert (await shown("/emissions.exe")).status_code == 404
+
+
+async def test_too_many_bars_are_not_drawn_and_the_table_stays() -> None:
+    class Many(World):
+        def _answer(self, path: str, query: object) -> dict[str, object] | None:
+            answer = super()._answer(path, query)  # type: ignore[arg-type] # as it came
+            return (
+                {**answer, "next": "more"} if answer and isinstance(query, dict) and query["step"] == "day" else answer
+            )
+
+    html = (await shown("/emissions", Many())).text
+    assert "too many bars" in html
+    assert 'class="chart bars"' not in html
+    assert "team-a" in html
+
+
+async def test_a_table_that_is_cut_says_so_and_no_answer_is_asked_for_in_more_than_10_000_rows() -> None:
+    class Cut(World):
+        def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+            answer = super()._answer(path, query)
+            return {**answer, "next": "more"} if answer and query["step"] == "all" else answer
+
+    world = Cut()
+    text = text_of((await shown("/emissions", world)).text)
+    assert "more than 10,000 groups: the table has the largest of the first 10,000" in text
+    assert {query["limit"] for _, query, _, _ in world.asked} == {"10000"}
+    assert "10,000" not in text_of((await shown("/emissions")).text)
+
+
+async def test_answers_of_emissions_are_parsed_and_added_up_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+
+    def seen(made: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object) -> object:
+            threads.append(threading.current_thread())
+            return made(*given)
+
+        return call
+
+    monkeypatch.setattr(questions, "parse_object", seen(questions.parse_object))
+    for name in ("emission_table", "emission_bars"):
+        monkeypatch.setattr(emissions_page, name, seen(getattr(emissions_page, name)))
+    assert (await shown("/emissions")).status_code == 200
+    assert (len(threads), threading.main_thread() in threads) == (4, False)
+
+
+async def test_two_pages_of_emissions_are_made_at_once_and_one_of_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emissions_page, "_TURN_SECONDS", 0.05)
+    go_on = asyncio.Event()
+
+    class Slow(World):
+        async def get(self, *asked: Any) -> ApiAnswer:
+            found = await super().get(*asked)
+            await go_on.wait()
+            return found
+
+    world, everybody = Slow(), Everybody()
+
+    async def opened(name: str) -> int:
+        everybody.caller = PageCaller(name)
+        return (await asking.get("/emissions")).status_code
+
+    async with client(make_app(world, everybody)) as asking:
+        first = asyncio.create_task(opened("ann"))
+        await eventually(lambda: len(world.asked) == 2)
+        assert await opened("ann") == 503
+        second = asyncio.create_task(opened("bob"))
+        await eventually(lambda: len(world.asked) == 4)
+        assert await opened("cem") == 503
+        go_on.set()
+        assert (await first, await second, await opened("cem")) == (200, 200, 200)
+
+
+async def test_market_based_emissions_are_asked_for_and_shown() -> None:
+    world = World()
+    html = (await shown("/emissions?accounting=MarketBased", world)).text
+    assert world.asked[0][1]["accounting"] == "MarketBased"
+    assert "Emissions, market-based" in html
+
+
+async def test_the_emissions_page_has_the_share_of_energy_without_required_labels() -> None:
+    html = (await shown("/emissions")).text
+    assert "7.5 % of the pods' energy: 2.5 % without team, 7.5 % without project" in text_of(html).replace("&#39;", "'")
+
+
+async def test_an_unchanged_page_is_a_304_that_costs_no_rendering_and_another_question_is_not() -> None:
+    world = World()
+    first = await shown("/emissions?window=7d", world)
+    again = await shown("/emissions?window=7d", world, **{"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    world.names = (*world.names, "team-new")
+    changed = await shown("/emissions?window=7d", world, **{"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert "team-new" in changed.text
+
+
+@pytest.mark.parametrize("tag", ['"AAAA"', "*", '"' + "x" * 5000 + '"', '"W10="', '"WyJhXHJcbmIiXQ=="'])
+async def test_a_tag_that_is_none_of_ours_is_a_page(tag: str) -> None:
+    world = World()
+    answer = await shown("/emissions?step=all", world, **{"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert all(etag is None for _, _, _, etag in world.asked)
+
+
+@pytest.mark.parametrize("query", ["window=" + "x" * 3000, "filter=" + "y" * 5000, "step=minute", "by=label"])
+async def test_a_question_that_is_none_gets_a_sentence(query: str) -> None:
+    answer = await shown(f"/emissions?{query}")
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text
+
+
+async def test_costs_are_shown_where_the_settings_have_a_price_and_nowhere_else() -> None:
+    class Priced(World):
+        def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+            answer = super()._answer(path, query)
+            if answer and path == "/api/v1/emissions":
+                answer["currency"] = "EUR"
+                for row in (answer["total"], *answer["rows"]):
+                    row |= {"location_cost": 1234.5, "market_cost": 2.25, "energy_cost": 0.0123}
+            return answer
+
+    text = text_of((await shown("/emissions", Priced())).text)
+    assert "Cost 1,234.50 EUR of the CO2e, 0.0123 EUR of the energy" in text
+    assert "Cost of CO2e of energy" in text
+    assert "2.25 EUR" in text_of((await shown("/emissions?accounting=MarketBased", Priced())).text)
+    assert "Cost" not in text_of((await shown("/emissions")).text)

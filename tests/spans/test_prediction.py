@@ -123,3 +123,25 @@ def test_without_a_source_a_coming_hour_has_the_mean_of_the_same_hours_of_the_we
     assert profile_forecast(past, NOON + 25 * HOUR_MS, 1) == [ForecastHour(NOON + 25 * HOUR_MS, 60, 50, 70)]
     assert profile_forecast(past, NOON + 2 * HOUR_MS, 1) == [ForecastHour(NOON + 2 * HOUR_MS, 130, 50, 300)]
     assert profile_forecast({}, NOON, 3) == []
+
+
+def test_what_is_expected_inside_a_period_is_cut_at_both_of_its_ends() -> None:
+    """9 kWh in 90 minutes from noon at 100 g per kWh: 6 of them in the first hour."""
+    found = predict(steps(2, 4), 3, NOON, hours((100_000, 100_000, 100_000), (100_000, 100_000, 100_000)))
+    assert found is not None
+    whole = found.within(NOON, 0, NOON + 9 * HOUR_MS)
+    assert whole == (found.emissions_ug, found.low_ug, found.high_ug)
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS)[0] == 300 * 10**6
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS + HALF // 2)[0] == (300 + 150) * 10**6
+    assert found.within(NOON, found.ends_at_ms, NOON + 9 * HOUR_MS) == (0, 0, 0)
+
+
+@given(step_lists, st.integers(0, 40), forecasts, st.integers(-(10**7), 10**8))
+def test_the_parts_of_a_prediction_add_up_to_it(
+    done: list[DoneStep], left: int, forecast: list[ForecastHour], cut: int
+) -> None:
+    found = predict(done, left, NOON, forecast)
+    assert found is not None
+    before, after = found.within(NOON, 0, NOON + cut), found.within(NOON, NOON + cut, found.ends_at_ms + 1)
+    for whole, one, other in zip((found.emissions_ug, found.low_ug, found.high_ug), before, after, strict=True):
+        assert 0 <= whole - one - other <= 1

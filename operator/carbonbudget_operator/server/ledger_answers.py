@@ -25,6 +25,7 @@ from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
+from carbonbudget_operator.answers.workload_prediction import WorkloadPredictions
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQueries,
@@ -65,6 +66,7 @@ class LedgerAnswers:
         self.queries, self.settings = queries, settings
         self.projections = ProjectionTable(queries.book)
         self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
+        self.workloads = WorkloadPredictions(queries.book, self.predictions)
 
     def answer(self, question: Question) -> bytes:
         """The answer as JSON, within the question's allowance. Raises Refusal."""
@@ -90,6 +92,7 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
         found = answers.queries.budgets(asked.queries, question.allowance.workloads)
     except TooManyWorkloads as error:
         raise Refusal(422, "unanswerable", str(error)) from None
+    answers.workloads.add(asked.queries, found, question.now, through)
     pods: Mapping[str, int] = question.given.get("pods_without_agent", {})
     if pods:
         in_all = sum(pods.values())

@@ -130,10 +130,12 @@ def test_what_is_expected_inside_a_period_is_cut_at_both_of_its_ends() -> None:
     found = predict(steps(2, 4), 3, NOON, hours((100_000, 100_000, 100_000), (100_000, 100_000, 100_000)))
     assert found is not None
     whole = found.within(NOON, 0, NOON + 9 * HOUR_MS)
-    assert whole == (found.emissions_ug, found.low_ug, found.high_ug)
-    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS)[0] == 300 * 10**6
-    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS + HALF // 2)[0] == (300 + 150) * 10**6
-    assert found.within(NOON, found.ends_at_ms, NOON + 9 * HOUR_MS) == (0, 0, 0)
+    assert (whole.energy_uj, whole.low_uj, whole.high_uj) == (found.energy_uj, found.low_uj, found.high_uj)
+    assert (whole.emissions_ug, whole.low_ug, whole.high_ug) == (found.emissions_ug, found.low_ug, found.high_ug)
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS).emissions_ug == 300 * 10**6
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS + HALF // 2).emissions_ug == (300 + 150) * 10**6
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS + HALF // 2).energy_uj == 4.5 * KWH
+    assert found.within(NOON, found.ends_at_ms, NOON + 9 * HOUR_MS).high_ug == 0
 
 
 @given(step_lists, st.integers(0, 40), forecasts, st.integers(-(10**7), 10**8))
@@ -143,5 +145,5 @@ def test_the_parts_of_a_prediction_add_up_to_it(
     found = predict(done, left, NOON, forecast)
     assert found is not None
     before, after = found.within(NOON, 0, NOON + cut), found.within(NOON, NOON + cut, found.ends_at_ms + 1)
-    for whole, one, other in zip((found.emissions_ug, found.low_ug, found.high_ug), before, after, strict=True):
-        assert 0 <= whole - one - other <= 1
+    for name in ("energy_uj", "low_uj", "high_uj", "emissions_ug", "low_ug", "high_ug"):
+        assert 0 <= getattr(found, name) - getattr(before, name) - getattr(after, name) <= 1

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
@@ -22,7 +22,7 @@ from carbonbudget_operator.ledger.controller_pods import pods_by_uids
 from carbonbudget_operator.ledger.span_store import ProgressPoint
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.telling_pods import read_telling
-from carbonbudget_operator.spans.prediction import Prediction
+from carbonbudget_operator.spans.prediction import PredictedHour, Prediction
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _log = logging.getLogger(__name__)
@@ -42,6 +42,15 @@ class _Made:
     at: int
     begins_at_ms: int
     prediction: Prediction | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRest:
+    """What a run is expected to need until its end, and how far its pods say that it is."""
+
+    progress_percent: int
+    rest: PredictedHour
+    ends_at_ms: int
 
 
 class WorkloadPredictions:
@@ -86,19 +95,41 @@ class WorkloadPredictions:
         return found
 
     def _add(self, use: WorkloadUse, pods: _Pods, span_ms: tuple[int, int], now: int, deadline: float) -> None:
-        progress_percent = min(point.done * 100 // point.total for _, point in pods)
+        progress_percent = _progress_percent(pods)
         if progress_percent < FROM_PERCENT:
             return
-        rest = [0, 0, 0]
-        for made in self._predicted(pods, now, deadline):
-            if made is None or made.prediction is None:
-                return
-            for number, micrograms in enumerate(made.prediction.within(made.begins_at_ms, *span_ms)):
-                rest[number] += micrograms
+        parts = self._rests(pods, span_ms, now, deadline)
+        if parts is None:
+            return
+        rest = [sum(figures) for figures in zip(*((p.emissions_ug, p.low_ug, p.high_ug) for p in parts), strict=True)]
         if use.location_ug is not None:  # the budget counts something else: as much of it as so far
             rest = [one * use.used_ug // use.location_ug if use.location_ug else 0 for one in rest]
         use.expected_ug, use.expected_low_ug, use.expected_high_ug = (use.used_ug + one for one in rest)
         use.progress_percent = progress_percent
+
+    def rest_of_run(self, namespace: str, run: str, now: int, through: int) -> RunRest | None:
+        """What a run is expected to need from `through` to its end; None where none of its pods says so."""
+        with snapshot(self._reader.engine) as connection:
+            telling = read_telling(connection, self._reader.cluster, {namespace}, now, run)
+        pods = [(uid, point) for uid, point in sorted(telling.items()) if point.done < point.total]
+        parts = self._rests(pods, (through * 1000, 2**62), now, self._clock() + _REQUEST_SECONDS) if pods else None
+        if not parts:
+            return None
+        figures = (astuple(part)[1:] for part in parts)
+        ends_at_ms = max(
+            made.prediction.ends_at_ms for made in self._predicted(pods, now, 0) if made and made.prediction
+        )
+        summed = PredictedHour(through * 1000, *map(sum, zip(*figures, strict=True)))
+        return RunRest(_progress_percent(pods), summed, ends_at_ms)
+
+    def _rests(self, pods: _Pods, span_ms: tuple[int, int], now: int, deadline: float) -> list[PredictedHour] | None:
+        """What the pods are expected to need in [start, end); None if one of them has no prediction."""
+        found = []
+        for made in self._predicted(pods, now, deadline):
+            if made is None or made.prediction is None:
+                return None
+            found.append(made.prediction.within(made.begins_at_ms, *span_ms))
+        return found
 
     def _predicted(self, pods: _Pods, now: int, deadline: float) -> Iterator[_Made | None]:
         """Each pod's prediction; None once there is no time left to make it."""
@@ -130,6 +161,10 @@ class WorkloadPredictions:
             self._kept_hours += _size(made) - (_size(before) if before is not None else 0)
             while self._kept_hours > _KEPT_HOURS:  # the oldest first
                 self._kept_hours -= _size(self._made.pop(next(iter(self._made))))
+
+
+def _progress_percent(pods: _Pods) -> int:
+    return min(point.done * 100 // point.total for _, point in pods)
 
 
 def _size(made: _Made) -> int:

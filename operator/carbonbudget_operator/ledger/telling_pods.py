@@ -14,11 +14,11 @@ from carbonbudget_operator.ledger.tracked_pods import SLOT
 
 
 def read_telling(
-    connection: sa.Connection, cluster: str, namespaces: Collection[str], now: int
+    connection: sa.Connection, cluster: str, namespaces: Collection[str], now: int, run: str = ""
 ) -> dict[str, ProgressPoint]:
     """The newest progress by uid of the pods of these namespaces with windows in the half hour before `now`.
 
-    Nothing but tracked pods that are there now is looked at.
+    `run`: those with that label alone. Nothing but tracked pods that are there now is looked at.
     """
     pod, point, window = span_tables.tracked_pod.c, span_tables.progress_point.c, span_tables.pod_window.c
     # A slot holds a quarter of an hour and is stored by its start; reports come a minute or two late.
@@ -29,6 +29,7 @@ def read_telling(
             sa.select(point.pod_id, sa.func.max(point.at_ms).label("at_ms"))
             .join(span_tables.tracked_pod, pod.id == point.pod_id)
             .where(pod.cluster == cluster, pod.namespace.in_(some), pod.active_at > now - HOUR, is_here)
+            .where(*((pod.run == run,) if run else ()))
             .group_by(point.pod_id)
             .subquery()
         )

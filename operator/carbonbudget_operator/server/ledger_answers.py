@@ -25,7 +25,7 @@ from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
-from carbonbudget_operator.answers.workload_prediction import WorkloadPredictions
+from carbonbudget_operator.answers.workload_prediction import RunRest, WorkloadPredictions
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQueries,
@@ -184,7 +184,10 @@ def _public_runs(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _public_run(answers: LedgerAnswers, question: Question) -> bytes:
-    return run_answer(answers.queries.book, question.given)
+    def rest_of_run(namespace: str, run: str, through: int) -> RunRest | None:
+        return answers.workloads.rest_of_run(namespace, run, question.now, through)
+
+    return run_answer(answers.queries.book, question.given, rest_of_run)
 
 
 def _public_runs_version(answers: LedgerAnswers, question: Question) -> bytes:

@@ -59,7 +59,9 @@ class DeliveryThread:
             # Imported here: TLS and JSON take longer to import than a span may cost. And now, also what is needed
             # later: a process that forks while this thread imports a module leaves its lock held in the child.
             import encodings.ascii
-            import encodings.idna  # noqa: F401 - of the name of a host
+
+            if self._settings.server_url:
+                import encodings.idna  # noqa: F401 - of the name of a host
 
             from carbonbudget.delivery import Delivery
             from carbonbudget.gpu_counter import nvml_module

@@ -40,3 +40,8 @@ def _shown(character: str) -> str:
     if _is_shown(character):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def numbered(number: int, one: str, many: str) -> str:
+    """ "1 run" or "2 runs"; the words may have more than the noun: "1 row is", "2 rows are"."""
+    return f"{number} {one if number == 1 else many}"

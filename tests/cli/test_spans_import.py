@@ -57,7 +57,7 @@ def test_csv_is_read_as_the_client_writes_it(taking: Server, tmp_path: Path) -> 
     file.write_text("\n".join([head, first, head, *rest]))  # two processes began the file at a time
     done = run(taking, file)
     assert done.exit_code == 0, done.output
-    assert "1 counts of units are not imported" in done.stderr
+    assert "1 count of units is not imported" in done.stderr
     (sent,) = [body["spans"] for _, _, body in taking.asked]
     assert sent == [
         {"id": "a", "name": "epoch", "step": 3, "start_ms": 1000, "end_ms": 2000, "cpu_us": [5, 9]},

@@ -54,7 +54,7 @@ def command(tmp_path: Path) -> Command:
 def test_every_format_is_imported_listed_and_shown(command: Command) -> None:
     for form, names in FORMATS.items():
         for name in names:
-            assert re.match(rf"{form}/[0-9a-f]{{64}}: \d+ figures, 2025-", command.bring(form, name))
+            assert re.match(rf"{form}/[0-9a-f]{{64}}: \d+ figures?, 2025-", command.bring(form, name))
     listed = command.run("external", "list")
     assert len(listed.splitlines()) == 9
     assert all(name in listed for names in FORMATS.values() for name in names)
@@ -66,8 +66,8 @@ def test_every_format_is_imported_listed_and_shown(command: Command) -> None:
 
 def test_rounded_and_superseded_rows_are_told(command: Command) -> None:
     said = command.bring("codecarbon", "codecarbon-3.csv")
-    assert "1 rows are earlier states or older models of other rows: not imported" in said
-    assert "1 figures have digits below 1 ug or 1 uJ: rounded to the nearest, the text is kept" in said
+    assert "1 row is an earlier state or an older model of other rows: not imported" in said
+    assert "1 figure has digits below 1 ug or 1 uJ: rounded to the nearest, the text is kept" in said
 
 
 def test_a_file_is_imported_once_and_nothing_is_done_twice(command: Command) -> None:

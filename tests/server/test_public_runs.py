@@ -14,6 +14,8 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
+from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
 
 LEAD, TENANT = "user:lead@*", "user:dev@team-a"
@@ -172,3 +174,48 @@ async def test_what_cannot_be_answered_is_refused_in_one_sentence(
     answer = await get(face, path, **params)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), answer.text
     assert "\n" not in answer.json()["detail"]
+
+
+async def test_a_run_that_tells_its_progress_has_what_is_expected_at_its_end(face: Face, tmp_path: Path) -> None:
+    begins = HOUR + 4 * 3600
+    face.clock[0] = begins + 600
+    for minute in range(10):
+        report = a_report(begins + 60 * minute, "node-1", {"new": 10**9}, labels={RUN: "exp-9"}, namespace="team-a")
+        assert (await face.report(report, "node:node-1")).status_code == 200
+    window = f"{HOUR},{begins + 3600}"
+    before = RunDetail.model_validate((await get(face, "runs/team-a/exp-9", window=window)).json())
+    assert before.expected is None
+    store = SpanStore(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), "default", 100)
+    for done in range(3):
+        progress = ProgressPoint("epoch", done, 20, (begins + 300 * done) * 1000)
+        assert store.store([Post("team-a", "new", "new", progress=progress)], int(face.clock[0])) == [True]
+    answer = await get(face, "runs/team-a/exp-9", window=window)
+    found = RunDetail.model_validate(answer.json())
+    assert found.expected is not None
+    assert found.expected.progress_percent == 10
+    assert found.expected.ends_at == "2025-11-24T21:40:00Z"  # 18 epochs of five minutes after 20:10
+    assert abs(found.expected.energy_kwh / found.run.energy_kwh - 10) < 0.5
+    assert found.run.location_g < found.expected.location_low_g <= found.expected.location_g
+    assert found.expected.location_g <= found.expected.location_high_g
+    # Neither another run nor a window that is over, nor a file, has anything of it.
+    other = await get(face, "runs/team-a/exp-1", window=window)
+    past = await get(face, "runs/team-a/exp-9", window=f"{HOUR},{begins + 300}")
+    assert (other.json()["expected"], other.status_code) == (None, 200)
+    assert past.status_code == 200
+    assert "expected" not in (await get(face, "runs/team-a/exp-9", window=window, format="csv")).text
+
+
+async def test_a_claim_of_endless_steps_has_no_end_and_breaks_no_answer(face: Face, tmp_path: Path) -> None:
+    begins = HOUR + 4 * 3600
+    face.clock[0] = begins + 600
+    for minute in range(10):
+        report = a_report(begins + 60 * minute, "node-1", {"new": 10**9}, labels={RUN: "exp-9"}, namespace="team-a")
+        assert (await face.report(report, "node:node-1")).status_code == 200
+    store = SpanStore(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), "default", 100)
+    for done in range(3):
+        progress = ProgressPoint("epoch", done, 2**40, (begins + 300 * done) * 1000)
+        assert store.store([Post("team-a", "new", "new", progress=progress)], int(face.clock[0])) == [True]
+    answer = await get(face, "runs/team-a/exp-9", window=f"{HOUR},{begins + 3600}")
+    found = RunDetail.model_validate(answer.json())
+    assert found.expected is not None
+    assert (found.expected.progress_percent, found.expected.ends_at) == (0, None)

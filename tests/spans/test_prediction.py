@@ -123,3 +123,27 @@ def test_without_a_source_a_coming_hour_has_the_mean_of_the_same_hours_of_the_we
     assert profile_forecast(past, NOON + 25 * HOUR_MS, 1) == [ForecastHour(NOON + 25 * HOUR_MS, 60, 50, 70)]
     assert profile_forecast(past, NOON + 2 * HOUR_MS, 1) == [ForecastHour(NOON + 2 * HOUR_MS, 130, 50, 300)]
     assert profile_forecast({}, NOON, 3) == []
+
+
+def test_what_is_expected_inside_a_period_is_cut_at_both_of_its_ends() -> None:
+    """9 kWh in 90 minutes from noon at 100 g per kWh: 6 of them in the first hour."""
+    found = predict(steps(2, 4), 3, NOON, hours((100_000, 100_000, 100_000), (100_000, 100_000, 100_000)))
+    assert found is not None
+    whole = found.within(NOON, 0, NOON + 9 * HOUR_MS)
+    assert (whole.energy_uj, whole.low_uj, whole.high_uj) == (found.energy_uj, found.low_uj, found.high_uj)
+    assert (whole.emissions_ug, whole.low_ug, whole.high_ug) == (found.emissions_ug, found.low_ug, found.high_ug)
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS).emissions_ug == 300 * 10**6
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS + HALF // 2).emissions_ug == (300 + 150) * 10**6
+    assert found.within(NOON, NOON + HALF, NOON + HOUR_MS + HALF // 2).energy_uj == 4.5 * KWH
+    assert found.within(NOON, found.ends_at_ms, NOON + 9 * HOUR_MS).high_ug == 0
+
+
+@given(step_lists, st.integers(0, 40), forecasts, st.integers(-(10**7), 10**8))
+def test_the_parts_of_a_prediction_add_up_to_it(
+    done: list[DoneStep], left: int, forecast: list[ForecastHour], cut: int
+) -> None:
+    found = predict(done, left, NOON, forecast)
+    assert found is not None
+    before, after = found.within(NOON, 0, NOON + cut), found.within(NOON, NOON + cut, found.ends_at_ms + 1)
+    for name in ("energy_uj", "low_uj", "high_uj", "emissions_ug", "low_ug", "high_ug"):
+        assert 0 <= getattr(found, name) - getattr(before, name) - getattr(after, name) <= 1

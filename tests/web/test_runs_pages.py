@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html import unescape
+from typing import Any
 
 import pytest
 from tests.web.data_answers import run_row, runs_answer
@@ -131,3 +133,34 @@ def test_an_answer_of_another_form_breaks_nothing(odd: dict[str, object]) -> Non
     found = shown_run(odd)
     assert found.line.pods is None
     assert runs_page._chart(found.hours) == ""
+
+
+class GoingOn(World):
+    """A run that tells its progress."""
+
+    expected: object = {
+        "progress_percent": 12, "ends_at": "2026-11-24T18:30:00Z", "energy_kwh": 20.0, "energy_low_kwh": 18.0,
+        "energy_high_kwh": 23.0, "location_g": 7400.0, "location_low_g": 6600.0, "location_high_g": 8100.0,
+    }  # fmt: skip
+
+    def _answer(self, path: str, query: Mapping[str, str]) -> Any:
+        answer = super()._answer(path, query)
+        return answer | {"expected": self.expected} if answer and path.startswith("/api/v1/runs/") else answer
+
+
+async def test_a_run_that_goes_on_shows_what_is_expected_at_its_end_with_its_range() -> None:
+    world = GoingOn()
+    text = text_of((await shown("/runs/team-a/exp-0", world)).text)
+    assert "At its end expected, by its own progress of 12 %" in text
+    assert "Emissions, location-based 7.4kg CO2e; 6.6kg to 8.1kg" in text
+    assert "Energy 20.00 kWh 18.00 kWh to 23.00 kWh End 24 Nov 2026 18:30 UTC" in text
+    assert "At its end" not in text_of((await shown("/runs/team-a/exp-0")).text)
+
+
+@pytest.mark.parametrize("broken", [None, {}, [], "7kg", {"progress_percent": 5, "location_g": "x"}])
+async def test_an_expectation_that_is_none_is_left_out(broken: object) -> None:
+    world = GoingOn()
+    world.expected = broken
+    answer = await shown("/runs/team-a/exp-0", world)
+    assert answer.status_code == 200
+    assert "At its end" not in text_of(answer.text)

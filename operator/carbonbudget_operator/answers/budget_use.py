@@ -47,6 +47,7 @@ class BudgetColumns:
         parts = sorted({_COMPONENTS[name] for name in query.include if name in _COMPONENTS})  # each once
         self.parts = {part: emissions.start + part for part in parts}
         self.embodied = "Embodied" in query.include
+        self.is_location = query.accounting == "LocationBased" and len(parts) == len(_COMPONENTS) and not self.embodied
         self.used = (*self.parts.values(), *((EMBODIED_UG,) if self.embodied else ()))
         self.energy = tuple(ENERGY_UJ.start + part for part in parts)
 
@@ -144,9 +145,11 @@ def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
         factors |= selection.factors
         if query.workloads:
             for row in selection.rows:
-                use = workloads.setdefault((row.namespace, row.workload), [0, 0])
+                use = workloads.setdefault((row.namespace, row.workload), [0, 0, 0])
                 use[0] += columns.used_ug(row.figures)
                 use[1] += columns.energy_uj(row.figures)
+                if not columns.is_location:
+                    use[2] += sum(row.figures[LOCATION_UG])
     used_ug, energy_uj, all_uj = columns.used_ug(total), columns.energy_uj(total), sum(total[ENERGY_UJ])
     most = nsmallest(query.workloads, workloads.items(), key=lambda item: (-item[1][0], item[0]))
     return BudgetAnswer(
@@ -162,7 +165,13 @@ def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
         settled_ug=columns.used_ug(settled),
         settled_energy_uj=columns.energy_uj(settled),
         workloads=[
-            WorkloadUse(namespace=namespace, workload=workload, used_ug=use[0], energy_uj=use[1])
+            WorkloadUse(
+                namespace=namespace,
+                workload=workload,
+                used_ug=use[0],
+                energy_uj=use[1],
+                location_ug=None if columns.is_location else use[2],
+            )
             for (namespace, workload), use in most
         ],
         factors=sorted(factors),

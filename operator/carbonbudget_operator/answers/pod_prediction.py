@@ -23,7 +23,7 @@ from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
-from carbonbudget_operator.spans.prediction import DoneStep, predict
+from carbonbudget_operator.spans.prediction import DoneStep, Prediction, predict
 from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody
 from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -43,6 +43,24 @@ class PodPredictions:
 
     def predict(self, uid: str, unit: str, now: int) -> PredictionBody | None:
         """The prediction for the pod's steps of this unit; None while too little is known."""
+        made = self._made(uid, unit, now, now * 1000)
+        if made is None:
+            return None
+        found, divided = made
+        used, whole = divided.division.spans[_WHOLE].inclusive_energy_uj, divided.emissions.inclusive[_WHOLE]
+        found = found.plus(used, whole.emissions_ug, whole.low_ug, whole.high_ug)
+        return PredictionBody(
+            energy_uj=found.energy_uj, low_uj=found.low_uj, high_uj=found.high_uj, emissions_ug=found.emissions_ug,
+            low_ug=found.low_ug, high_ug=found.high_ug, ends_at_ms=found.ends_at_ms,
+        )  # fmt: skip
+
+    def rest(self, uid: str, unit: str, now: int, from_ms: int) -> Prediction | None:
+        """What the steps that are left are expected to need if they begin at `from_ms`; None as in `predict`."""
+        made = self._made(uid, unit, now, from_ms)
+        return made[0] if made is not None else None
+
+    def _made(self, uid: str, unit: str, now: int, from_ms: int) -> tuple[Prediction, DividedPod] | None:
+        """The steps that are left, and the pod from the first counted step to the last one (`_WHOLE`)."""
         with snapshot(self._reader.engine) as connection:
             pod = find_tracked(connection, self._reader.cluster, uid)
             points = read_progress(connection, pod.id, unit) if pod else []
@@ -58,27 +76,19 @@ class PodPredictions:
             stored = [StoredSpan(span, 0, None, 0, None) for span in virtual]
             divided = self._spans.divide(connection, pod, stored, stored, (0, 0), now)
             zones = self._zones(connection, uid, now)
-        last, whole = points[-1], divided.emissions.inclusive.get(_WHOLE)
-        energies = divided.division.spans
+        last, energies = points[-1], divided.division.spans
         done = [
             DoneStep(step.start_ms, step.end_ms, energies[step.id].inclusive_energy_uj)
             for step in steps
             if energies[step.id].covered_ms
         ]
-        if whole is None or not done:
+        if _WHOLE not in divided.emissions.inclusive or not done:
             return None
         figures = grid_intensity(self._reader, zones, (now - _PROFILE_SECONDS, now), now)
         past = {row.start * 1000: row.mg_per_kwh for row in figures if row.applied}
         forecast = profile_forecast(past, now * 1000, _HOURS_AHEAD)
-        found = predict(done, last.total - last.done, now * 1000, forecast, _permille(divided, past))
-        if found is None:
-            return None
-        used = energies[_WHOLE].inclusive_energy_uj
-        found = found.plus(used, whole.emissions_ug, whole.low_ug, whole.high_ug)
-        return PredictionBody(
-            energy_uj=found.energy_uj, low_uj=found.low_uj, high_uj=found.high_uj, emissions_ug=found.emissions_ug,
-            low_ug=found.low_ug, high_ug=found.high_ug, ends_at_ms=found.ends_at_ms,
-        )  # fmt: skip
+        found = predict(done, last.total - last.done, from_ms, forecast, _permille(divided, past))
+        return (found, divided) if found is not None else None
 
     def _zones(self, connection: sa.Connection, uid: str, now: int) -> list[str]:
         """The grid zone of the pod's node: a cluster may have nodes in others."""

@@ -48,12 +48,29 @@ class BudgetQueries(BaseModel):
 
 
 class WorkloadUse(BaseModel):
-    """What one workload used of a budget; `workload` is KIND/NAME."""
+    """What one workload used of a budget; `workload` is KIND/NAME.
+
+    What is expected goes by what its own pods say of their progress, from 10 % of it on: a claim, to warn of.
+    """
 
     namespace: str
     workload: str
     used_ug: int
     energy_uj: int
+    location_ug: int | None = Field(
+        default=None,
+        description="Its location-based emissions with idle and overhead; null where `used_ug` is that already",
+    )
+    expected_ug: int | None = Field(
+        default=None,
+        description="`used_ug` with what is expected until its end, or the span's if that is earlier; null where no "
+        "pod of it tells its progress",
+    )
+    expected_low_ug: int | None = Field(default=None, description="The low end of the same")
+    expected_high_ug: int | None = Field(default=None, description="The high end of it")
+    progress_percent: int | None = Field(
+        default=None, description="How far it is: of the pods that say so, the one that has done least"
+    )
 
 
 class UseComponents(BaseModel):

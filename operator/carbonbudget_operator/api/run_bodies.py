@@ -65,6 +65,19 @@ class RunHourRow(RunFigures):
     state: State
 
 
+class RunExpected(BaseModel):
+    """A run with what it is expected to need until its end, by what its pods say of their progress: a claim."""
+
+    progress_percent: int = Field(description="How far it is: of the pods that say so, the one that has done least")
+    ends_at: str | None = Field(description="When it is expected to end; null where that is more than ten years away")
+    energy_kwh: float = Field(description="The run's energy of the window with the rest, in kilowatt-hours")
+    energy_low_kwh: float = Field(description="The low end of it")
+    energy_high_kwh: float = Field(description="The high end of it")
+    location_g: float = Field(description="Its location-based emissions likewise, in grams of CO2 equivalent")
+    location_low_g: float = Field(description="The low end of them")
+    location_high_g: float = Field(description="The high end of them")
+
+
 class RunDetail(BaseModel):
     """The answer to GET /api/v1/runs/{namespace}/{run} in JSON. Other formats have the rows alone."""
 
@@ -72,4 +85,7 @@ class RunDetail(BaseModel):
     start: str = Field(description="What is covered: the whole hours that hold the window")
     end: str
     run: RunRow
+    expected: RunExpected | None = Field(
+        default=None, description="Until its end; null where it is over or no pod of it tells its progress"
+    )
     rows: list[RunHourRow] = Field(description="Its hours in order; together they are the run's figures")

@@ -71,6 +71,16 @@ class TopWorkload(Model):
         description="Its state by its own use: Warning from its lowest threshold on, Exceeded from the limit on. "
         "Each change for the worse is an Event. Only with per: Workload.",
     )
+    expected: str | None = Field(
+        default=None,
+        description="CO2e it is expected to have emitted at its end, or the period's if that is earlier, by what its "
+        "pods say of their progress, from 10 % of it on. Only with per: Workload; left out: no pod of it says so.",
+    )
+    expected_percent: int | None = Field(
+        default=None,
+        description="The same in per cent of the limit, rounded up. Above 100 there is an Event, and nothing else. "
+        "Left out as `expected` is.",
+    )
 
 
 class FormerPeriod(Model):
@@ -137,7 +147,8 @@ class StatusCondition(Model):
     type: str = Field(
         description="Ready: the budget can be evaluated. DataComplete: the figures are whole. WithinBudget: the "
         "limit is not used up. EnforcementConflict: somebody resumes what was suspended, or another "
-        "controller decides when it runs (there False is good)."
+        "controller decides when it runs (there False is good). ExpectedWithinLimit, with per: Workload: no "
+        "run is expected to exceed the limit, by what runs say of their own progress."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(default="", description="Why, as one word that stays the same.")
@@ -251,5 +262,6 @@ class CarbonBudgetStatus(Model):
     conditions: list[StatusCondition] | None = Field(
         default=None,
         max_length=8,
-        description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict.",
+        description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict, "
+        "ExpectedWithinLimit.",
     )

@@ -57,6 +57,21 @@ def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int
     return _fitted(replace(subject, workload=printable(subject.workload)), rest)
 
 
+def describe_expected(
+    subject: Subject, limit_ug: int, expected_ug: tuple[int, int, int], progress_percent: int, as_of: int
+) -> str:
+    """ "carbon budget own: Job/train 7.4kg of 5kg CO2e expected at its end (6.1kg to 9kg), by its own progress of 10 %;
+    location-based, as of 2026-11-24 12:59 CET".
+
+    `expected_ug`: the figure and its range.
+    """
+    expected, low, high = (format_beside(one, limit_ug) for one in expected_ug)
+    rest = f"{expected} of {exact_mass(limit_ug)} CO2e expected at its end ({low} to {high}), by its own progress of "
+    rest += f"{progress_percent} %; {'market' if subject.market else 'location'}-based"
+    rest += f"{_AS_OF}{format_instant(as_of, subject.zone)}"
+    return _fitted(replace(subject, workload=printable(subject.workload)), rest)
+
+
 def _fitted(subject: Subject, rest: str) -> str:
     """The whole sentence. If it is too long, names are cut, and no figure."""
     kind = "cluster carbon budget" if subject.cluster else "carbon budget"

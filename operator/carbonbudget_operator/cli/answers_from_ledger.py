@@ -34,6 +34,7 @@ from carbonbudget_operator.ledger.clusters import require_cluster
 from carbonbudget_operator.ledger.external_records import imported
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
+from carbonbudget_operator.printable import numbered
 from carbonbudget_operator.server.public.run_answers import runs_answer
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.places import check_all_places
@@ -64,7 +65,8 @@ class LedgerSource:
                 "settings": self._settings.source,
             }
             if sealed:
-                note = f"note: {sealed} hours of that time are sealed: they stay as allocated under their time's policy"
+                hours = numbered(sealed, "hour of that time is", "hours of that time are")
+                note = f"note: {hours} sealed: as allocated under the policy of then"
                 if note not in self._noted:
                     print(note, file=sys.stderr)
                 self._noted.add(note)

@@ -21,6 +21,7 @@ from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.csv_text import csv_cells
+from carbonbudget_operator.printable import numbered
 
 app = typer.Typer(
     help="Import figures that others measured, beside ours.",
@@ -122,11 +123,14 @@ def remove_file(
 
 def _print_imported(found: dict[str, Any]) -> None:
     span = f"{date_of(found['start'])} to {date_of(found['end'])}"
-    print(printable_cell(f"{found['source']}/{found['sha256']}: {found['figures']} figures, {span}"))
+    figures = numbered(found["figures"], "figure", "figures")
+    print(printable_cell(f"{found['source']}/{found['sha256']}: {figures}, {span}"))
     if found["superseded"]:
-        print(f"{found['superseded']} rows are earlier states or older models of other rows: not imported")
+        one, many = "row is an earlier state or an older model", "rows are earlier states or older models"
+        print(f"{numbered(found['superseded'], one, many)} of other rows: not imported")
     if found["rounded"]:
-        print(f"{found['rounded']} figures have digits below 1 ug or 1 uJ: rounded to the nearest, the text is kept")
+        rounded = numbered(found["rounded"], "figure has", "figures have")
+        print(f"{rounded} digits below 1 ug or 1 uJ: rounded to the nearest, the text is kept")
 
 
 def _print_list(files: list[dict[str, Any]], output: OutputFormat) -> None:

@@ -19,6 +19,7 @@ from carbonbudget_operator.cli.report_cost import cost_lines
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours, write_zones
 from carbonbudget_operator.cli.table_cells import print_table, printable_cell, rounded
+from carbonbudget_operator.printable import numbered
 
 HourlyFactors = Annotated[
     Path | None, typer.Option("--hourly-factors", help="Also write each factor's number in each hour, CSV; a new file.")
@@ -112,8 +113,8 @@ def _print(result: dict[str, Any], details: bool) -> None:
         print(f"from {date_of(change['from'])}: {printable_cell('; '.join(change['settings']))}")
     for what, nodes in result.get("nodes_without_agent", {}).items():
         print(
-            f"no agent runs on up to {nodes} nodes ({printable_cell(what)}): what ran there is in no figure, nor "
-            "in the coverage"
+            f"no agent runs on up to {numbered(nodes, 'node', 'nodes')} ({printable_cell(what)}): what ran there is in "
+            "no figure, nor in the coverage"
         )
     for line in [*cost_lines(result), *label_lines(result), *change_lines(result)]:
         print(printable_cell(line))

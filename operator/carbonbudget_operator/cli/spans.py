@@ -16,6 +16,7 @@ from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_
 from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.span_file import FileSpan, SpanFile, read_span_file
 from carbonbudget_operator.cli.table_cells import printable_cell
+from carbonbudget_operator.printable import numbered
 
 app = typer.Typer(
     help="Import spans that were written to a file.",
@@ -47,10 +48,12 @@ def import_spans(
     found = _read(file)
     if found.unreadable and not skip_unreadable:
         _show(found.unreadable)
-        fail(f"{file}: {len(found.unreadable)} lines cannot be read, nothing is imported (--skip-unreadable)", code=2)
+        lines = numbered(len(found.unreadable), "line", "lines")
+        fail(f"{file}: {lines} cannot be read, nothing is imported (--skip-unreadable)", code=2)
     _check(file, found.spans, namespace, pod_uid)
     if found.units:
-        print(f"{found.units} counts of units are not imported: only spans are", file=sys.stderr)
+        counts = numbered(found.units, "count of units is", "counts of units are")
+        print(f"{counts} not imported: only spans are", file=sys.stderr)
     server = where.server()
     sent = accepted = 0
     refused: list[str] = []
@@ -63,7 +66,8 @@ def import_spans(
             )
         except AnswerSourceError as error:
             _show(refused)
-            before = f"{sent} of {len(found.spans)} spans are sent. " if sent else "nothing is imported. "
+            of = numbered(len(found.spans), "span is", "spans are")
+            before = f"{sent} of {of} sent. " if sent else "nothing is imported. "
             again = "Run the command again: what is stored is not stored twice" if sent else "Then run it again"
             fail(f"lines {first.line} to {batch[-1].line}: {error}. {before}{again}", error.code)
         with exit_on_unknown_answer():
@@ -72,11 +76,12 @@ def import_spans(
             refused += _refusals(batch, answer["refused"])
         if time.monotonic() - shown_at >= _PROGRESS_SECONDS and sent < len(found.spans):
             shown_at = time.monotonic()
-            print(f"{sent} of {len(found.spans)} spans are sent", file=sys.stderr)
+            print(f"{sent} of {numbered(len(found.spans), 'span is', 'spans are')} sent", file=sys.stderr)
     _show(refused)
-    print(f"{accepted} spans are imported; what was stored before is not stored twice")
+    print(f"{numbered(accepted, 'span is', 'spans are')} imported; what was stored before is not stored twice")
     if refused:
-        fail(f"{len(refused)} of {len(found.spans)} spans are refused; the others are imported")
+        of = numbered(len(found.spans), "span is", "spans are")
+        fail(f"{len(refused)} of {of} refused; the others are imported")
 
 
 def _read(file: Path) -> SpanFile:

@@ -25,12 +25,18 @@ from carbonbudget_operator.controller.budget_queries import PeriodAnswers
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.period_history import history
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.controller.run_limits import RunOverThreshold, runs_over
+from carbonbudget_operator.controller.run_limits import (
+    RunExpectedOver,
+    RunOverThreshold,
+    runs_expected_over,
+    runs_over,
+)
 from carbonbudget_operator.controller.status_conditions import (
     DesiredCondition,
     bad_spec,
     data_complete,
     enforcement_conflict,
+    expected_within_limit,
     merged,
     ready,
     within_budget,
@@ -43,6 +49,7 @@ class BudgetEvaluation:
     """The result of one evaluation. `desired`: the status and label to write. `record`: None while nothing is known.
 
     `lost`: the ledger has lost facts. `runs`: the runs over a threshold, for a budget per workload.
+    `expected`: its runs that are expected to exceed the limit.
     """
 
     desired: DesiredObject
@@ -51,6 +58,7 @@ class BudgetEvaluation:
     forecast_ug: int | None = None
     lost: bool = False
     runs: tuple[RunOverThreshold, ...] = ()
+    expected: tuple[RunExpectedOver, ...] = ()
 
 
 def evaluate_budget(
@@ -77,6 +85,8 @@ def evaluate_budget(
         "dataThrough": format_time(reported.data_through),
         "history": history(prepared, answers.previous),
     }
+    expected = runs_expected_over(prepared, answers.use, verdict, reported.data_through)
+    per_workload = prepared.budget_limit.per_workload and verdict.state is not State.UNKNOWN
     status["conditions"] = merged(
         prepared.budget_object,
         now,
@@ -98,11 +108,12 @@ def evaluate_budget(
             ),
             within_budget(verdict.state, message),
             enforcement_conflict(conflict, managed),
+            *((expected_within_limit([run.message for run in expected]),) if per_workload else ()),
         ),
     )
     desired = DesiredObject(status, _blocks(prepared, made.record))
     over = runs_over(prepared, answers.use, verdict, reported.data_through)
-    return BudgetEvaluation(desired, made.record, message, made.forecast_ug, made.lost, over)
+    return BudgetEvaluation(desired, made.record, message, made.forecast_ug, made.lost, over, expected)
 
 
 def evaluate_without_answer(

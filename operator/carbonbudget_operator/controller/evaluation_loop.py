@@ -242,7 +242,9 @@ class EvaluationLoop:
         status = evaluation.desired.status
         if "topWorkloads" not in status:  # there was no answer: the status keeps the last workloads
             return
-        if dropped := self.run_events.queue(stored, status.get("period"), evaluation.runs):
+        dropped = self.run_events.queue(stored, status.get("period"), evaluation.runs)
+        dropped += self.run_events.queue_expected(stored, status.get("period"), evaluation.expected)
+        if dropped:
             self._metrics.run_events_dropped.inc(dropped)
 
 

@@ -1,4 +1,4 @@
-"""The four conditions of a budget, with reasons that stay the same. No I/O, no clock."""
+"""The conditions of a budget, with reasons that stay the same. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from carbonbudget_operator.budgets.verdict import State
 
 _SHOWN_NAMESPACES: Final = 3
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
+_SHOWN_RUNS: Final = 3
+EXPECTED: Final = "ExpectedWithinLimit"
 Truth = Literal["True", "False", "Unknown"]
 # A new message of these causes a write. The messages of the others change with every figure.
 _TELLING = frozenset({"Ready", "EnforcementConflict"})
@@ -129,6 +131,15 @@ def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredConditi
     return DesiredCondition("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")
 
 
+def expected_within_limit(sentences: Sequence[str]) -> DesiredCondition:
+    """ExpectedWithinLimit, of a budget per workload: False while runs are expected to exceed its limit."""
+    if not sentences:
+        sentence = "no run that tells its progress is expected to exceed the limit"
+        return DesiredCondition(EXPECTED, "True", "NoneExpectedOver", sentence)
+    more = f"; and {len(sentences) - _SHOWN_RUNS} more" if len(sentences) > _SHOWN_RUNS else ""
+    return DesiredCondition(EXPECTED, "False", "ExpectedOver", "; ".join(sentences[:_SHOWN_RUNS]) + more)
+
+
 def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
     """The wanted conditions, and the previous ones of other types; a time changes only with its status."""
     previous = {condition.type: condition for condition in budget.status.conditions or ()}
@@ -146,6 +157,8 @@ def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCond
                 "observedGeneration": budget.metadata.generation,
             }
         )
+    if budget.spec.per != "Workload":
+        previous.pop(EXPECTED, None)
     kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in previous.values()]
     return made + kept
 

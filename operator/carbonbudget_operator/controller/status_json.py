@@ -43,6 +43,9 @@ _SILENT = frozenset(
 _FRESH_S: Final = 600
 
 
+_MOST_PERCENT: Final = 1_000_000  # a pod may say that it has a billion steps
+
+
 @dataclass(frozen=True, slots=True)
 class DesiredObject:
     """The status to write, and whether the object should have the blocking label."""
@@ -146,8 +149,14 @@ def workloads_in_status(prepared: PreparedBudget, answer: BudgetAnswer) -> list[
     return [
         use
         for rank, use in enumerate(answer.workloads)
-        if rank < prepared.top_workloads or (names_at is not None and percent(use.used_ug, limit_ug) >= names_at)
+        if rank < prepared.top_workloads
+        or (names_at is not None and (percent(use.used_ug, limit_ug) >= names_at or is_expected_over(use, limit_ug)))
     ]
+
+
+def is_expected_over(use: WorkloadUse, limit_ug: int) -> bool:
+    """Whether a workload has not used up the limit of each workload, and is expected to exceed it."""
+    return use.expected_ug is not None and use.used_ug < limit_ug < use.expected_ug
 
 
 def _top(prepared: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status:
@@ -160,6 +169,9 @@ def _top(prepared: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status
         return top | {"emissions": format_mass(use.used_ug), "percent": percent(use.used_ug, limit_ug)}
     own = verdict_on_run(prepared.budget_limit, verdict, use.used_ug)
     emissions = format_beside(use.used_ug, limit_ug)
+    if use.expected_ug is not None:
+        top |= {"expected": format_beside(use.expected_ug, limit_ug)}
+        top |= {"expectedPercent": min(_MOST_PERCENT, -(-use.expected_ug * 100 // limit_ug) if limit_ug else 100)}
     return top | {"emissions": emissions, "percent": percent(use.used_ug, limit_ug), "state": own.state.value}
 
 
@@ -172,9 +184,17 @@ def _ranks(tops: object) -> list[tuple[object, ...]]:
     long list.
     """
     ranked = list(objects(tops))
-    names = [(item.get("namespace"), item.get("kind"), item.get("name"), item.get("state")) for item in ranked]
+    names = [
+        (item.get("namespace"), item.get("kind"), item.get("name"), item.get("state"), _expected_over(item))
+        for item in ranked
+    ]
     first = [(*name, item.get("percent")) for name, item in zip(names, ranked[:TOP_PER_WORKLOAD], strict=False)]
     return [*first, *sorted(names[TOP_PER_WORKLOAD:], key=str)]
+
+
+def _expected_over(top: Mapping[str, object]) -> bool:
+    expected_percent = top.get("expectedPercent")
+    return isinstance(expected_percent, int) and expected_percent > 100
 
 
 def _whole(value: object) -> object:

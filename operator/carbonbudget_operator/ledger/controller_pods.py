@@ -105,6 +105,11 @@ def pods_by_uid(connection: sa.Connection, cluster: str, uid: str) -> list[RunPo
     return list(_pods(connection, cluster, schema.pod.c.uid == uid))
 
 
+def pods_by_uids(connection: sa.Connection, cluster: str, uids: Iterable[str]) -> list[RunPod]:
+    """The pods of any of these uids."""
+    return [pod for some in chunks(sorted(uids)) for pod in _pods(connection, cluster, schema.pod.c.uid.in_(some))]
+
+
 def members_of(
     connection: sa.Connection, cluster: str, groups: Iterable[GroupKey], starts: Iterable[int]
 ) -> list[RunPod]:

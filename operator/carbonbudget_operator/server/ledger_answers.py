@@ -27,6 +27,7 @@ from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
 from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.target_figures import TargetFigures
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
+from carbonbudget_operator.answers.workload_prediction import RunRest, WorkloadPredictions
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQueries,
@@ -72,6 +73,7 @@ class LedgerAnswers:
         units = SelectedUnits(settings.cluster, settings.server.spans.result_days)
         self.targets = TargetFigures(queries, units, digest_of)
         self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
+        self.workloads = WorkloadPredictions(queries.book, self.predictions)
 
     def answer(self, question: Question) -> bytes:
         """The answer as JSON, within the question's allowance. Raises Refusal."""
@@ -97,6 +99,7 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
         found = answers.queries.budgets(asked.queries, question.allowance.workloads)
     except TooManyWorkloads as error:
         raise Refusal(422, "unanswerable", str(error)) from None
+    answers.workloads.add(asked.queries, found, question.now, through)
     pods: Mapping[str, int] = question.given.get("pods_without_agent", {})
     if pods:
         in_all = sum(pods.values())
@@ -196,7 +199,10 @@ def _public_runs(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _public_run(answers: LedgerAnswers, question: Question) -> bytes:
-    return run_answer(answers.queries.book, question.given)
+    def rest_of_run(namespace: str, run: str, through: int) -> RunRest | None:
+        return answers.workloads.rest_of_run(namespace, run, question.now, through)
+
+    return run_answer(answers.queries.book, question.given, rest_of_run)
 
 
 def _public_runs_version(answers: LedgerAnswers, question: Question) -> bytes:

@@ -77,6 +77,23 @@ class Prediction:
             high_ug=self.high_ug + high_ug,
         )
 
+    def within(self, begins_at_ms: int, start_ms: int, end_ms: int) -> PredictedHour:
+        """What is expected in [start_ms, end_ms), each hour spread evenly, as one `PredictedHour` from `start_ms`.
+
+        `begins_at_ms` is the `now_ms` that this was predicted at.
+        """
+        found = [0] * 6
+        ends = [*(hour.start_ms for hour in self.hours[1:]), self.ends_at_ms]
+        for hour, stop in zip(self.hours, ends, strict=False):
+            begin = max(hour.start_ms, begins_at_ms)
+            inside = min(stop, end_ms) - max(begin, start_ms)
+            if inside <= 0:
+                continue
+            figures = (hour.energy_uj, hour.low_uj, hour.high_uj, hour.emissions_ug, hour.low_ug, hour.high_ug)
+            for number, figure in enumerate(figures):
+                found[number] += figure * inside // (stop - begin)
+        return PredictedHour(start_ms, *found)
+
 
 def predict(
     steps: Sequence[DoneStep],

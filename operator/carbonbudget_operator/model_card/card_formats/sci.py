@@ -8,15 +8,17 @@ from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant
 from carbonbudget_operator.model_card.markdown import markdown_table, markdown_text
 from carbonbudget_operator.model_card.model_figures import WITHOUT_STAGE, ModelFigures
 from carbonbudget_operator.model_card.sci_scores import SciScore, sci_scores, significant
+from carbonbudget_operator.printable import numbered
 
 
 def sci_card(model: ModelFigures, terms: CardTerms) -> str:
     """The page. A boundary without functional units has a sum and no score, and says how to name them."""
     name = markdown_text(" ".join(filter(None, (model.model, model.version))))
+    runs = numbered(model.runs, "run", "runs")
     lines = [
         f"# Software Carbon Intensity of {name}",
         "",
-        f"{instant(model.start)} to {instant(model.end)}, {model.runs} runs, {model.state}. Made by {model.tool} on "
+        f"{instant(model.start)} to {instant(model.end)}, {runs}, {model.state}. Made by {model.tool} on "
         f"{instant(terms.created)[:10]}.",
         "",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from carbonbudget_operator.answers.run_summaries import (
@@ -13,6 +13,7 @@ from carbonbudget_operator.answers.run_summaries import (
     runs_version,
 )
 from carbonbudget_operator.answers.windows import Step, WindowError, check_window
+from carbonbudget_operator.answers.workload_prediction import RunRest
 from carbonbudget_operator.api.run_bodies import RunHourRow, RunRow
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.run_labels import RUN
@@ -21,6 +22,7 @@ from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _LONGEST: Final[Step] = "day"  # 400 days: the hours of all runs in the window are looked through
+_FAR_SECONDS: Final = 10 * 366 * 86_400  # a pod may say that it has a billion steps
 _LONGEST_OF_ONE: Final[Step] = "hour"  # 35 days, with a row for each hour
 
 
@@ -64,20 +66,29 @@ def runs_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
     return render(given["format"], list(_columns(RunRow.model_fields)), rows, around)
 
 
-def run_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
-    """One run and its hours. Raises Refusal 404 where no pod of the window has that run."""
+def run_answer(
+    book: ValuedReader, given: Mapping[str, Any], rest_of_run: Callable[[str, str, int], RunRest | None]
+) -> bytes:
+    """One run and its hours. Raises Refusal 404 where no pod of the window has that run.
+
+    `rest_of_run` returns what a run is expected to need from an instant on, by namespace and name.
+    """
     query = runs_query(given)
     found, hours = run_hours(book, query)
     if not found.runs:
         name = f"{given['namespaces'][0]}/{given['run']}"
         reason = f"no pod of this window has the run {name}: the label {RUN} belongs on the pod template"
         raise Refusal(404, "not_found", reason)
-    around = {
+    around: dict[str, object] = {
         "data_through": instant(found.data_through) if found.data_through else None,
         "start": instant(found.covers[0]),
         "end": instant(found.covers[1]),
         "run": _row(found.runs[0], found.data_through),
+        "expected": None,
     }
+    through = found.data_through
+    if given["format"] == "json" and query.window[1] > through:  # else the window ends before the run does
+        around["expected"] = _expected(found.runs[0], rest_of_run(given["namespaces"][0], given["run"], through))
     rows: list[dict[str, Cell]] = [
         {
             "start": instant(hour.start),
@@ -88,6 +99,25 @@ def run_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
         for hour in hours
     ]
     return render(given["format"], list(_columns(RunHourRow.model_fields)), rows, around)
+
+
+def _expected(run: RunSummary, found: RunRest | None) -> dict[str, Cell] | None:
+    """The run with its rest."""
+    if found is None:
+        return None
+    amounts, rest = run.amounts, found.rest
+    ends_at = found.ends_at_ms // 1000
+    kwh, grams = 3_600_000_000_000, 1_000_000
+    return {
+        "progress_percent": found.progress_percent,
+        "ends_at": instant(ends_at) if ends_at < rest.start_ms // 1000 + _FAR_SECONDS else None,
+        "energy_kwh": (amounts.energy_uj + rest.energy_uj) / kwh,
+        "energy_low_kwh": (amounts.energy_uj + rest.low_uj) / kwh,
+        "energy_high_kwh": (amounts.energy_uj + rest.high_uj) / kwh,
+        "location_g": (amounts.location_ug + rest.emissions_ug) / grams,
+        "location_low_g": (amounts.location_ug + rest.low_ug) / grams,
+        "location_high_g": (amounts.location_ug + rest.high_ug) / grams,
+    }
 
 
 def _columns(fields: Collection[str]) -> list[str]:

@@ -111,6 +111,18 @@ def run_list(answer: JsonObject) -> RunList:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedEnd:
+    """What a run that goes on is expected to have emitted and used at its end, as texts with their ranges."""
+
+    progress: int
+    ends_at: str
+    emissions: str
+    emissions_range: str
+    energy: str
+    energy_range: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShownRun:
     """One run and its hours, in order."""
 
@@ -119,6 +131,7 @@ class ShownRun:
     start: str
     end: str
     data_through: str
+    expected: ExpectedEnd | None
 
 
 def shown_run(answer: JsonObject) -> ShownRun:
@@ -126,6 +139,23 @@ def shown_run(answer: JsonObject) -> ShownRun:
     return ShownRun(
         _line(mapping(answer.get("run"))), [_line(row) for row in objects(answer.get("rows"))],
         utc_text(second(answer, "start")), utc_text(second(answer, "end")), utc_text(second(answer, "data_through")),
+        _expected(answer.get("expected")),
+    )  # fmt: skip
+
+
+def _expected(value: object) -> ExpectedEnd | None:
+    """None where the answer has none, or no whole one."""
+    given = mapping(value)
+    grams = [_number(given, f"location_{name}g") for name in ("", "low_", "high_")]
+    kilowatt_hours = [_number(given, f"energy_{name}kwh") for name in ("", "low_", "high_")]
+    progress = percent(given, "progress_percent")
+    if progress is None or None in grams or None in kilowatt_hours:
+        return None
+    masses = [format_mass(int((one or 0) * 1_000_000)) for one in grams]
+    energies = [format_energy(int((one or 0) * 3_600_000_000_000)) for one in kilowatt_hours]
+    return ExpectedEnd(
+        progress, utc_text(second(given, "ends_at")), masses[0], f"{masses[1]} to {masses[2]}", energies[0],
+        f"{energies[1]} to {energies[2]}",
     )  # fmt: skip
 
 

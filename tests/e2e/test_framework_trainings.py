@@ -1,0 +1,159 @@
+"""Keras on JAX and scikit-learn in pods of one node, beside a busy neighbour: each has its own energy, exactly divided.
+
+The libraries are those of .venv-trackers (hack/trackers-venv), which the pods mount from this machine. With CODECARBON
+set to a folder that has it (`pip install --target FOLDER codecarbon`), its trackers run beside, and `pytest -s` shows
+the figures of both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import ROOT
+from tests.e2e.conftest import WINDOW_SECONDS, Manifest, Release, wait_for
+from tests.e2e.test_tracked_training import LABELS, NOISE, ask, ledger_energy_uj, reported_until_ms, tracked_pod
+
+pytestmark = pytest.mark.cluster
+
+SCRIPT = ROOT / "tests" / "e2e" / "framework_epochs.py"
+LIBRARIES = ("keras", "scikit-learn")
+EPOCH_SECONDS = 25
+
+
+@dataclass(frozen=True)
+class Training:
+    """A pod's answer about itself, and what the kernel counted in its container (microseconds)."""
+
+    pod: str
+    uid: str
+    answer: dict[str, Any]
+    kernel: list[dict[str, int]]
+
+    def spans(self, name: str) -> list[dict[str, Any]]:
+        return sorted((span for span in self.answer["spans"] if span["name"] == name), key=lambda span: span["step"])
+
+
+def training_pod(library: str, packages: Path) -> Manifest:
+    """A Job's template: the training with the packages of this machine."""
+    made: Any = tracked_pod(library, f"/script/{SCRIPT.name}", library, str(EPOCH_SECONDS), limit="800m")
+    spec, (container,) = made["spec"], made["spec"]["containers"]
+    env = {"PYTHONPATH": "/client:/packages", "KERAS_BACKEND": "jax", "HOME": "/tmp", "OMP_NUM_THREADS": "1"}
+    container["env"] = [{"name": name, "value": value} for name, value in env.items()]
+    container["volumeMounts"].append({"name": "packages", "mountPath": "/packages", "readOnly": True})
+    spec["volumes"].append({"name": "packages", "hostPath": {"path": str(packages), "type": "Directory"}})
+    if beside := os.environ.get("CODECARBON"):
+        container["env"][0]["value"] += ":/beside"
+        container["volumeMounts"].append({"name": "beside", "mountPath": "/beside", "readOnly": True})
+        spec["volumes"].append({"name": "beside", "hostPath": {"path": beside, "type": "Directory"}})
+    return {**made, "metadata": {"labels": LABELS | {"carbonbudget.dev/run": library}}}
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """The site-packages of .venv-trackers."""
+    subprocess.run([ROOT / "hack" / "trackers-venv"], check=True)
+    (found,) = (ROOT / ".venv-trackers" / "lib").glob("python3.*/site-packages")
+    return found.resolve()
+
+
+@pytest.fixture(scope="module")
+def trainings(release: Release, space: str, packages: Path) -> Iterator[dict[str, Training]]:
+    """Both trainings at the same time, with a busy pod of another namespace on the same node."""
+    kubectl, other = release.cluster.kubectl, f"e2e-{uuid.uuid4().hex[:8]}"
+    # The webhook, as in test_tracked_training.py.
+    release.helm("--set", "tracking.injector=webhook")
+    kubectl("create", "namespace", other)
+    for name in (space, other):
+        kubectl("label", "namespace", name, "carbonbudget.dev/track=enabled")
+        kubectl("-n", name, "create", "configmap", "client", f"--from-file={ROOT / 'client' / 'carbonbudget'}")
+        kubectl("-n", name, "create", "configmap", "script", f"--from-file={SCRIPT}")
+    noise: Any = tracked_pod("noise", "-c", NOISE, limit="300m") | {"apiVersion": "v1", "kind": "Pod"}
+    noise["metadata"] = {"name": "noise", "namespace": other, "labels": LABELS}
+    release.apply(noise)
+    for library in LIBRARIES:
+        job: Manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": library, "namespace": space}}
+        release.apply(job | {"spec": {"backoffLimit": 0, "template": training_pod(library, packages)}})
+
+    def pod_of(library: str) -> str | None:
+        running = "jsonpath={.items[?(@.status.phase=='Running')].metadata.name}"
+        by_job = ("-n", space, "get", "pods", "-l", f"batch.kubernetes.io/job-name={library}", "-o", running)
+        return kubectl(*by_job).stdout or None
+
+    pods = {library: wait_for(f"the pod of {library}", partial(pod_of, library)) for library in LIBRARIES}
+
+    def said(pod: str) -> list[dict[str, Any]]:
+        lines = kubectl("-n", space, "logs", pod, check=False).stdout.splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def has_sent(pod: str) -> bool:
+        return any("sent" in line for line in said(pod))
+
+    for pod in pods.values():
+        wait_for(f"the spans of {pod}", partial(has_sent, pod), 400)
+    last_ms = int(time.time() * 1000)
+    wait_for("the windows of all spans", lambda: reported_until_ms(release) >= last_ms)
+    made = {
+        library: Training(
+            pod,
+            release.uid(space, "pod", pod),
+            ask(release, space, pod),
+            [line for line in said(pod) if "epoch" in line],
+        )
+        for library, pod in pods.items()
+    }
+    for library, its in made.items():
+        beside = [line for line in said(its.pod) if "codecarbon" in line or "all_us" in line]
+        print(library, *beside, its.answer["spans"][-1], sep="\n")
+    yield made
+    kubectl("delete", "namespace", other, "--wait=false")
+    release.helm()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_each_epoch_is_a_span_and_spans_add_up_to_the_pod(
+    release: Release, space: str, trainings: dict[str, Training], library: str
+) -> None:
+    its = trainings[library]
+    assert [len(its.spans(name)) for name in ("epoch", "pause")] == [3, 3]
+    assert its.answer["run"] == library
+    assert its.answer["energy_uj"] == its.answer["rest_uj"] + sum(span["energy_uj"] for span in its.answer["spans"])
+
+    def same() -> bool:
+        """Whether no report came between the two looks."""
+        return ledger_energy_uj(release, its.uid) == int(ask(release, space, its.pod)["energy_uj"])
+
+    wait_for("the same figure in the ledger", same, 30)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_span_has_the_share_of_the_energy_that_it_has_of_the_kernels_cpu_time(
+    trainings: dict[str, Training], library: str
+) -> None:
+    its = trainings[library]
+    spans = [*its.spans("epoch"), *its.spans("pause")]
+    counted = [line[name] for name in ("epoch", "pause") for line in its.kernel]
+    total_uj, total_us = sum(span["energy_uj"] for span in spans), sum(counted)
+    shares = [(span["energy_uj"] / total_uj, us / total_us) for span, us in zip(spans, counted, strict=True)]
+    print(library, "shares of energy and of CPU time", [(round(uj, 4), round(us, 4)) for uj, us in shares])
+    assert {span["resolution"] for span in spans} == {"weighted"}
+    assert all(abs(energy - cpu) < 0.05 for energy, cpu in shares), shares
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_ledger_has_the_cpu_time_that_the_kernel_counted_of_the_pod(
+    release: Release, trainings: dict[str, Training], library: str
+) -> None:
+    uid = trainings[library].uid
+    counted_us = release.pod_cpu_us(uid)
+    wait_for("the last of its CPU time", lambda: release.booked_cpu_us(uid) >= 0.98 * counted_us, 3 * WINDOW_SECONDS)
+    assert release.booked_cpu_us(uid) <= 1.02 * counted_us

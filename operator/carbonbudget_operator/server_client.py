@@ -12,6 +12,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
+from carbonbudget_operator.api.adjustment_bodies import AdjustmentsAnswer, AdjustmentsRequest
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQueries,
@@ -70,6 +71,10 @@ class ServerClient:
         answers = await self._ask("POST", "/v1/runs/query", RunQueries(queries=list(queries)), RunAnswers)
         _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
+
+    async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        """Book adjustments of budgets' limits, and get what is booked for the budgets and periods asked for."""
+        return await self._ask("POST", "/v1/adjustments", request, AdjustmentsAnswer)
 
     async def projection(self) -> ProjectionAnswer:
         """The table from which the emissions of new workloads are estimated."""

@@ -24,7 +24,7 @@ _KEPT: Final = (
 )  # fmt: skip
 Columns = tuple[tuple[str, str, str], ...]  # name, type, JSON path
 _BUDGET_COLUMNS: Final[Columns] = (
-    ("Limit", "string", ".spec.limit"),
+    ("Limit", "string", ".status.effectiveLimit"),
     ("Used", "string", ".status.used"),
     ("Percent", "integer", ".status.percentUsed"),
     ("Forecast", "string", ".status.forecast"),

@@ -1,4 +1,4 @@
-"""The four conditions of a budget, with reasons that stay the same. No I/O, no clock."""
+"""The conditions of a budget, with reasons that stay the same. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -126,6 +126,16 @@ def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredConditi
     if sentence:
         return DesiredCondition("EnforcementConflict", "True", "Reverted", sentence)
     return DesiredCondition("EnforcementConflict", "False", "NoConflict", "nobody reverts what this budget asks for")
+
+
+def children_fit(count: int, allocated: str, limit: str, fits: bool) -> DesiredCondition:
+    """Overallocated: whether the limits of the budgets that name this one as their parent are more than its own."""
+    budgets = "1 budget names" if count == 1 else f"{count} budgets name"
+    sentence = f"{budgets} this one as parent, with limits of {allocated} together; its own limit is {limit}"
+    if fits:
+        return DesiredCondition("Overallocated", "False", "Fits", sentence)
+    sentence += ": lower their limits or raise this one (each is evaluated by itself, so nothing is refused for this)"
+    return DesiredCondition("Overallocated", "True", "LimitsExceedParent", sentence)
 
 
 def merged(budget: AnyBudget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.adjustments import drop_adjustments_before
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.external_figures import drop_external_before
 from carbonbudget_operator.ledger.stored_units import STORED_LEVELS
@@ -53,6 +54,7 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
             _drop_units(dropper, derivation_id, level, limit)
     _drop_nodes(engine, dropper, instant)
     drop_external_before(engine, instant, dropper)
+    drop_adjustments_before(engine, instant, dropper)
 
 
 def _whole_units(connection: sa.Connection, derivation_id: int, level: int, instant: int) -> int:

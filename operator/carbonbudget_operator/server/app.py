@@ -24,6 +24,7 @@ from carbonbudget_operator.server.public.problems import PREFIX, refusal_respons
 from carbonbudget_operator.server.public.routes import public_routes
 from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
+from carbonbudget_operator.server.routes.adjustments import adjustment_routes
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
 from carbonbudget_operator.server.routes.external_import import external_routes
@@ -84,6 +85,7 @@ def make_app(
     readiness = Readiness(pools.ledger_checks)
     asking = QueryHandling(access, registry, pools, readiness, now)
     app.include_router(budget_routes(asking, writer, pods_without_agent))
+    app.include_router(adjustment_routes(asking))
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))

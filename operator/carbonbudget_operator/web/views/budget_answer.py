@@ -12,7 +12,7 @@ from carbonbudget_operator.web.views.figures import amount, percent, second, wor
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
 
 _PARTS = ("dynamic", "idle", "overhead", "embodied")
-_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"}
+_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
 def shown_rows(answer: JsonObject) -> list[ShownBudget]:

@@ -66,7 +66,8 @@ class BudgetAdjusting:
             period, after = closing
             answer = answers.previous.get(period)
             followed = is_followed(prepared, period, booked)
-            if not followed or (answer is not None and answers.reported.data_through >= period.end):
+            settled = prepared.period_to_close == period and answers.reported.data_through >= period.end
+            if not followed or (answer is not None and settled):
                 try:
                     group = closing_group(prepared, period, after, answer if followed else None, booked)
                     self.book.propose(group)

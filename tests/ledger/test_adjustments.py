@@ -10,15 +10,15 @@ import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR
 
-from carbonbudget_operator.ledger import adjustments
-from carbonbudget_operator.ledger.adjustments import (
+from carbonbudget_operator.ledger import booked_adjustments
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter
+from carbonbudget_operator.ledger.booked_adjustments import (
     KEPT_SECONDS,
     BookedAdjustment,
     book_adjustments,
     drop_adjustments_before,
     read_adjustments,
 )
-from carbonbudget_operator.ledger.batch_delete import BatchDeleter
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.copy import copy_ledger
 from carbonbudget_operator.ledger.store import open_ledger
@@ -88,7 +88,7 @@ def test_two_who_book_at_once_book_once(engine: sa.Engine, url: str) -> None:
 def test_transfers_and_credits_into_one_period_are_bounded_and_what_closes_it_is_not(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adjustments, "MOST_IN_A_PERIOD", 3)
+    monkeypatch.setattr(booked_adjustments, "MOST_IN_A_PERIOD", 3)
     assert book(engine, *([row(1, "Credit", str(n))] for n in range(5))) == [0, 1, 2]
     out = [row(-1, "TransferOut", "uid"), row(1, "TransferIn", "uid", "other")]
     assert book(engine, out) == []

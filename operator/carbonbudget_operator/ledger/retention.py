@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.adjustments import drop_adjustments_before
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
+from carbonbudget_operator.ledger.booked_adjustments import drop_adjustments_before
 from carbonbudget_operator.ledger.external_figures import drop_external_before
 from carbonbudget_operator.ledger.stored_units import STORED_LEVELS
 

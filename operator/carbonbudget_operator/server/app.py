@@ -24,7 +24,7 @@ from carbonbudget_operator.server.public.problems import PREFIX, refusal_respons
 from carbonbudget_operator.server.public.routes import public_routes
 from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
-from carbonbudget_operator.server.routes.adjustments import adjustment_routes
+from carbonbudget_operator.server.routes.adjustment_booking import adjustment_routes
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
 from carbonbudget_operator.server.routes.external_import import external_routes

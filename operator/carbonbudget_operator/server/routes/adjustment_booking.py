@@ -18,7 +18,7 @@ from carbonbudget_operator.api.adjustment_bodies import (
     BudgetPeriod,
 )
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.adjustments import BookedAdjustment, book_adjustments, read_adjustments
+from carbonbudget_operator.ledger.booked_adjustments import BookedAdjustment, book_adjustments, read_adjustments
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.server.worker_pools import OperatorPool

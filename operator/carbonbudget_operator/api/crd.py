@@ -24,7 +24,8 @@ _KEPT: Final = (
 )  # fmt: skip
 Columns = tuple[tuple[str, str, str], ...]  # name, type, JSON path
 _BUDGET_COLUMNS: Final[Columns] = (
-    ("Limit", "string", ".status.effectiveLimit"),
+    ("Limit", "string", ".spec.limit"),
+    ("Effective", "string", ".status.effectiveLimit"),
     ("Used", "string", ".status.used"),
     ("Percent", "integer", ".status.percentUsed"),
     ("Forecast", "string", ".status.forecast"),

@@ -168,11 +168,13 @@ class CarbonBudgetStatus(Model):
     )
     effective_limit: str | None = Field(
         default=None,
-        description="The limit of this period with its adjustments: what use is compared with. Without adjustments it "
-        "is spec.limit.",
+        description="The limit of this period with its adjustments: what use is compared with. Left out where there "
+        "are no adjustments: then that is spec.limit.",
     )
     effective_limit_micrograms: int | None = Field(
-        default=None, description="The same, exact, in micrograms; left out beyond 9.2 million tonnes."
+        default=None,
+        description="What use is compared with, exact, in micrograms, with or without adjustments; left out beyond 9.2 "
+        "million tonnes.",
     )
     adjustments: list[AdjustmentStatus] | None = Field(
         default=None,

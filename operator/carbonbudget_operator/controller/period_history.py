@@ -83,7 +83,7 @@ def former_limit(prepared: PreparedBudget, period: Period) -> str:
 def _effective_limit(prepared: PreparedBudget, period: Period) -> str | None:
     """The limit with adjustments of the period that the status shows; None for another one, or without adjustments."""
     status = prepared.budget_object.status
-    return status.effective_limit if _shown(prepared) == period and status.adjustments else None
+    return status.effective_limit if _shown(prepared) == period else None
 
 
 def _shown(prepared: PreparedBudget) -> Period | None:

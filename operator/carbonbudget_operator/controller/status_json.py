@@ -14,7 +14,6 @@ from carbonbudget_operator.api.status import MOST_ADJUSTMENTS, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.adjustments import shown_changes
 from carbonbudget_operator.budgets.budget_sentence import without_instant
-from carbonbudget_operator.budgets.limit_in_force import limit_text
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action, Verdict, percent, verdict_on_run
@@ -47,7 +46,7 @@ _SILENT = frozenset(
 # A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
 # thousand budgets are some two writes a second.
 _FRESH_S: Final = 600
-_MOVING: Final = ("usedMicrograms", "topWorkloads", "effectiveLimit", "adjustments")
+_MOVING: Final = ("usedMicrograms", "topWorkloads", "effectiveLimitMicrograms", "adjustments")
 _MOST_INT64: Final = 2**63 - 1  # of a number in an object
 
 
@@ -127,8 +126,9 @@ def overallocated(prepared: PreparedBudget) -> list[DesiredCondition]:
 def _limit_fields(prepared: PreparedBudget) -> Status:
     """The limit in force, what makes it of the spec's, and the children's part of it."""
     limit_ug, children = prepared.budget_limit.limit_ug, prepared.children
+    shown = shown_changes(prepared.adjustments, MOST_ADJUSTMENTS)
     return {
-        "effectiveLimit": limit_text(prepared.budget_object, limit_ug),
+        "effectiveLimit": exact_mass(limit_ug) if shown else None,
         "effectiveLimitMicrograms": limit_ug if limit_ug <= _MOST_INT64 else None,
         "adjustments": [
             {
@@ -137,7 +137,7 @@ def _limit_fields(prepared: PreparedBudget) -> Status:
                 "micrograms": each.micrograms,
                 "source": each.source,
             }
-            for each in shown_changes(prepared.adjustments, MOST_ADJUSTMENTS)
+            for each in shown
         ]
         or None,
         "children": {

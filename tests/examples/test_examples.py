@@ -46,6 +46,7 @@ RUN_BY = {
     "20-runs": "tests/examples/test_runs.py::test_the_commands_print_what_the_readme_shows",
     "21-client": "tests/examples/test_client.py::test_the_commands_of_the_readme_write_the_spans_that_it_names",
     "22-tracked-job": "tests/apiserver/test_tracked_pods.py::test_the_example_prints_what_its_readme_shows",
+    "26-carry-over": README_OF_A_BUDGET,
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [

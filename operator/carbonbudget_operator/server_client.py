@@ -12,6 +12,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
+from carbonbudget_operator.api.adjustment_bodies import AdjustmentsAnswer, AdjustmentsRequest
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQueries,
@@ -61,13 +62,6 @@ class ServerClient:
         _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
 
-    async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
-        """Emissions and units of each target's pods. The answers are in the order of the queries."""
-        body = TargetQueries(queries=list(queries))
-        answers = await self._ask("POST", "/v1/targets/query", body, TargetAnswers)
-        _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
-        return answers
-
     async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
         """The emissions of each budget's pods by hour, in the order of the queries."""
         body = BudgetQueries(queries=list(queries))
@@ -91,6 +85,10 @@ class ServerClient:
         answers = await self._ask("POST", "/v1/runs/query", RunQueries(queries=list(queries)), RunAnswers)
         _check_order([query.id for query in queries], [answer.id for answer in answers.answers])
         return answers
+
+    async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        """Book adjustments of budgets' limits, and get what is booked for the budgets and periods asked for."""
+        return await self._ask("POST", "/v1/adjustments", request, AdjustmentsAnswer)
 
     async def projection(self) -> ProjectionAnswer:
         """The table from which the emissions of new workloads are estimated."""

@@ -110,6 +110,28 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"accounting": "Guessed"}, 'supported values: "LocationBased", "MarketBased"'),
     ({"contact": "x" * 65}, "Too long: may not be more than 64"),
     ({"timeZone": ""}, "should be at least 1 chars long"),
+    ({"carryOver": {"max": 20}, "per": "Workload"}, "carryOver needs period, and per: Selection"),
+    (
+        {"carryOver": {"max": 20}, "period": None, "start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"},
+        "carryOver needs period, and per: Selection",
+    ),
+    ({"carryOver": {"max": 101}}, "should be less than or equal to 100"),
+    ({"carryOver": {"max": 0}}, "should be greater than or equal to 1"),
+    ({"carryOver": {"max": 20, "periods": 13}}, "should be less than or equal to 12"),
+    ({"carryOver": {}}, "spec.carryOver.max: Required value"),
+    ({"overspend": "Deduct", "per": "Workload"}, "overspend: Deduct needs period, and per: Selection"),
+    (
+        {"overspend": "Deduct", "period": None, "start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"},
+        "overspend: Deduct needs period, and per: Selection",
+    ),
+    ({"overspend": "Ignore"}, 'supported values: "Deduct", "Forgive"'),
+    ({"parent": "Company 2026"}, "write the name of an object: lower-case letters, digits, - and ."),
+    ({"parent": "team-a/monthly"}, "write the name of an object"),
+    ({"parent": ""}, "should be at least 1 chars long"),
+    ({"credits": [{"target": "UPPER", "cap": 5}]}, "write the name of an object"),
+    ({"credits": [{"target": "t"}]}, "spec.credits[0].cap: Required value"),
+    ({"credits": [{"target": "t", "cap": 5}, {"target": "t", "cap": 6}]}, "credits: name each target once"),
+    ({"credits": [{"target": f"t{n}", "cap": 5} for n in range(9)]}, "must have at most 8 items"),
     ({"limmit": "5kg"}, 'unknown field "spec.limmit"'),
 ]
 
@@ -124,6 +146,9 @@ CLUSTER_BAD: list[tuple[dict[str, object], str]] = [
     ({"limit": "5"}, "limit must be a number with a unit"),
 ]
 GOOD: list[dict[str, object]] = [
+    {"carryOver": {"max": 100, "periods": 12}, "overspend": "Deduct", "parent": "company-2026.eu"},
+    {"credits": [{"target": f"t{n}", "cap": 5, "share": 50, "expiresAfter": 3} for n in range(8)]},
+    {"overspend": "Forgive", "per": "Workload", "parent": "company"},
     {"limit": "0g"},
     {"limit": "999999999.999999999t"},
     {"limit": "0.001mg"},

@@ -29,6 +29,7 @@ async def bench() -> AsyncIterator[Bench]:
     api.router.add_route("*", "/{path:.*}", world.api)
     server.router.add_post("/v1/budgets/query", world.server)
     server.router.add_post("/v1/budgets/hours", world.hours)
+    server.router.add_post("/v1/adjustments", world.adjustments)
     async with TestServer(api) as api_server, TestServer(server) as rest:
         client = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
         seen = EvaluationInputs(BudgetStore(), Namespaces(), ConflictStore())

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.controller.objects import NOW, merge
 
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentsRequest
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.kube.client import KubeClient
@@ -28,6 +29,7 @@ class World:
     now: float = float(NOW)
     used_ug: int = 0
     uses_ug: dict[str, int] = field(default_factory=dict)  # by question, where it differs
+    by_hour_ug: dict[int, int] = field(default_factory=dict)  # instead of used_ug, by an instant in the hour
     data_lag_s: int = 0
     up: bool = True
     reports: bool = True
@@ -39,6 +41,9 @@ class World:
     events: list[tuple[str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)  # Events of runs
+    books: bool = True  # whether the server answers about adjustments
+    booked: list[Adjustment] = field(default_factory=list)
+    coverage: int = 100
     writing: int = 0
     most_writing: int = 0
 
@@ -78,12 +83,29 @@ class World:
         through = int(self.now) - self.data_lag_s if self.reports else 0
         return web.json_response({"data_through": through, "answers": answers})
 
+    async def adjustments(self, request: web.Request) -> web.Response:
+        """Books groups and answers what is booked, as the server's ledger does."""
+        if not (self.up and self.books):
+            return web.json_response({"reason": "starting"}, status=503)
+        asked = AdjustmentsRequest.model_validate(await request.json())
+        for group in asked.groups:
+            if not {each.key for each in group.adjustments} & {each.key for each in self.booked}:
+                self.booked += group.adjustments
+        periods = {(one.namespace, one.name, one.period_start) for one in asked.budgets}
+        found = [each for each in self.booked if each.key[:3] in periods]
+        return web.json_response({"adjustments": [each.model_dump() for each in found]})
+
     def _answer(self, query: dict[str, Any]) -> dict[str, Any]:
         used_ug = self.uses_ug.get(query["id"], self.used_ug)
+        settled_ug, energy_uj = used_ug if query["settled_through"] else 0, 7
+        if self.by_hour_ug and query["id"] not in self.uses_ug:
+            hours = {at: used for at, used in self.by_hour_ug.items() if query["start"] <= at < query["end"]}
+            used_ug = sum(hours.values())
+            settled_ug = energy_uj = sum(used for at, used in hours.items() if at < query["settled_through"])
         return {
             "id": query["id"], "used_ug": used_ug, "used_g": "0", "energy_uj": 9, "energy_kwh": "0",
-            "coverage_percent": 100, "measured_percent": 0, "data_from": query["start"],
-            "settled_ug": used_ug if query["settled_through"] else 0, "settled_energy_uj": 7,
+            "coverage_percent": self.coverage, "measured_percent": 0, "data_from": query["start"],
+            "settled_ug": settled_ug, "settled_energy_uj": energy_uj,
             "workloads": self.workloads,
         }  # fmt: skip
 

@@ -12,7 +12,13 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from carbonbudget_operator.api import budget_query_bodies, external_bodies, projection_bodies, report_bodies
+from carbonbudget_operator.api import (
+    adjustment_bodies,
+    budget_query_bodies,
+    external_bodies,
+    projection_bodies,
+    report_bodies,
+)
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
 from carbonbudget_operator.server.public.listed_targets import ListedTargets
@@ -53,6 +59,15 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
                 budget_query_bodies.BudgetAnswer,
                 budget_query_bodies.UseComponents,
                 budget_query_bodies.WorkloadUse,
+            ],
+        ),
+        (
+            "POST /v1/adjustments",
+            [
+                adjustment_bodies.AdjustmentsRequest,
+                adjustment_bodies.AdjustmentGroup,
+                adjustment_bodies.Adjustment,
+                adjustment_bodies.BudgetPeriod,
             ],
         ),
         ("POST /v1/budgets/hours", [budget_query_bodies.HourlyAnswer]),

@@ -50,6 +50,7 @@ RUN_BY = {
     "25-pipelines": "tests/examples/test_pipelines.py::test_the_gate_of_the_readme_prints_what_it_shows",
     "27-transfer": "tests/apiserver/test_transfers_decided.py::test_the_commands_of_the_example_print_what_it_shows",
     "28-cleaner-hours": "tests/cli/test_when.py::test_the_example_prints_what_its_readme_shows",
+    "26-carry-over": README_OF_A_BUDGET,
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [

@@ -14,7 +14,7 @@ from typing import Final
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.budgets.coverage import Requirement, Scope, Selector
-from carbonbudget_operator.budgets.quantity import parse_mass
+from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
 from carbonbudget_operator.budgets.strictest import Candidate, strictness
 from carbonbudget_operator.budgets.verdict import Action, State
 from carbonbudget_operator.printable import printable
@@ -102,7 +102,7 @@ def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
     return BudgetView(
         scope=scope,
         name=meta.name,
-        limit_ug=parse_mass(spec.limit),
+        limit_ug=limit_in_force_ug(found),
         kinds=kinds,
         blocking_kinds=kinds if scope.refuses_new_work else frozenset(),
         market=spec.accounting == "MarketBased",

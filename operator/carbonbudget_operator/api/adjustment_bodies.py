@@ -5,11 +5,16 @@ Micrograms are exact and signed; times are UTC seconds.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AdjustmentReason = Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"]
+MOST_GROUPS: Final = 10_000
+MOST_PERIODS_ASKED: Final = 20_000
+# Reasons whose amounts have one sign. Overspend has both: what transfers covered since is given back.
+_ADDS: Final = frozenset({"CarryOver", "TransferIn", "Credit"})
+_TRANSFERS: Final = frozenset({"TransferIn", "TransferOut"})
 
 
 class BudgetPeriod(BaseModel):
@@ -21,6 +26,12 @@ class BudgetPeriod(BaseModel):
     name: str = Field(min_length=1, max_length=253)
     period_start: int = Field(ge=0, le=2**40)
     period_end: int = Field(ge=0, le=2**40)
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Self:
+        if self.period_end <= self.period_start:
+            raise ValueError("period_end must be after period_start")
+        return self
 
 
 class Adjustment(BaseModel):
@@ -36,15 +47,48 @@ class Adjustment(BaseModel):
     source: str = Field(min_length=1, max_length=512, description="What it comes from, the same at each attempt")
     micrograms: int = Field(ge=-(2**62), le=2**62)
     detail: str = Field(default="", max_length=256, description="For people")
-    booked_at: int = Field(default=0, ge=0, le=2**40)
+    booked_at: int = Field(default=0, ge=0, le=2**40, description="The server fills it in")
+
+    @model_validator(mode="after")
+    def _has_the_sign_of_its_reason(self) -> Self:
+        if self.micrograms < 0 and self.reason in _ADDS:
+            raise ValueError(f"{self.reason} cannot be below 0")
+        if self.micrograms > 0 and self.reason == "TransferOut":
+            raise ValueError("TransferOut cannot be above 0")
+        return self
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """What is booked once."""
+        return self.budget.namespace, self.budget.name, self.budget.period_start, self.reason, self.source
 
 
 class AdjustmentGroup(BaseModel):
-    """Adjustments that are booked together or not at all, as the two sides of a transfer."""
+    """Adjustments that are booked together or not at all: the two sides of a transfer, or all that closes a period.
+
+    If one of them is booked already, all count as booked.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    adjustments: list[Adjustment] = Field(min_length=1, max_length=2)
+    adjustments: list[Adjustment] = Field(min_length=1, max_length=16)
+
+    @model_validator(mode="after")
+    def _creates_nothing(self) -> Self:
+        if len({each.key for each in self.adjustments}) < len(self.adjustments):
+            raise ValueError("two adjustments of a group have one key")
+        transfers = [each for each in self.adjustments if each.reason in _TRANSFERS]
+        if not transfers:
+            if len({each.budget for each in self.adjustments}) > 1:
+                raise ValueError("a group that is no transfer is about one budget and one period")
+            return self
+        if sorted(each.reason for each in self.adjustments) != ["TransferIn", "TransferOut"]:
+            raise ValueError("a transfer has two sides, TransferIn and TransferOut, and nothing else")
+        if sum(each.micrograms for each in transfers) != 0:
+            raise ValueError("the two sides of a transfer must add up to 0")
+        if len({each.source for each in transfers}) > 1:
+            raise ValueError("the two sides of a transfer must have one source")
+        return self
 
 
 class AdjustmentsRequest(BaseModel):
@@ -52,8 +96,8 @@ class AdjustmentsRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    groups: list[AdjustmentGroup] = Field(default=[], max_length=10_000)
-    budgets: list[BudgetPeriod] = Field(default=[], max_length=20_000)
+    groups: list[AdjustmentGroup] = Field(default=[], max_length=MOST_GROUPS)
+    budgets: list[BudgetPeriod] = Field(default=[], max_length=MOST_PERIODS_ASKED)
 
 
 class AdjustmentsAnswer(BaseModel):

@@ -27,7 +27,9 @@ class BudgetSummary(BaseModel):
     state: BudgetState | None
     action: str | None = Field(description="The strongest action of the thresholds reached; empty for none")
     message: str | None = Field(description="All this in a sentence, as a refusal shows it")
-    limit_g: float | None = Field(description="Grams of CO2 equivalent; null if the spec cannot be read")
+    limit_g: float | None = Field(
+        description="Grams of CO2 equivalent, with the adjustments of the period; null if the spec cannot be read"
+    )
     limit_ug: str | None = Field(description="The same, exact, in micrograms")
     used_g: float | None = Field(description="Used in the period; with per: Workload by the workload that used most")
     used_ug: str | None = Field(description="The same, exact, in micrograms")
@@ -94,9 +96,31 @@ class BudgetCondition(BaseModel):
     last_transition_time: str | None
 
 
+class BudgetAdjustment(BaseModel):
+    """What changed the limit of the period."""
+
+    reason: Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"]
+    amount_g: float = Field(description="Grams of CO2 equivalent, below 0 for a deduction")
+    amount_ug: str = Field(description="The same, exact, in micrograms")
+    source: str
+
+
+class BudgetChildren(BaseModel):
+    """The budgets that name this one as their parent."""
+
+    count: int
+    allocated_g: float | None = Field(description="The sum of their limits, with adjustments")
+    unallocated_g: float | None = Field(description="What is left of this limit; 0 if they are more")
+
+
 class BudgetDetail(BudgetSummary):
     """The answer to GET /api/v1/budgets/{namespace}/{name} and /api/v1/clusterbudgets/{name}."""
 
+    base_limit_g: float | None = Field(description="The limit without adjustments; null if the spec cannot be read")
+    base_limit_ug: str | None = Field(description="The same, exact, in micrograms")
+    adjustments: list[BudgetAdjustment] = Field(description="In the order of booking")
+    parent: str | None = Field(description="The ClusterCarbonBudget that this limit is a part of")
+    children: BudgetChildren | None = Field(description="Null for a budget that no other names as its parent")
     selector: str | None = Field(description="Labels of the pods that count, as kubectl writes them; null for all pods")
     namespace_selector: str | None = Field(description="Labels of the namespaces that count; null without one")
     namespaces: list[str] | None = Field(description="Those that it selects; null where the status does not name them")
@@ -145,7 +169,7 @@ class FormerBudgetPeriod(BaseModel):
     start: str = Field(description="RFC 3339, UTC")
     end: str
     used_g: float | None = Field(description="Rounded down to two digits or more")
-    limit_g: float | None = Field(description="The limit at its end")
+    limit_g: float | None = Field(description="The limit at its end, with adjustments")
     percent_used: int | None
 
 

@@ -25,6 +25,7 @@ _KEPT: Final = (
 Columns = tuple[tuple[str, str, str], ...]  # name, type, JSON path
 _BUDGET_COLUMNS: Final[Columns] = (
     ("Limit", "string", ".spec.limit"),
+    ("Effective", "string", ".status.effectiveLimit"),
     ("Used", "string", ".status.used"),
     ("Percent", "integer", ".status.percentUsed"),
     ("Forecast", "string", ".status.forecast"),

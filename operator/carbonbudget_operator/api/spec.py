@@ -24,6 +24,13 @@ _KINDS: Final = sorted(ENFORCED_KINDS)
 _NEAR_KINDS: Final = sorted(kind.lower() + ending for kind in ENFORCED_KINDS for ending in ("", "s"))
 
 
+# Kubernetes' own rule for names of objects.
+_NAME_RULE: Final = (
+    "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+    "write the name of an object: lower-case letters, digits, - and ., for example company-2026",
+)
+
+
 class ThresholdSpec(Model):
     """From `at` per cent of the limit on, `action`."""
 
@@ -80,9 +87,18 @@ class EnforceSpec(Model):
 class CarryOverSpec(Model):
     """How much of what is left at a period's end is added to the next limit."""
 
-    max: int = Field(ge=1, le=100, description="At most so many per cent of the limit.")
+    max: int = Field(
+        ge=1,
+        le=100,
+        description="At most so many per cent of the limit are carried over, 1 to 100. If the limit changed, the "
+        "smaller one counts.",
+    )
     periods: int = Field(
-        default=1, ge=1, le=12, description="For how many periods it stays usable; then it expires. Default: 1."
+        default=1,
+        ge=1,
+        le=12,
+        description="For how many periods what is left of a limit stays usable, 1 to 12; then it expires. The oldest "
+        "is used first. Default: 1.",
     )
 
 
@@ -92,12 +108,16 @@ class CreditSpec(Model):
     target: str = Field(
         min_length=1,
         max_length=253,
-        description="The CarbonTarget, in the same namespace (a ClusterCarbonTarget for a ClusterCarbonBudget).",
+        description="Name of the CarbonTarget, in the same namespace (of a ClusterCarbonTarget for a "
+        "ClusterCarbonBudget).",
+        json_schema_extra=rules(_NAME_RULE),
     )
-    share: int = Field(default=100, ge=1, le=100, description="Per cent of the savings that count. Default: 100.")
-    cap: int = Field(ge=1, le=100, description="At most so many per cent of the limit in one period.")
+    share: int = Field(
+        default=100, ge=1, le=100, description="Per cent of the savings that count, 1 to 100. Default: 100."
+    )
+    cap: int = Field(ge=1, le=100, description="At most so many per cent of the limit in one period, 1 to 100.")
     expires_after: int = Field(
-        default=1, ge=1, le=12, description="For how many periods a credit stays usable. Default: 1."
+        default=1, ge=1, le=12, description="For how many periods a credit stays usable, 1 to 12. Default: 1."
     )
 
 
@@ -197,23 +217,32 @@ class CarbonBudgetSpec(Model):
         default=None,
         min_length=1,
         max_length=253,
-        description="The ClusterCarbonBudget that this limit is a part of. It is for the sums of its status alone: "
-        "each budget is judged by itself. Left out: none.",
+        description="Name of the ClusterCarbonBudget that this limit is a part of. It is for the sums in the status of "
+        "that one, and transfers need one parent: each budget is evaluated by itself. Left out: none.",
+        json_schema_extra=rules(_NAME_RULE),
     )
     carry_over: CarryOverSpec | None = Field(
         default=None,
-        description="What is left at a period's end, added to the next limit. Only from periods of which at least 95 % "
-        "of the nodes' time was reported; with period and per: Selection only. Left out: nothing is carried over.",
+        description="What is left of the limit at a period's end, added to the next one. Only from periods of which at "
+        "least 95 % of the nodes' time was reported, and that began with this field or end after it was written. Needs "
+        "period, and per: Selection. Left out: nothing is carried over.",
     )
     overspend: Literal["Deduct", "Forgive"] = Field(
         default="Forgive",
         description="What was used above the limit: Deduct takes it from the next period's limit, also if the budget "
-        "was deleted meanwhile; Forgive does not. Default: Forgive.",
+        "is deleted and created again meanwhile; Forgive does not. Deduct needs period, and per: Selection. "
+        "Default: Forgive.",
     )
     credits: list[CreditSpec] = Field(
         default=[],
         max_length=8,
-        description="Targets whose savings raise the limit of the period after. Left out: none.",
+        description="Targets whose savings raise the limit of the period after, at most 8. Left out: none.",
+        json_schema_extra=rules(
+            (
+                "self.all(c, self.exists_one(o, o.target == c.target))",
+                "credits: name each target once",
+            )
+        ),
     )
     contact: str = Field(
         default="",
@@ -240,6 +269,14 @@ _SPEC: Final = (
     ),
     ("has(self.start) == has(self.end)", "start and end belong together: write both or neither"),
     ("!has(self.start) || !has(self.end) || self.start < self.end", "end must be after start"),
+    (
+        "!has(self.carryOver) || (has(self.period) && self.per == 'Selection')",
+        "carryOver needs period, and per: Selection: only then is there a next period, and one use of the limit",
+    ),
+    (
+        "self.overspend != 'Deduct' || (has(self.period) && self.per == 'Selection')",
+        "overspend: Deduct needs period, and per: Selection: only then is there a next limit to deduct from",
+    ),
     *selector_rules("selector"),
 )
 SPEC_RULES: Final = rules(*_SPEC)

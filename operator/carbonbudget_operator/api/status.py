@@ -10,6 +10,7 @@ from pydantic import Field
 from carbonbudget_operator.api.base_model import Model
 
 MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
+MOST_ADJUSTMENTS: Final = 64
 # How many a status names in any case.
 TOP: Final = 5
 TOP_PER_WORKLOAD: Final = 10
@@ -111,8 +112,8 @@ class AdjustmentStatus(Model):
     """What changed the limit of this period."""
 
     reason: Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"] = Field(
-        description="CarryOver: left over before. Overspend: used above the limit before. TransferIn, TransferOut: by "
-        "a CarbonTransfer. Credit: savings of a target."
+        description="CarryOver: left of limits before. Overspend: used above the limit before. TransferIn, "
+        "TransferOut: by a CarbonTransfer. Credit: savings of a target."
     )
     amount: str = Field(description="CO2e with its sign, for example +12kg.")
     micrograms: int = Field(description="The same, exact, in micrograms.")
@@ -122,9 +123,9 @@ class AdjustmentStatus(Model):
 class ChildrenStatus(Model):
     """Budgets that name this one as their parent."""
 
-    count: int = Field(description="How many.")
-    allocated: str = Field(description="The sum of their limits.")
-    unallocated: str = Field(description="What is left of this limit; 0mg if they are more.")
+    count: int = Field(description="How many; those with per: Workload do not count.")
+    allocated: str = Field(description="The sum of their limits, with adjustments.")
+    unallocated: str = Field(description="What is left of this limit, with adjustments; 0mg if they are more.")
 
 
 class CountedStatus(Model):
@@ -148,7 +149,8 @@ class StatusCondition(Model):
         description="Ready: the budget can be evaluated. DataComplete: the figures are whole. WithinBudget: the "
         "limit is not used up. EnforcementConflict: somebody resumes what was suspended, or another "
         "controller decides when it runs (there False is good). ExpectedWithinLimit, with per: Workload: no "
-        "run is expected to exceed the limit, by what runs say of their own progress."
+        "run is expected to exceed the limit, by what runs say of their own progress. Overallocated: the limits of "
+        "its children are together larger than its own (there False is good)."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(default="", description="Why, as one word that stays the same.")
@@ -178,14 +180,22 @@ class CarbonBudgetStatus(Model):
     effective_limit: str | None = Field(
         default=None,
         description="The limit of this period with its adjustments: what use is compared with. Left out where there "
-        "are no adjustments.",
+        "are no adjustments: then that is spec.limit.",
     )
-    effective_limit_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
+    effective_limit_micrograms: int | None = Field(
+        default=None,
+        description="What use is compared with, exact, in micrograms, with or without adjustments; left out beyond 9.2 "
+        "million tonnes.",
+    )
     adjustments: list[AdjustmentStatus] | None = Field(
-        default=None, max_length=64, description="What changed the limit of this period, in the order of booking."
+        default=None,
+        max_length=MOST_ADJUSTMENTS,
+        description="What changed the limit of this period, in the order of booking; those beyond 64 are added up. "
+        "Left out where nothing did.",
     )
     children: ChildrenStatus | None = Field(
-        default=None, description="Budgets that name this one as their parent; only in a ClusterCarbonBudget."
+        default=None,
+        description="Budgets that name this one as their parent; only in a ClusterCarbonBudget that has any.",
     )
     remaining: str | None = Field(default=None, description="What is left of the limit; 0mg if nothing.")
     percent_used: int | None = Field(
@@ -263,5 +273,5 @@ class CarbonBudgetStatus(Model):
         default=None,
         max_length=8,
         description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict, "
-        "ExpectedWithinLimit.",
+        "ExpectedWithinLimit, and in the parent of other budgets Overallocated.",
     )

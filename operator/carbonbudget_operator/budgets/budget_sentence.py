@@ -33,15 +33,25 @@ class Subject:
     market: bool = False
 
 
-def describe(subject: Subject, limit_ug: int, verdict: Verdict, forecast_ug: int | None, as_of: int = 0) -> str:
+def describe(
+    subject: Subject,
+    limit_ug: int,
+    verdict: Verdict,
+    forecast_ug: int | None,
+    as_of: int = 0,
+    base_limit_ug: int | None = None,
+) -> str:
     """ "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), forecast 6.3kg, resets 2026-12-01; location-based, as of
     2026-11-24 12:59 CET; ask #ml-platform".
 
-    `as_of`: up to when there were data (UTC seconds), 0 where that is not known.
+    `as_of`: up to when there were data (UTC seconds), 0 where that is not known. `base_limit_ug`: the limit without
+    adjustments; where it differs from `limit_ug`, the sentence has "of 6kg CO2e (68 %; 5kg before adjustments)".
     """
     share = f"{format_percent(verdict.percent(limit_ug), verdict.used_ug)} %"
     if verdict.revised_ug:  # else the per cent would contradict the state
         share += f", {format_mass(verdict.revised_ug)} of it by revised factors"
+    if base_limit_ug is not None and base_limit_ug != limit_ug:
+        share += f"; {exact_mass(base_limit_ug)} before adjustments"
     rest = f"used {format_beside(verdict.used_ug, limit_ug)} of {exact_mass(limit_ug)} CO2e ({share})"
     if forecast_ug is not None:
         rest += f", forecast {format_beside(forecast_ug, limit_ug)}"

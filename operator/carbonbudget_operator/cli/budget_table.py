@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.budgets.limit_in_force import limit_in_force_text
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.cli.formatted_values import at, instant_of, micrograms
 
@@ -63,7 +64,7 @@ def budget_row(budget: AnyBudget) -> BudgetRow:
         kind=kind_of(budget),
         namespace=budget.metadata.namespace,
         name=budget.metadata.name,
-        limit=budget.spec.limit + per,
+        limit=limit_in_force_text(budget) + per,
         used=status.used or "",
         percent=status.percent_used,
         forecast=status.forecast or "",

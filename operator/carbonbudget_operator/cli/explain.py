@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.status import LOCATION_STANDS_IN
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
+from carbonbudget_operator.budgets.limit_in_force import adjusted_limit_text
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds
 from carbonbudget_operator.cli.budget_table import kind_of
 from carbonbudget_operator.cli.explain_effects import cluster, outside, refused_now, thresholds
@@ -68,7 +69,9 @@ def _counts(budget: AnyBudget) -> list[str]:
     )
     left_out = [part for part in ("Dynamic", "Idle", "Overhead", "Embodied") if part not in spec.include]
     without = f", without {listed([part.lower() for part in left_out])}" if left_out else ""
-    limit = f"{spec.limit} of CO2e for each workload by itself" if spec.per == "Workload" else f"{spec.limit} of CO2e"
+    limit = f"{adjusted_limit_text(budget)} of CO2e" + (
+        " for each workload by itself" if spec.per == "Workload" else ""
+    )
     return [
         f"The emissions of {pods} in {spaces}, {span}. Allowed are {limit}.",
         f"{_valued(budget)}; what counts is {listed([part.lower() for part in spec.include])}{without}.",

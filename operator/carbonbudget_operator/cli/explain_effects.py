@@ -13,6 +13,8 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.spec import EnforceSpec, ThresholdSpec
 from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
+from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
+from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.verdict import Action, reached
 from carbonbudget_operator.cli.budget_effects import (
     ReaderContext,
@@ -21,7 +23,7 @@ from carbonbudget_operator.cli.budget_effects import (
     kinds,
     limited_here,
 )
-from carbonbudget_operator.cli.formatted_values import at, listed, micrograms, utc
+from carbonbudget_operator.cli.formatted_values import at, listed, utc
 
 _DEFAULT: Final = (ThresholdSpec(at=80, action="Warn"), ThresholdSpec(at=100, action="Warn"))
 _EXEMPT: Final = (
@@ -205,7 +207,11 @@ def _by_use(budget: AnyBudget, threshold: ThresholdSpec) -> bool:
         return status.percent_used is not None and status.percent_used >= threshold.at
     # What revised factors added is shown and reaches nothing.
     revised_ug = status.settled.revised_micrograms if status.settled else 0
-    return reached(max(0, status.used_micrograms - revised_ug), micrograms(budget.spec.limit), threshold.at)
+    try:
+        limit_ug = limit_in_force_ug(budget)
+    except QuantityError:
+        limit_ug = 0
+    return reached(max(0, status.used_micrograms - revised_ug), limit_ug, threshold.at)
 
 
 def _named(names: Sequence[str]) -> list[str]:

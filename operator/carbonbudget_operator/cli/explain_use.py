@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.budgets.limit_in_force import limit_in_force_text
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.budget_table import pro_rata, pro_rata_sentence
 from carbonbudget_operator.cli.formatted_values import at, listed, micrograms, utc
@@ -19,7 +20,9 @@ def used(budget: AnyBudget) -> list[str]:
     if status.percent_used is not None:
         percent = f" ({format_percent(status.percent_used, status.used_micrograms or micrograms(status.used))} %)"
     subject = "By the workload that used most: " if budget.spec.per == "Workload" else ""
-    sentences = [f"{subject}{status.used} of {budget.spec.limit}{percent}; {status.remaining or '?'} are left."]
+    sentences = [
+        f"{subject}{status.used} of {limit_in_force_text(budget)}{percent}; {status.remaining or '?'} are left."
+    ]
     sentences.append(f"{_as_of(budget)}.")
     if _nothing_used(budget):
         sentences.append(f"No use of these pods was reported in the period.{_compare(budget)}")

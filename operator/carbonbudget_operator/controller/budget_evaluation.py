@@ -41,15 +41,23 @@ from carbonbudget_operator.controller.status_conditions import (
     ready,
     within_budget,
 )
-from carbonbudget_operator.controller.status_json import DesiredObject, Status, details, evaluation_fields, instant
+from carbonbudget_operator.controller.status_json import (
+    DesiredObject,
+    Status,
+    details,
+    evaluation_fields,
+    instant,
+    overallocated,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetEvaluation:
     """The result of one evaluation. `desired`: the status and label to write. `record`: None while nothing is known.
 
-    `lost`: the ledger has lost facts. `runs`: the runs over a threshold, for a budget per workload.
-    `expected`: its runs that are expected to exceed the limit.
+    `lost`: the ledger has lost facts. `use`: the evaluation by the server's figures; None without an answer.
+    `runs`: the runs over a threshold, for a budget per workload. `expected`: its runs that are expected to exceed the
+    limit.
     """
 
     desired: DesiredObject
@@ -57,6 +65,7 @@ class BudgetEvaluation:
     message: str
     forecast_ug: int | None = None
     lost: bool = False
+    use: UseEvaluation | None = None
     runs: tuple[RunOverThreshold, ...] = ()
     expected: tuple[RunExpectedOver, ...] = ()
 
@@ -109,11 +118,12 @@ def evaluate_budget(
             within_budget(verdict.state, message),
             enforcement_conflict(conflict, managed),
             *((expected_within_limit([run.message for run in expected]),) if per_workload else ()),
+            *overallocated(prepared),
         ),
     )
     desired = DesiredObject(status, _blocks(prepared, made.record))
     over = runs_over(prepared, answers.use, verdict, reported.data_through)
-    return BudgetEvaluation(desired, made.record, message, made.forecast_ug, made.lost, over, expected)
+    return BudgetEvaluation(desired, made.record, message, made.forecast_ug, made.lost, made, over, expected)
 
 
 def evaluate_without_answer(
@@ -137,7 +147,9 @@ def evaluate_without_answer(
         return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
     status = {}
     message = prepared.budget_object.status.message or ""
-    if prepared.previous is None or made.verdict != prepared.previous.verdict:
+    shown_ug = prepared.budget_object.status.effective_limit_micrograms
+    adjusted = shown_ug is not None and shown_ug != prepared.budget_limit.limit_ug
+    if prepared.previous is None or made.verdict != prepared.previous.verdict or adjusted:
         through = prepared.budget_object.status.data_through
         message = describe(
             prepared.subject(""),
@@ -145,6 +157,7 @@ def evaluate_without_answer(
             made.verdict,
             None,
             seconds(through) if through is not None else 0,
+            prepared.base_limit_ug,
         )
         status = evaluation_fields(prepared, made) | {"message": message, "observedAt": format_time(now)}
     wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict, managed))
@@ -188,7 +201,12 @@ def _message(prepared: PreparedBudget, made: UseEvaluation, answers: PeriodAnswe
         workload = f"{top.namespace}/{workload}"
     through = answers.reported.data_through
     return describe(
-        prepared.subject(workload), prepared.budget_limit.limit_ug, made.record.verdict, made.forecast_ug, through
+        prepared.subject(workload),
+        prepared.budget_limit.limit_ug,
+        made.record.verdict,
+        made.forecast_ug,
+        through,
+        prepared.base_limit_ug,
     )
 
 

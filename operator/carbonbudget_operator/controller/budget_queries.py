@@ -46,9 +46,12 @@ def period_queries(prepared: PreparedBudget, data_through: int, now: int) -> lis
             later = period_query(prepared, _settled_id(prepared), prepared.budget_limit.period, new)
             queries.append(later.model_copy(update={"workloads": 0}))  # the first question names them
     if prepared.namespaces_before:
+        former = periods_to_ask(prepared, now)
+        if prepared.period_to_close is not None and prepared.period_to_close not in former:
+            former.append(prepared.period_to_close)
         queries += [
             period_query(prepared, f"{prepared.key}@{period.start}", period, namespaces=prepared.namespaces_before)
-            for period in periods_to_ask(prepared, now)
+            for period in former
         ]
     return queries
 

@@ -15,6 +15,8 @@ from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.transfers import BudgetFigures
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import EnforcementTerms, State
+from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
+from carbonbudget_operator.controller.budget_adjusting import BudgetAdjusting
 from carbonbudget_operator.controller.budget_evaluation import (
     BudgetEvaluation,
     evaluate_budget,
@@ -81,6 +83,7 @@ class EvaluationLoop:
         self._schedule = EvaluationSchedule(inputs.budgets.changed, window_seconds, now)
         self._writer = BudgetWriter(client, inputs.budgets, metrics)
         self._questions = QuerySender(server, metrics, int(now()))
+        self.adjusting = BudgetAdjusting(AdjustmentBook(server))
         self.run_events = RunEvents(client)
         self.profiles = WeeklyProfiles(server, now)
         # The last record of each budget with its uid: the watch may not have shown the last write yet.
@@ -111,18 +114,25 @@ class EvaluationLoop:
         self._failed_before, self._failed = self._failed, {}
         with self._metrics.duration.time():
             through = self._questions.data_through or _last_data_through(stored.values())
-            asking = self._for_each(stored, stored, lambda key: self._prepare(stored[key], through, now), now)
+            preparing = self._for_each(stored, stored, lambda key: self._prepare(stored[key], now), now)
+            ready = await self.adjusting.adjusted(preparing.made, now)
+            asking = self._for_each(
+                stored, ready, lambda key: (ready[key], period_queries(ready[key], through, now)), now
+            )
             answers = ServerAnswers(0, {}, "", "")
             if asking.made:
                 answers = await self._questions.ask([query for _, queries in asking.made.values() for query in queries])
             if answers.through:
+                self.adjusting.report_trouble()
                 self._metrics.data_through([stored[key] for key in asking.made], answers.through)
             evaluated = self._for_each(
                 stored, asking.made, lambda key: self._evaluate_one(*asking.made[key], answers, now), now
             )
             prepared = {key: each for key, (each, _) in asking.made.items()}
+            await self.adjusting.book_proposals(prepared)
             self.profiles.want(prepared[key] for key in evaluated.made)
-            await self._publish_all(stored, prepared, asking.failed | evaluated.made | evaluated.failed)
+            failed = preparing.failed | asking.failed | evaluated.failed
+            await self._publish_all(stored, prepared, failed | evaluated.made)
         self.run_events.forget_all_but(stored)
         await self.run_events.post(_RUNS_A_WINDOW, now)
         self._metrics.evaluations.inc()
@@ -178,12 +188,11 @@ class EvaluationLoop:
             _log.error("%s cannot be evaluated", stored.key, exc_info=error)
         self._failed[stored.key] = stored.version
 
-    def _prepare(self, stored: StoredBudget, data_through: int, now: int) -> tuple[PreparedBudget, list[BudgetQuery]]:
-        """The prepared budget and the questions about it. Raises InvalidBudget."""
+    def _prepare(self, stored: StoredBudget, now: int) -> PreparedBudget:
+        """The prepared budget, with the adjustments that its status shows. Raises InvalidBudget."""
         uid, record = self._records.get(stored.key, ("", None))
         remembered = record if uid == stored.uid else None
-        prepared = prepare_budget(stored, now, self._inputs.namespaces, remembered, self._kinds)
-        return prepared, period_queries(prepared, data_through, now)
+        return prepare_budget(stored, now, self._inputs.namespaces, remembered, self._kinds)
 
     def _evaluate_one(
         self, prepared: PreparedBudget, queries: Sequence[BudgetQuery], answers: ServerAnswers, now: int
@@ -193,7 +202,9 @@ class EvaluationLoop:
         conflict, managed = conflicts.of(prepared.key), conflicts.managed(prepared.key)
         if answers.through and prepared.namespaces is not None:
             own = period_answers(prepared, queries, answers.by_id, answers.through)
-            return evaluate_budget(prepared, own, self.profiles.week(prepared), conflict, now, self._terms, managed)
+            made = evaluate_budget(prepared, own, self.profiles.week(prepared), conflict, now, self._terms, managed)
+            self.adjusting.propose(prepared, own, made.use)
+            return made
         since = self._questions.missing_since
         return evaluate_without_answer(
             prepared, answers.reason, answers.sentence, since, conflict, now, self._terms, managed
@@ -221,6 +232,8 @@ class EvaluationLoop:
         else:
             limit_ug = prepared.budget_limit.limit_ug
             self._metrics.evaluated(stored, limit_ug, record.verdict, evaluation.forecast_ug, evaluation.lost)
+            children = prepared.children
+            self._metrics.adjusted(stored, prepared.adjustments, None if children is None else children.allocated_ug)
         if not await self._writer.write(stored, evaluation.desired):
             return
         if record is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from carbonbudget_operator.budgets.adjustments import ADJUSTMENT_REASONS, LimitChange
 from carbonbudget_operator.budgets.verdict import State, Verdict
 from carbonbudget_operator.controller.budget_store import StoredBudget
 
@@ -34,7 +35,13 @@ class ControllerMetrics:
         def gauge(name: str, text: str, *more: str) -> Gauge:
             return Gauge(name, text, (*_LABELS, *more), registry=registry)
 
-        self._limit = gauge("carbonbudget_budget_limit_grams", "CO2e allowed in the period.")
+        self._limit = gauge("carbonbudget_budget_limit_grams", "CO2e allowed in the period, with adjustments.")
+        self._adjustment = gauge(
+            "carbonbudget_budget_adjustment_grams", "What changed the limit of the period, by reason.", "reason"
+        )
+        self._allocated = gauge(
+            "carbonbudget_budget_allocated_grams", "Limits of the budgets that name this one as their parent."
+        )
         self._used = gauge("carbonbudget_budget_used_grams", "CO2e used in the period.")
         self._forecast = gauge("carbonbudget_budget_forecast_grams", "CO2e expected at the period's end.")
         self._state = gauge("carbonbudget_budget_state", "1 for the state the budget is in.", "state")
@@ -61,6 +68,23 @@ class ControllerMetrics:
         self._used_fell.labels(*labels).set(lost)
         self._set_state(labels, verdict.state)
 
+    def adjusted(self, stored: StoredBudget, changes: Iterable[LimitChange], allocated_ug: int | None) -> None:
+        """Set what changed the limit, and what the children's limits are together; None without children."""
+        labels = _labels(stored)
+        self._known.add(labels)
+        sums: dict[str, int] = dict.fromkeys(ADJUSTMENT_REASONS, 0)
+        for change in changes:
+            sums[change.reason] += change.micrograms
+        for reason in ADJUSTMENT_REASONS:
+            if sums[reason]:
+                self._adjustment.labels(*labels, reason).set(sums[reason] / _UG_PER_G)
+            else:
+                self._remove(self._adjustment, (*labels, reason))
+        if allocated_ug is None:
+            self._remove(self._allocated, labels)
+        else:
+            self._allocated.labels(*labels).set(allocated_ug / _UG_PER_G)
+
     def unknown(self, stored: StoredBudget) -> None:
         """Set the state of a budget that cannot be evaluated now."""
         labels = _labels(stored)
@@ -79,9 +103,12 @@ class ControllerMetrics:
         kept = {_labels(one) for one in stored}
         for labels in self._known - kept:
             for series in (
-                self._limit, self._used, self._forecast, self._blocking, self._used_fell, self._data_through
+                self._limit, self._used, self._forecast, self._blocking, self._used_fell, self._data_through,
+                self._allocated,
             ):  # fmt: skip
                 self._remove(series, labels)
+            for reason in ADJUSTMENT_REASONS:
+                self._remove(self._adjustment, (*labels, reason))
             for state in State:
                 self._remove(self._state, (*labels, state.value))
         self._known &= kept

@@ -8,7 +8,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer
 from carbonbudget_operator.api.status import FormerPeriod
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.period import Period, period_at
-from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 MOST_PERIODS = 12
@@ -45,25 +45,50 @@ def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
 
 
 def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) -> list[dict[str, object]] | None:
-    """The history for the status; None for none.
-
-    The limit at a period's end is that of the first evaluation after it: the limit before is not stored.
-    """
+    """The history for the status; None for none. Limits are those of the last evaluation in each period."""
     previous = list(prepared.budget_object.status.history or ())
-    limits = {_period(item): item.limit for item in previous}
+    effective = {_period(item): item.effective_limit for item in previous}
     made = {_period(item): item.used for item in previous}
     for period, answer in answers.items():
         made[period] = format_mass(final_use(prepared, answer))
     newest = sorted(made, key=lambda period: (period.end, period.start), reverse=True)[:MOST_PERIODS]
-    return [
-        {
+    rows: list[dict[str, object]] = []
+    for period in newest:
+        in_force = effective[period] if period in effective else _effective_limit(prepared, period)
+        row: dict[str, object] = {
             "start": format_time(period.start),
             "end": format_time(period.end),
             "used": made[period],
-            "limit": limits.get(period, prepared.spec.limit),
+            "limit": former_limit(prepared, period),
         }
-        for period in newest
-    ] or None
+        rows.append(row if in_force is None else row | {"effectiveLimit": in_force})
+    return rows or None
+
+
+def former_limit(prepared: PreparedBudget, period: Period) -> str:
+    """The limit at a period's end, without adjustments: that of the history, else that of the last evaluation in it.
+
+    Where no evaluation showed it, that is the present one.
+    """
+    status = prepared.budget_object.status
+    kept = next((item.limit for item in status.history or () if _period(item) == period), None)
+    if kept is not None:
+        return kept
+    if _shown(prepared) == period and status.effective_limit_micrograms:  # 0 may stand for anything below
+        adjusted_ug = sum(each.micrograms for each in status.adjustments or ())
+        return exact_mass(status.effective_limit_micrograms - adjusted_ug)
+    return exact_mass(prepared.base_limit_ug)
+
+
+def _effective_limit(prepared: PreparedBudget, period: Period) -> str | None:
+    """The limit with adjustments of the period that the status shows; None for another one, or without adjustments."""
+    status = prepared.budget_object.status
+    return status.effective_limit if _shown(prepared) == period else None
+
+
+def _shown(prepared: PreparedBudget) -> Period | None:
+    shown = prepared.budget_object.status.period
+    return Period(seconds(shown.start), seconds(shown.end)) if shown is not None else None
 
 
 def final_use(prepared: PreparedBudget, answer: BudgetAnswer) -> int:

@@ -6,8 +6,8 @@ No I/O, no clock.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,11 +18,13 @@ from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudget
 from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
+from carbonbudget_operator.budgets.adjustments import LimitChange, effective_limit_ug
 from carbonbudget_operator.budgets.budget_sentence import Subject
 from carbonbudget_operator.budgets.counted_hash import counted_hash
 from carbonbudget_operator.budgets.coverage import Scope, still_counting
+from carbonbudget_operator.budgets.limit_in_force import base_limit_ug
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
-from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.settled_use import SettledUse
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
@@ -41,10 +43,21 @@ class InvalidBudget(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildBudgets:
+    """The budgets that name one as their parent: how many, and the sum of their limits in force."""
+
+    count: int
+    allocated_ug: int
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedBudget:
     """One budget, ready for an evaluation.
 
-    `budget_object`: the typed object. `budget_limit`: what an evaluation compares the use with.
+    `budget_object`: the typed object. `budget_limit`: what an evaluation compares the use with; its limit is the one
+    in force. `base_limit_ug`: the spec's limit. `adjustments`: what makes the one of the other, as booked.
+    `children`: None for a budget that no other names as its parent.
+    `period_to_close`: a former period whose use is to be asked for, because nothing of it is booked yet.
     `namespaces`: the namespaces that count; EVERY_NAMESPACE alone for all; empty if none is selected; None while they
     are not known. `namespaces_before`: these, and those that the status shows.
     `previous`: the record of the last evaluation; None before the first.
@@ -64,6 +77,10 @@ class PreparedBudget:
     namespaces_left_out: bool = False
     unenforced: tuple[str, ...] = ()
     ignored_labels: Mapping[str, str] = field(default_factory=dict)
+    base_limit_ug: int = 0
+    adjustments: Sequence[LimitChange] = ()
+    children: ChildBudgets | None = None
+    period_to_close: Period | None = None
 
     @property
     def key(self) -> str:
@@ -123,7 +140,7 @@ def prepare_budget(
         zone = time_zone(spec.time_zone)
         calendar = Calendar(spec.period) if spec.period is not None else None
         budget = BudgetLimit(
-            limit_ug=parse_mass(spec.limit),
+            limit_ug=base_limit_ug(resource),
             period=_period(spec, calendar, zone, now),
             thresholds=_thresholds(spec),
             generation=resource.metadata.generation,
@@ -145,7 +162,7 @@ def prepare_budget(
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
     previous = remembered or evaluation_record_of(resource)
     unenforced = tuple(kind for kind in (spec.enforce.kinds if spec.enforce is not None else ()) if kind not in kinds)
-    return PreparedBudget(
+    prepared = PreparedBudget(
         stored,
         resource,
         budget,
@@ -157,7 +174,25 @@ def prepare_budget(
         namespaces_left_out,
         unenforced,
         namespaces.ignored_labels(counted or ()),
+        budget.limit_ug,
     )
+    return with_adjustments(prepared, _shown_adjustments(resource, budget.period))
+
+
+def with_adjustments(prepared: PreparedBudget, adjustments: Sequence[LimitChange]) -> PreparedBudget:
+    """The same with these adjustments of its period instead of those that its status shows."""
+    if prepared.budget_limit.per_workload:  # the limit is each workload's own
+        adjustments = ()
+    limit_ug = effective_limit_ug(prepared.base_limit_ug, adjustments)
+    return replace(prepared, adjustments=adjustments, budget_limit=replace(prepared.budget_limit, limit_ug=limit_ug))
+
+
+def _shown_adjustments(resource: AnyBudget, period: Period) -> Sequence[LimitChange]:
+    """Those that the status shows for this period. They hold until the server has answered what is booked."""
+    shown = resource.status.period
+    if shown is None or seconds(shown.start) != period.start:
+        return ()
+    return resource.status.adjustments or ()
 
 
 def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:

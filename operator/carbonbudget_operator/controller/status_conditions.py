@@ -10,6 +10,7 @@ from typing import Final, Literal
 from carbonbudget_core.jsons import objects
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.carbontarget import AnyTarget
+from carbonbudget_operator.api.spec import CarbonBudgetSpec
 from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
@@ -140,6 +141,16 @@ def expected_within_limit(sentences: Sequence[str]) -> DesiredCondition:
     return DesiredCondition(EXPECTED, "False", "ExpectedOver", "; ".join(sentences[:_SHOWN_RUNS]) + more)
 
 
+def children_fit(count: int, allocated: str, limit: str, fits: bool) -> DesiredCondition:
+    """Overallocated: whether the limits of the budgets that name this one as their parent are more than its own."""
+    budgets = "1 budget names" if count == 1 else f"{count} budgets name"
+    sentence = f"{budgets} this one as parent, with limits of {allocated} together; its own limit is {limit}"
+    if fits:
+        return DesiredCondition("Overallocated", "False", "Fits", sentence)
+    sentence += ": lower their limits or raise this one (each is evaluated by itself, so nothing is refused for this)"
+    return DesiredCondition("Overallocated", "True", "LimitsExceedParent", sentence)
+
+
 def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCondition]) -> list[dict[str, object]]:
     """The wanted conditions, and the previous ones of other types; a time changes only with its status."""
     previous = {condition.type: condition for condition in budget.status.conditions or ()}
@@ -157,7 +168,7 @@ def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCond
                 "observedGeneration": budget.metadata.generation,
             }
         )
-    if budget.spec.per != "Workload":
+    if not isinstance(budget.spec, CarbonBudgetSpec) or budget.spec.per != "Workload":
         previous.pop(EXPECTED, None)
     kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in previous.values()]
     return made + kept

@@ -10,14 +10,15 @@ from zlib import crc32
 
 from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
-from carbonbudget_operator.api.status import TOP_PER_WORKLOAD
+from carbonbudget_operator.api.status import MOST_ADJUSTMENTS, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.budgets.adjustments import shown_changes
 from carbonbudget_operator.budgets.budget_sentence import without_instant
-from carbonbudget_operator.budgets.quantity import format_beside, format_mass
+from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action, Verdict, percent, verdict_on_run
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
-from carbonbudget_operator.controller.status_conditions import visible_part
+from carbonbudget_operator.controller.status_conditions import DesiredCondition, children_fit, visible_part
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 Status = dict[str, object]
@@ -35,12 +36,18 @@ _SILENT = frozenset(
         "breakdown",
         "topWorkloads",
         "counted",  # an earlier version's CRD drops it, which is no difference to write again and again
+        # The message says the limit when it changes. Earlier versions' CRDs drop them.
+        "effectiveLimit",
+        "effectiveLimitMicrograms",
+        "adjustments",
         "proRata",  # the condition Ready says it too; a previous version's CRD drops it, which is no difference
     }
 )
 # A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
 # thousand budgets are some two writes a second.
 _FRESH_S: Final = 600
+_MOVING: Final = ("usedMicrograms", "topWorkloads", "effectiveLimitMicrograms", "adjustments")
+_MOST_INT64: Final = 2**63 - 1  # of a number in an object
 
 
 _MOST_PERCENT: Final = 1_000_000  # a pod may say that it has a billion steps
@@ -62,6 +69,7 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
         "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
         "used": format_beside(verdict.used_ug, prepared.budget_limit.limit_ug),
         "usedMicrograms": verdict.used_ug,
+        **_limit_fields(prepared),
         "counted": {"hash": verdict.counted_hash, "generation": verdict.generation} if verdict.counted_hash else None,
         "remaining": format_mass(max(0, prepared.budget_limit.limit_ug - verdict.used_ug)),
         "percentUsed": verdict.percent(prepared.budget_limit.limit_ug),
@@ -106,6 +114,45 @@ def is_visible_change(body: Mapping[str, object], status: Status) -> bool:
     return any(previous.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
 
 
+def overallocated(prepared: PreparedBudget) -> list[DesiredCondition]:
+    """The condition Overallocated of a budget that has children, or had some when its status was written."""
+    children, limit_ug = prepared.children, prepared.budget_limit.limit_ug
+    if children is not None:
+        allocated = format_beside(children.allocated_ug, limit_ug)
+        return [children_fit(children.count, allocated, exact_mass(limit_ug), children.allocated_ug <= limit_ug)]
+    before = prepared.budget_object.status.conditions or ()
+    if any(condition.type == "Overallocated" for condition in before):
+        return [children_fit(0, "0mg", exact_mass(limit_ug), True)]
+    return []
+
+
+def _limit_fields(prepared: PreparedBudget) -> Status:
+    """The limit in force, what makes it of the spec's, and the children's part of it."""
+    limit_ug, children = prepared.budget_limit.limit_ug, prepared.children
+    shown = shown_changes(prepared.adjustments, MOST_ADJUSTMENTS)
+    return {
+        "effectiveLimit": exact_mass(limit_ug) if shown else None,
+        "effectiveLimitMicrograms": limit_ug if limit_ug <= _MOST_INT64 else None,
+        "adjustments": [
+            {
+                "reason": each.reason,
+                "amount": f"{'-' if each.micrograms < 0 else '+'}{format_mass(abs(each.micrograms))}",
+                "micrograms": each.micrograms,
+                "source": each.source,
+            }
+            for each in shown
+        ]
+        or None,
+        "children": {
+            "count": children.count,
+            "allocated": format_beside(children.allocated_ug, limit_ug),
+            "unallocated": format_mass(max(0, limit_ug - children.allocated_ug)),
+        }
+        if children is not None
+        else None,
+    }
+
+
 def _enforcement(verdict: Verdict) -> Status | None:
     if not verdict.acts_until:
         return None
@@ -130,7 +177,7 @@ def _aged(body: Mapping[str, object], previous: Mapping[str, object], status: St
     before, now = (instant(one.get("observedAt")) for one in (previous, status))
     if before is None or now is None:
         return False
-    moved = any(previous.get(key) != _whole(status[key]) for key in ("usedMicrograms", "topWorkloads") if key in status)
+    moved = any(previous.get(key) != _whole(status[key]) for key in _MOVING if key in status)
     uid = text(at(body, "metadata").get("uid"))
     return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
 

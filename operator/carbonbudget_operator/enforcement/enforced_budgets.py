@@ -16,7 +16,8 @@ from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
-from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
+from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.strictest import Candidate
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, State, Threshold, state_and_action
 from carbonbudget_operator.budgets.workload_demand import duration_s
@@ -143,7 +144,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
         namespace_selector = None
         if not resource.metadata.namespace:
             namespace_selector = ClusterCarbonBudget.model_validate(body).spec.namespace_selector
-        parse_mass(resource.spec.limit)
+        limit_ug = limit_in_force_ug(resource)
     except (ValidationError, QuantityError):
         return None
     enforce = resource.spec.enforce or EnforceSpec()
@@ -164,7 +165,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
             frozenset(status.namespaces or ()),
         ),
         market=spec.accounting == "MarketBased",
-        limit_ug=parse_mass(spec.limit),
+        limit_ug=limit_ug,
         state=status.state or "",
         candidate=Candidate(
             key=f"{meta.namespace}/{meta.name}",

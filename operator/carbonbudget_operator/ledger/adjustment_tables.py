@@ -1,4 +1,4 @@
-"""The table of adjustments of budgets' limits. A row is never changed or deleted, whatever becomes of the budget."""
+"""The table of adjustments of budgets' limits. A row is never changed, and stays whatever becomes of the budget."""
 
 from __future__ import annotations
 
@@ -21,5 +21,6 @@ adjustment = Table(
     Column("detail", String(256), nullable=False),
     Column("booked_at", BigInteger, nullable=False),
     UniqueConstraint("cluster", "namespace", "name", "period_start", "reason", "source"),
+    Index("adjustment_period", "cluster", "period_start"),
     Index("adjustment_source", "cluster", "source"),
 )

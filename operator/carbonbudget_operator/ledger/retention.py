@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
+from carbonbudget_operator.ledger.booked_adjustments import drop_adjustments_before
 from carbonbudget_operator.ledger.external_figures import drop_external_before
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.stored_units import STORED_LEVELS
@@ -59,6 +60,7 @@ def drop_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:
     _drop_nodes(engine, dropper, instant)
     drop_external_before(engine, instant, dropper)
     drop_units_before(engine, instant, dropper)
+    drop_adjustments_before(engine, instant, dropper)
 
 
 def _whole_units(connection: sa.Connection, derivation_id: int, level: int, instant: int) -> int:

@@ -25,6 +25,7 @@ from carbonbudget_operator.server.public.problems import PREFIX, refusal_respons
 from carbonbudget_operator.server.public.routes import public_routes
 from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
+from carbonbudget_operator.server.routes.adjustment_booking import adjustment_routes
 from carbonbudget_operator.server.routes.allocation import allocation_routes
 from carbonbudget_operator.server.routes.budgets import budget_routes
 from carbonbudget_operator.server.routes.external_import import external_routes
@@ -90,6 +91,7 @@ def make_app(
     asking = QueryHandling(access, registry, pools, readiness, now)
     app.include_router(budget_routes(asking, writer, pods_without_agent))
     app.include_router(target_routes(asking, writer, TargetCounters(pools.upkeep, want_counters)))
+    app.include_router(adjustment_routes(asking))
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.web.object_times import second_of as _second
 from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
 
-_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"}
+_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
 def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]] = ()) -> ShownBudget:
@@ -18,11 +19,12 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
     spec, status = budget.spec, budget.status
     parts, force = status.breakdown, status.enforcement
     used_ug = status.used_micrograms if status.used_micrograms is not None else _mass(status.used)
+    limit_ug = _limit(budget)
     return ShownBudget(
         namespace=budget.metadata.namespace,
         name=budget.metadata.name,
-        limit_ug=_mass(spec.limit) or 0,
-        limit_known=_mass(spec.limit) is not None,
+        limit_ug=limit_ug or 0,
+        limit_known=limit_ug is not None,
         accounting=spec.accounting,
         per_workload=spec.per == "Workload",
         time_zone=spec.time_zone,
@@ -52,7 +54,10 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
         ],
         history=[
             ShownPeriod(
-                _second(one.start) or 0, _second(one.end) or 0, _mass(one.used) or 0, _mass(one.limit) or 0
+                _second(one.start) or 0,
+                _second(one.end) or 0,
+                _mass(one.used) or 0,
+                _mass(one.effective_limit or one.limit) or 0,
             )
             for one in reversed(status.history or ())
         ],
@@ -71,6 +76,13 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
             below.count, below.allocated, below.unallocated
         ),
     )  # fmt: skip
+
+
+def _limit(budget: AnyBudget) -> int | None:
+    try:
+        return limit_in_force_ug(budget)
+    except QuantityError:
+        return None
 
 
 def _mass(text: str | None) -> int | None:

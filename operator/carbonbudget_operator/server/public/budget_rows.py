@@ -18,6 +18,7 @@ from carbonbudget_operator.api.spec import ClusterCarbonBudgetSpec
 from carbonbudget_operator.api.status import CarbonBudgetStatus
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import Resource
+from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.verdict import percent
 from carbonbudget_operator.server.public.formats import Cell, instant
@@ -60,6 +61,7 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
     namespace_selector = spec.namespace_selector if isinstance(spec, ClusterCarbonBudgetSpec) else None
     return {
         **budget_row(resource, body),
+        **_adjustments(parsed),
         "selector": selector_text(spec.selector if spec is not None else None),
         "namespace_selector": selector_text(namespace_selector),
         "namespaces": status.namespaces,
@@ -84,6 +86,29 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
     }  # fmt: skip
 
 
+def _adjustments(parsed: AnyBudget | None) -> dict[str, object]:
+    status = parsed.status if parsed is not None else CarbonBudgetStatus()
+    base_ug, children = _limit_ug(parsed, in_force=False), status.children
+    return {
+        "base_limit_g": None if base_ug is None else base_ug / 1_000_000,
+        "base_limit_ug": None if base_ug is None else str(base_ug),
+        "adjustments": [
+            {
+                "reason": one.reason, "amount_g": one.micrograms / 1_000_000, "amount_ug": str(one.micrograms),
+                "source": cut_text(one.source),
+            }
+            for one in status.adjustments or ()
+        ],
+        "parent": parsed.spec.parent if parsed is not None else None,
+        "children": None
+        if children is None
+        else {
+            "count": children.count, "allocated_g": mass_in_grams(children.allocated),
+            "unallocated_g": mass_in_grams(children.unallocated),
+        },
+    }  # fmt: skip
+
+
 def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetCells]:
     """The periods that are over, newest first, with the fields of `FormerBudgetPeriod`.
 
@@ -92,12 +117,9 @@ def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetC
     parsed = parse_budget(resource, body)
     rows: list[BudgetCells] = []
     for one in (parsed.status.history if parsed is not None else None) or ():
-        used, limit, start, end = (
-            _micrograms(one.used),
-            _micrograms(one.limit),
-            time_text(one.start),
-            time_text(one.end),
-        )
+        in_force = one.effective_limit or one.limit
+        used, limit = _micrograms(one.used), _micrograms(in_force)
+        start, end = time_text(one.start), time_text(one.end)
         if start is None or end is None:
             continue
         rows.append(
@@ -105,7 +127,7 @@ def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetC
                 "start": start,
                 "end": end,
                 "used_g": mass_in_grams(one.used),
-                "limit_g": mass_in_grams(one.limit),
+                "limit_g": mass_in_grams(in_force),
                 "percent_used": percent(used, limit) if used is not None and limit is not None else None,
             }
         )
@@ -114,7 +136,7 @@ def history_rows(resource: Resource, body: Mapping[str, object]) -> list[BudgetC
 
 def _spec_cells(parsed: AnyBudget | None) -> BudgetCells:
     spec = parsed.spec if parsed is not None else None
-    limit_ug = _micrograms(spec.limit) if spec is not None else None
+    limit_ug = _limit_ug(parsed)
     return {
         "limit_g": None if limit_ug is None else limit_ug / 1_000_000,
         "limit_ug": None if limit_ug is None else str(limit_ug),
@@ -187,6 +209,15 @@ def selector_text(selector: LabelSelector | None) -> str | None:
         words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
         parts.append(words.get(one.operator, f"!{one.key}"))
     return cut_text(",".join(parts), _LONGEST_SELECTOR) or None
+
+
+def _limit_ug(parsed: AnyBudget | None, in_force: bool = True) -> int | None:
+    try:
+        if parsed is None:
+            return None
+        return limit_in_force_ug(parsed) if in_force else base_limit_ug(parsed)
+    except QuantityError:
+        return None
 
 
 def _micrograms(mass: str | None) -> int | None:

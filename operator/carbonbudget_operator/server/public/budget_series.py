@@ -18,6 +18,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.forecast import MOST_HOURS, forecast_range
+from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.ingest.refusal import Refusal
@@ -40,7 +41,7 @@ def series_question(budget: AnyBudget | None, step: str, now: int) -> dict[str, 
         reason = "a budget with per: Workload has no series: its limit is for each workload alone"
         raise Refusal(422, "unanswerable", reason)
     try:
-        limit_ug, zone = parse_mass(spec.limit), time_zone(spec.time_zone)
+        base_ug, zone = base_limit_ug(budget), time_zone(spec.time_zone)
     except (QuantityError, PeriodError) as error:
         raise Refusal(422, "unanswerable", f"the budget has no series: {error}") from None
     if spec.start is not None and spec.end is not None:
@@ -64,7 +65,7 @@ def series_question(budget: AnyBudget | None, step: str, now: int) -> dict[str, 
         "end": period.end,
         "accounting": spec.accounting,
         "include": list(spec.include),
-        "limit_ug": limit_ug,
+        "limit_ug": limit_in_force_ug(budget) if of_period else base_ug,
         "forecast_ug": _forecast_ug(status.forecast) if of_period else None,
         "zone": spec.time_zone,
         "step": step,

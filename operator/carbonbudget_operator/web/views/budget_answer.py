@@ -13,7 +13,7 @@ from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, S
 from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
 
 _PARTS = ("dynamic", "idle", "overhead", "embodied")
-_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"}
+_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
 def shown_rows(answer: JsonObject) -> list[ShownBudget]:

@@ -34,6 +34,7 @@ def upgrade() -> None:
         _number("booked_at"),
         sa.UniqueConstraint("cluster", "namespace", "name", "period_start", "reason", "source"),
     )
+    op.create_index("adjustment_period", "adjustment", ["cluster", "period_start"])
     op.create_index("adjustment_source", "adjustment", ["cluster", "source"])
 
 

@@ -1,0 +1,310 @@
+"""Budgets with adjustments in the evaluation loop: periods are closed once and in order, whatever happens between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.controller.evaluation_bench import HOUR, Bench
+from tests.controller.objects import DECEMBER, NOVEMBER, NOW
+
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, BudgetPeriod
+from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
+from carbonbudget_operator.controller.evaluation_loop import EvaluationLoop
+
+G = 10**6
+DAY = 86_400
+CARRY = {"max": 20, "periods": 1}
+KEY = "team-a/monthly"
+
+
+async def evaluate(bench: Bench, at: int | None = None, times: int = 2) -> dict[str, Any]:
+    """Evaluated twice: what one evaluation books, the next one goes by."""
+    if at is not None:
+        bench.world.now = float(at)
+    for _ in range(times):
+        await bench.evaluate()
+    status: dict[str, Any] = bench.world.objects["namespaces/team-a/carbonbudgets/monthly"]["status"]
+    return status
+
+
+def adjustments(status: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each["reason"], each["amount"]) for each in status.get("adjustments", ())]
+
+
+def booked(bench: Bench, start: int, *reasons: str) -> int:
+    return sum(
+        each.micrograms
+        for each in bench.world.booked
+        if each.budget.period_start == start and (not reasons or each.reason in reasons)
+    )
+
+
+def given(
+    bench: Bench, micrograms: int, reason: str = "TransferIn", start: int = NOVEMBER, name: str = "monthly"
+) -> None:
+    """As a transfer or a credit would book it."""
+    period = BudgetPeriod(namespace="team-a", name=name, period_start=start, period_end=start + 30 * DAY)
+    made = {"budget": period, "reason": reason, "source": f"uid-{len(bench.world.booked)}", "micrograms": micrograms}
+    bench.world.booked.append(Adjustment.model_validate(made))
+
+
+def restarted(bench: Bench) -> None:
+    """A new process with the same servers and objects."""
+    old = bench.loop
+    bench.loop = EvaluationLoop(
+        bench.client,
+        old._questions._server,  # the same address
+        bench.seen,
+        old._metrics,
+        60,
+        old._terms,
+        now=lambda: bench.world.now,
+    )
+
+
+async def test_without_adjustments_the_limit_is_the_specs(bench: Bench) -> None:
+    bench.add("monthly")
+    status = await evaluate(bench)
+    assert status["effectiveLimitMicrograms"] == G
+    assert "effectiveLimit" not in status
+    assert "adjustments" not in status
+    assert "adjustments" not in status["message"]
+
+
+async def test_all_figures_go_by_the_limit_in_force(bench: Bench) -> None:
+    bench.add("monthly", thresholds=[{"at": 100, "action": "Block"}])
+    given(bench, 500_000)
+    bench.world.used_ug = 1_200_000
+    status = await evaluate(bench)
+    assert status["effectiveLimit"] == "1.5g"
+    assert adjustments(status) == [("TransferIn", "+500mg")]
+    assert (status["state"], status["percentUsed"], status["remaining"]) == ("Warning", 80, "300mg")
+    assert "used 1.2g of 1.5g CO2e (80 %; 1g before adjustments)" in status["message"]
+    assert "enforcement" not in status
+    lines = bench.metrics()
+    labels = 'kind="CarbonBudget",name="monthly",namespace="team-a"'
+    assert f"carbonbudget_budget_limit_grams{{{labels}}} 1.5" in lines
+    assert f'carbonbudget_budget_adjustment_grams{{{labels},reason="TransferIn"}} 0.5' in lines
+
+
+async def test_a_deduction_makes_a_budget_exceeded_and_ends_at_zero(bench: Bench) -> None:
+    bench.add("monthly", thresholds=[{"at": 100, "action": "Block"}])
+    given(bench, -3 * G, "Overspend")
+    bench.world.used_ug = 1
+    status = await evaluate(bench)
+    assert (status["state"], status["effectiveLimit"], status["remaining"]) == ("Exceeded", "0mg", "0mg")
+    assert status["enforcement"]["action"] == "Block"
+
+
+async def test_what_is_left_is_carried_over_once_the_period_is_over(bench: Bench) -> None:
+    bench.add("monthly", carryOver=CARRY)
+    bench.world.used_ug = 300_000
+    await evaluate(bench, NOW)
+    bench.world.uses_ug[KEY] = 10_000
+    bench.world.uses_ug[f"{KEY}@{NOVEMBER}"] = 400_000  # the last windows
+    status = await evaluate(bench, DECEMBER + 600)
+    assert "adjustments" not in status  # its last windows may still come
+    status = await evaluate(bench, DECEMBER + 960)
+    assert adjustments(status) == [("CarryOver", "+200mg")]
+    assert status["adjustments"][0]["source"] == "period from 2026-11-01"
+    assert status["effectiveLimit"] == "1.2g"
+    before = list(bench.world.booked)
+    for minute in range(20, 90, 10):
+        await evaluate(bench, DECEMBER + minute * 60, 1)
+    assert bench.world.booked == before
+
+
+async def test_little_coverage_is_no_allowance(bench: Bench) -> None:
+    bench.add("monthly", carryOver=CARRY)
+    await evaluate(bench, NOW)
+    bench.world.coverage = 94
+    status = await evaluate(bench, DECEMBER + 960)
+    assert "adjustments" not in status
+    bench.world.coverage = 100
+    assert "adjustments" not in await evaluate(bench, DECEMBER + 1_200)
+
+
+async def test_a_period_that_did_not_end_with_carry_over_is_not_carried_over(bench: Bench) -> None:
+    body = bench.add("monthly")
+    await evaluate(bench, NOW)
+    await evaluate(bench, DECEMBER + 960)
+    body["spec"]["carryOver"] = CARRY
+    body["metadata"]["generation"] = 2
+    assert "adjustments" not in await evaluate(bench, DECEMBER + 2 * HOUR)
+    assert "adjustments" not in await evaluate(bench, DECEMBER + 3 * HOUR)
+    assert booked(bench, DECEMBER) == 0
+
+
+async def test_overspend_is_booked_while_it_happens_and_deducted_exactly_once(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    seen = []
+    for hour, used in enumerate((900_000, 200_000, 5_000, 295_000, 0)):
+        bench.world.by_hour_ug[NOW + hour * HOUR] = used
+        await evaluate(bench, NOW + hour * HOUR)
+        seen.append(booked(bench, DECEMBER))
+    # Each hour once it is over; what is less than a hundredth of the limit waits.
+    assert seen == [0, 0, -100_000, -100_000, -400_000]
+    bench.world.uses_ug = {KEY: 0, f"{KEY}@{NOVEMBER}": 1_403_000}
+    status = await evaluate(bench, DECEMBER + 960)
+    assert adjustments(status) == [("Overspend", "-403mg")]
+    assert status["effectiveLimit"] == "597mg"
+    assert booked(bench, DECEMBER) == -403_000
+    await evaluate(bench, DECEMBER + 2 * HOUR)
+    assert booked(bench, DECEMBER) == -403_000
+
+
+async def test_a_forgiven_overspend_is_not_booked(bench: Bench) -> None:
+    bench.add("monthly")
+    bench.world.used_ug = 5 * G
+    await evaluate(bench, NOW)
+    await evaluate(bench, DECEMBER + 960)
+    assert bench.world.booked == []
+
+
+async def test_an_overspend_larger_than_a_whole_limit_goes_on_to_the_next_periods(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.used_ug = 3_500_000
+    await evaluate(bench, NOW)
+    bench.world.used_ug = 0
+    bench.world.uses_ug[f"{KEY}@{NOVEMBER}"] = 3_500_000
+    limits = []
+    for month in range(4):
+        status = await evaluate(bench, DECEMBER + month * 31 * DAY + 2 * DAY, 3)
+        limits.append(status["effectiveLimitMicrograms"])
+    assert limits == [0, 0, 500_000, G]
+
+
+async def test_deleting_a_budget_erases_no_deduction(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {NOW - HOUR: 1_400_000, NOW: 2_000}  # too small a step to be booked yet
+    await evaluate(bench, NOW)
+    await evaluate(bench, NOW + HOUR)
+    assert booked(bench, DECEMBER) == -400_000
+    bench.world.objects.clear()
+    bench.seen.budgets.forget(KEY, "monthly")
+    bench.add("another")
+    await bench.evaluate()
+    assert booked(bench, DECEMBER) == -402_000
+    bench.add("monthly", uid="made-anew", limit="9g")  # forgives, and allows more
+    status = await evaluate(bench, DECEMBER + 960)
+    assert adjustments(status) == [("Overspend", "-402mg")]
+    assert status["effectiveLimit"] == "8.598g"
+
+
+async def test_a_budget_made_anew_carries_over_nothing_of_its_predecessor(bench: Bench) -> None:
+    bench.add("monthly", carryOver=CARRY)
+    await evaluate(bench, NOW)
+    bench.world.objects.clear()
+    bench.seen.budgets.forget(KEY, "monthly")
+    bench.add("monthly", uid="made-anew", carryOver=CARRY, limit="900g")
+    status = await evaluate(bench, DECEMBER + 960, 3)
+    assert "adjustments" not in status
+
+
+async def test_a_controller_that_was_away_closes_each_period_in_its_order(bench: Bench) -> None:
+    bench.add("monthly", period="Day", carryOver={"max": 100, "periods": 3})
+    bench.world.used_ug = 900_000
+    await evaluate(bench, NOW)
+    midnight = NOW - NOW % DAY
+    bench.world.used_ug = 0
+    for day, used in enumerate((900_000, 600_000, 1_100_000)):
+        bench.world.uses_ug[f"{KEY}@{midnight + day * DAY}"] = used
+    restarted(bench)
+    status = await evaluate(bench, midnight + 3 * DAY + 2 * HOUR, 6)
+    # 100 mg are left of the first day; 400 and the 100 of the second; the third uses 1100 of its 1500.
+    assert [booked(bench, midnight + day * DAY) for day in (1, 2, 3)] == [100_000, 500_000, 400_000]
+    assert status["effectiveLimit"] == "1.4g"
+    assert [item["used"] for item in status["history"]] == ["1.1g", "600mg", "900mg"]
+
+
+async def test_the_history_keeps_the_limit_that_was_in_force(bench: Bench) -> None:
+    body = bench.add("monthly")
+    given(bench, 500_000)
+    await evaluate(bench, NOW)
+    body["spec"]["limit"] = "7g"
+    body["metadata"]["generation"] = 2
+    status = await evaluate(bench, DECEMBER + 60)
+    assert [(item["limit"], item["effectiveLimit"]) for item in status["history"]] == [("1g", "1.5g")]
+    assert status["effectiveLimitMicrograms"] == 7 * G
+    assert "effectiveLimit" not in status
+
+
+async def test_while_the_server_does_not_say_what_is_booked_the_limit_of_the_status_holds(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = bench.add("monthly")
+    given(bench, 500_000)
+    await evaluate(bench)
+    restarted(bench)
+    bench.world.books = False
+    assert (await evaluate(bench))["effectiveLimit"] == "1.5g"
+    assert [r.message for r in caplog.records if "adjustments of limits cannot be read" in r.message][1:] == []
+    body["spec"]["limit"] = "2g"
+    body["metadata"]["generation"] = 2
+    assert (await evaluate(bench))["effectiveLimit"] == "2.5g"
+    bench.world.books = True
+    given(bench, 100_000)
+    assert (await evaluate(bench))["effectiveLimit"] == "2.6g"
+
+
+async def test_a_server_that_is_away_changes_no_limit(bench: Bench) -> None:
+    bench.add("monthly", carryOver=CARRY)
+    given(bench, 500_000)
+    await evaluate(bench)
+    bench.world.up = False
+    assert (await evaluate(bench, NOW + HOUR))["effectiveLimit"] == "1.5g"
+    restarted(bench)
+    assert (await evaluate(bench, NOW + 2 * HOUR))["effectiveLimit"] == "1.5g"
+
+
+async def test_a_limit_per_workload_has_no_adjustments(bench: Bench) -> None:
+    bench.add("monthly", per="Workload")
+    given(bench, 500_000)
+    status = await evaluate(bench)
+    assert (status["effectiveLimitMicrograms"], "adjustments" in status) == (G, False)
+
+
+async def test_a_parent_shows_its_childrens_limits_and_whether_they_fit(bench: Bench) -> None:
+    bench.add_cluster_wide("company", limit="2g")
+    bench.add("monthly", parent="company")
+    bench.add("second", parent="company", limit="500mg")
+    bench.add("each", parent="company", per="Workload")
+    bench.add("elsewhere", parent="missing")
+
+    def parent() -> dict[str, Any]:
+        status: dict[str, Any] = bench.world.objects["clustercarbonbudgets/company"]["status"]
+        return status
+
+    def condition() -> tuple[str, str]:
+        (found,) = [each for each in parent()["conditions"] if each["type"] == "Overallocated"]
+        return found["status"], found["reason"]
+
+    await evaluate(bench)
+    assert parent()["children"] == {"count": 2, "allocated": "1.5g", "unallocated": "500mg"}
+    assert condition() == ("False", "Fits")
+    given(bench, 600_000)
+    await evaluate(bench)
+    assert parent()["children"] == {"count": 2, "allocated": "2.1g", "unallocated": "0mg"}
+    assert condition() == ("True", "LimitsExceedParent")
+    assert 'carbonbudget_budget_allocated_grams{kind="ClusterCarbonBudget",name="company",namespace=""} 2.1' in (
+        bench.metrics()
+    )
+    for name in ("monthly", "second"):
+        bench.world.objects[f"namespaces/team-a/carbonbudgets/{name}"]["spec"].pop("parent")
+    await evaluate(bench)
+    assert "children" not in parent()
+    assert condition() == ("False", "Fits")
+
+
+async def test_a_book_that_fails_keeps_what_it_knows_and_what_is_proposed(bench: Bench) -> None:
+    book: AdjustmentBook = bench.loop.adjusting.book
+    bench.add("monthly", overspend="Deduct")
+    bench.world.used_ug = 2 * G
+    bench.world.books = False
+    await evaluate(bench)
+    assert not book.known()
+    bench.world.books = True
+    await evaluate(bench)
+    assert book.known()
+    assert booked(bench, DECEMBER) == -G

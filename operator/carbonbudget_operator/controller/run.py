@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -14,15 +15,18 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
+from carbonbudget_operator.carbon_price import savings_money
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.credit_loop import CreditLoop
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.kopf_setup import configure, registry_of, stopped_watches
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.target_loop import TargetLoop
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
 from carbonbudget_operator.controller.target_store import TargetStore
+from carbonbudget_operator.controller.transfer_loop import TransferLoop
 from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
@@ -76,7 +80,12 @@ async def run(whole: Settings, host: str, port: int) -> None:
     loop.run_events.uids = enforcement.job_uids
     loop.run_events.enforced = enforcement.acts_in
     targets = TargetStore()
-    target_loop = TargetLoop(client, server, targets, namespaces, TargetMetrics(registry))
+    price = functools.partial(savings_money, settings=whole)
+    target_loop = TargetLoop(client, server, targets, namespaces, TargetMetrics(registry), price=price)
+    transfers = TransferLoop(client, server, loop.transfer_figures)
+    credit_loop = CreditLoop(
+        server, lambda: seen.budgets.snapshot().values(), lambda: [one.body for one in targets.snapshot().values()]
+    )
     tasks = [
         asyncio.create_task(operator, name="kopf"),
         asyncio.create_task(feed.run(), name="feed"),
@@ -88,6 +97,9 @@ async def run(whole: Settings, host: str, port: int) -> None:
         asyncio.create_task(enforcement.run(), name="enforcement"),
         asyncio.create_task(targets.run(client), name="target-watches"),
         asyncio.create_task(target_loop.run(), name="targets"),
+        asyncio.create_task(transfers.follow(), name="transfer-watch"),
+        asyncio.create_task(transfers.run(), name="transfers"),
+        asyncio.create_task(credit_loop.run(), name="credits"),
     ]
     collect_seldom()
     runner = await serve_probe(host, port, registry, tasks)

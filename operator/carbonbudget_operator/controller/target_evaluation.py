@@ -17,7 +17,7 @@ from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_conditions import DesiredCondition, Truth, merged
 from carbonbudget_operator.controller.status_json import Status
-from carbonbudget_operator.controller.target_history import newest_savings, windows_in_status
+from carbonbudget_operator.controller.target_history import SavingsPrice, newest_savings, no_price, windows_in_status
 from carbonbudget_operator.controller.target_queries import AskedSpans, SpanAnswers, sums_of
 from carbonbudget_operator.controller.target_status_json import bounded, expected_json, figure_json
 from carbonbudget_operator.controller.target_store import StoredTarget
@@ -73,6 +73,7 @@ def evaluate_target(
     answers: SpanAnswers,
     through: int,
     now: int,
+    price: SavingsPrice = no_price,
 ) -> TargetEvaluation:
     """Evaluate a target by the server's answers at `now` (UTC seconds), with data up to `through`."""
     no_baseline, newly = "", False
@@ -87,7 +88,7 @@ def evaluate_target(
     message = describe_target(
         prepared.subject, verdict, baseline.rate_ug if baseline is not None else None, asked.current.end
     )
-    former, empty = windows_in_status(prepared, baseline, asked, answers)
+    former, empty = windows_in_status(prepared, baseline, asked, answers, price)
     status: Status = {
         "observedGeneration": prepared.target_object.metadata.generation,
         "baseline": _baseline_json(frozen),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
@@ -17,9 +17,21 @@ from carbonbudget_operator.targets.target_baseline import TargetBaseline
 from carbonbudget_operator.targets.target_verdict import judge_target
 from carbonbudget_operator.targets.window_savings import window_savings
 
+# What savings of micrograms and microjoules are worth at a UTC second, with the currency; None without a price.
+SavingsPrice = Callable[[int, int, int], str | None]
+
+
+def no_price(_micrograms: int, _microjoules: int, _at: int) -> str | None:
+    """Where the settings have no price."""
+    return None
+
 
 def windows_in_status(
-    prepared: PreparedTarget, baseline: TargetBaseline | None, asked: AskedSpans, answers: SpanAnswers
+    prepared: PreparedTarget,
+    baseline: TargetBaseline | None,
+    asked: AskedSpans,
+    answers: SpanAnswers,
+    price: SavingsPrice = no_price,
 ) -> tuple[list[Status], frozenset[Period]]:
     """The history for the status, newest first, and the windows that were asked for and have no figure.
 
@@ -33,7 +45,7 @@ def windows_in_status(
         windows[period] = one.model_dump(mode="json", by_alias=True, exclude_none=True)
     empty = set()
     for period, answer in answers.windows.items():
-        made = _window(prepared, baseline, period, answer)
+        made = _window(prepared, baseline, period, answer, price)
         if made is not None:
             windows[period] = made
         elif period not in windows:
@@ -50,7 +62,7 @@ def newest_savings(history: Sequence[Status]) -> int | None:
 
 
 def _window(
-    prepared: PreparedTarget, baseline: TargetBaseline, period: Period, answer: TargetSpanAnswer
+    prepared: PreparedTarget, baseline: TargetBaseline, period: Period, answer: TargetSpanAnswer, price: SavingsPrice
 ) -> Status | None:
     sums = sums_of(answer)
     verdict = judge_target(prepared.terms, prepared.path, baseline, sums, period.end, answer.missing)
@@ -69,4 +81,7 @@ def _window(
                 "absoluteFallMicrograms": bounded(savings.absolute_fall_ug),
                 "microjoules": bounded(savings.saved_uj),
             }
+            worth = price(bounded(savings.saved_ug), bounded(savings.saved_uj), period.end - 1)
+            if worth is not None:
+                made["savings"] = {**at(made, "savings"), "money": worth}
     return made

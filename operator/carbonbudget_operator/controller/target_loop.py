@@ -25,6 +25,7 @@ from carbonbudget_operator.controller.target_evaluation import (
     evaluate_target,
     evaluate_target_without_answer,
 )
+from carbonbudget_operator.controller.target_history import SavingsPrice, no_price
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
 from carbonbudget_operator.controller.target_queries import AskedSpans, TargetSource, frozen_in, spans_to_ask
 from carbonbudget_operator.controller.target_store import StoredTarget, TargetStore
@@ -73,7 +74,10 @@ class _Asked:
 
 
 class TargetLoop:
-    """Evaluates targets. `source` is the server; `every_seconds` is the shortest time between two evaluations."""
+    """Evaluates targets. `source` is the server; `every_seconds` is the shortest time between two evaluations.
+
+    `price` says what savings are worth.
+    """
 
     def __init__(
         self,
@@ -84,9 +88,10 @@ class TargetLoop:
         metrics: TargetMetrics,
         now: Callable[[], float] = time.time,
         every_seconds: int = _EVERY_SECONDS,
+        price: SavingsPrice = no_price,
     ) -> None:
         self._source, self._store, self._namespaces, self._metrics = source, store, namespaces, metrics
-        self._now = now
+        self._now, self._price = now, price
         self._schedule = EvaluationSchedule(store.changed, every_seconds, now, floor_seconds=float(every_seconds))
         self._writer = TargetWriter(client, store, metrics)
         self._done: dict[str, _Done] = {}
@@ -194,7 +199,7 @@ class TargetLoop:
         stored = asked.prepared.stored
         try:
             answers = asked.spans.answers(answer)
-            made = evaluate_target(asked.prepared, asked.frozen, asked.spans, answers, through, now)
+            made = evaluate_target(asked.prepared, asked.frozen, asked.spans, answers, through, now, self._price)
         except Exception as error:
             return self._unexpected(stored, error, now)
         done = self._done[stored.key]

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import re
-import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 from tests.conftest import Cluster
+from tests.e2e.in_process import InProcess
+from tests.e2e.story import HOUR, ZONE, Clock, Story
 from tests.ledger.reports import arrival
 
 from carbonbudget_core.node_report import (
@@ -28,16 +27,6 @@ from carbonbudget_core.node_report import (
     PodController,
     PodRequests,
     PodUsage,
-)
-from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.answers.hourly_use import hourly_use
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
-from carbonbudget_operator.api.budget_query_bodies import (
-    BudgetAnswers,
-    BudgetQuery,
-    HourlyAnswers,
-    RunAnswers,
-    RunQuery,
 )
 from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
@@ -55,66 +44,19 @@ from carbonbudget_operator.settings import CarbonSettings, EnforcementSettings, 
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
-ZONE = ZoneInfo("Europe/Berlin")
-HOUR = 3600
 _W = 3600 * 10**6  # microjoules of a watt in an hour
-_AGE = re.compile(r"  +AGE$|  +\d+[smhd]\d*[smh]?$", re.MULTILINE)
-
-
-def at(day: int, hour: int = 0, month: int = 3) -> int:
-    """UTC seconds of a local hour of 2027."""
-    return int(dt.datetime(2027, month, day, hour, tzinfo=ZONE).timestamp())
-
-
-class InProcess:
-    """The answers of the server without HTTP, from the same packages."""
-
-    def __init__(self, book: ValuedReader) -> None:
-        self._book, self._queries = book, BudgetUseQueries(book)
-
-    async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
-        return BudgetAnswers(data_through=self._queries.data_through(), answers=self._queries.budgets(queries))
-
-    async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
-        return HourlyAnswers(answers=hourly_use(self._book, queries))
-
-    async def runs(self, queries: Sequence[RunQuery]) -> RunAnswers:
-        through, answers = RunQueriesAnswerer(self._book).answers(queries)
-        return RunAnswers(data_through=through, answers=answers)
 
 
 @dataclass
-class Clock:
-    """UTC seconds."""
+class Month(Story):
+    """The state of the month. `training` is the Job that draws power, if one does."""
 
-    now: int = at(1)
-
-    def __call__(self) -> float:
-        return float(self.now)
-
-
-@dataclass
-class Month:
-    """The state of the month. `clock` is the simulated one; `training` is the Job that draws power, if one does.
-
-    `directory` is where a person's manifests are.
-    """
-
-    cluster: Cluster
-    namespace: str
     client: KubeClient
     book: ValuedReader
     loop: EvaluationLoop
     enforcement: EnforcementLoop
     seen: EvaluationInputs
-    clock: Clock
-    directory: Path
     training: str = ""
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def date(self) -> str:
-        return dt.datetime.fromtimestamp(self.clock.now, ZONE).strftime("%a %d %b %H:%M")
 
     async def until(self, when: int) -> None:
         """Let quiet hours pass. Budgets are evaluated every sixth hour and at the end."""
@@ -190,28 +132,6 @@ class Month:
             requests=PodRequests(millicores, 10**9, 0), duration_ms=HOUR * 1000,
         )  # fmt: skip
 
-    def say(self, text: str) -> None:
-        """A paragraph of the story."""
-        self.lines += ["", f"**{self.date}** {text}", ""]
-
-    def file(self, name: str, manifest: str) -> str:
-        """A manifest that a person has written, shown; its path."""
-        path = self.directory / name
-        path.write_text(manifest)
-        self.lines += [f"`{name}`:", "", "```yaml", *manifest.splitlines(), "```"]
-        return str(path)
-
-    def kubectl(self, *args: str) -> str:
-        """What a person types, and what is answered; AGE is of the real clock and left out."""
-        done = self.cluster.kubectl("-n", self.namespace, *args, check=False)
-        said = self._as_told(_AGE.sub("", (done.stdout + done.stderr).rstrip()))
-        typed = self._as_told(shlex.join(["kubectl", *args]))
-        self.lines += ["```", f"$ {typed}", *map(str.rstrip, said.splitlines()), "```"]
-        return said
-
-    def _as_told(self, text: str) -> str:
-        return text.replace(self.namespace, "team-a").replace(f"{self.directory}/", "")
-
 
 @asynccontextmanager
 async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeClient) -> AsyncIterator[Month]:
@@ -222,9 +142,9 @@ async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeCl
         carbon=CarbonSettings(zone="DE", pue=1.3), enforcement=EnforcementSettings(resume_jitter_seconds=300)
     )
     book = ValuedReader(engine, settings)
-    server, registry = InProcess(book), CollectorRegistry()
+    clock, registry = Clock(), CollectorRegistry()
+    server = InProcess(book, clock)
     seen = EvaluationInputs(BudgetStore(), Namespaces(), ConflictStore())
-    clock = Clock()
     loop = EvaluationLoop(
         client, server, seen, ControllerMetrics(registry), 60, EnforcementTerms(6 * HOUR, acts=True), clock
     )
@@ -233,7 +153,7 @@ async def a_month(cluster: Cluster, namespace: str, ledger: Path, client: KubeCl
         seen.budgets.moved, seen.namespaces.labels, seen.conflicts, settings.enforcement, frozenset({"kube-system"}),
         EnforcementMetrics(registry), 60, 35, clock,
     )  # fmt: skip
-    month = Month(cluster, namespace, client, book, loop, enforcement, seen, clock, ledger.parent)
+    month = Month(cluster, namespace, clock, ledger.parent, client, book, loop, enforcement, seen)
     watches = [
         asyncio.create_task(seen.namespaces.follow(client)),
         asyncio.create_task(enforcement.store.follow(client)),

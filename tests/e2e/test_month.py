@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import ROOT
 from tests.e2e.conftest import Release, wait_for
-from tests.e2e.month import Month, a_month, at
+from tests.e2e.month import Month, a_month
+from tests.e2e.story import at
 
 from carbonbudget_operator.kube.client import KubeClient
 

@@ -103,9 +103,7 @@ def new_claims(
     Budgets take precedence in the order of their names, and a budget's entries in the order of its spec. `credited`:
     what is credited so far by (space, budget, start of the period, target). The `budget` of a new claim is its name.
     """
-    known: dict[str, list[WindowClaim]] = {}
-    for claim in claims:
-        known.setdefault(claim.space, []).append(claim)
+    taken = _TakenTime(claims)
     by_name = {(target.space, target.name): target for target in targets}
     sums = dict(credited)
     made: list[WindowClaim] = []
@@ -116,8 +114,7 @@ def new_claims(
                 continue
             for window in sorted(target.windows, key=lambda one: (one.period.end, one.period.start)):
                 amount_ug = creditable_ug(target, window, terms.share_percent, now)
-                taken = known.setdefault(budget.space, [])
-                if amount_ug <= 0 or any(_is_taken(target, window.period, claim) for claim in taken):
+                if amount_ug <= 0 or taken.overlaps(target, window.period):
                     continue
                 for period in credit_periods(budget, terms, window.period, now):
                     key = budget.space, budget.name, period.start, terms.target
@@ -128,7 +125,7 @@ def new_claims(
                             budget.space, target.name, window.period, target.scope, budget.name, period, micrograms
                         )
                         made.append(claim)
-                        taken.append(claim)
+                        taken.add(claim)
                         sums[key] = sums.get(key, 0) + micrograms
                         break
     return made
@@ -164,8 +161,33 @@ def are_disjoint(one: PodScope, other: PodScope) -> bool:
     return any(key in other and not values & other[key] for key, values in one.items())
 
 
-def _is_taken(target: CreditableTarget, window: Period, claim: WindowClaim) -> bool:
-    if (claim.target, claim.window.start) == (target.name, window.start):
-        return True
-    overlaps = claim.window.start < window.end and window.start < claim.window.end
-    return overlaps and (claim.target == target.name or not are_disjoint(claim.scope, target.scope))
+class _TakenTime:
+    """Which time of which pods is claimed. Claims are looked up by day, so that a long history takes no longer."""
+
+    def __init__(self, claims: Iterable[WindowClaim]) -> None:
+        self._windows: set[tuple[str, str, int]] = set()
+        self._by_day: dict[tuple[str, int], list[WindowClaim]] = {}
+        for claim in claims:
+            self.add(claim)
+
+    def add(self, claim: WindowClaim) -> None:
+        """Take the claim's time."""
+        self._windows.add((claim.space, claim.target, claim.window.start))
+        for day in _days(claim.window):
+            self._by_day.setdefault((claim.space, day), []).append(claim)
+
+    def overlaps(self, target: CreditableTarget, window: Period) -> bool:
+        """Whether a claim may be of the same pods at the same time."""
+        if (target.space, target.name, window.start) in self._windows:  # almost all windows are claimed
+            return True
+        return any(
+            claim.window.start < window.end
+            and window.start < claim.window.end
+            and (claim.target == target.name or not are_disjoint(claim.scope, target.scope))
+            for day in _days(window)
+            for claim in self._by_day.get((target.space, day), ())
+        )
+
+
+def _days(window: Period) -> range:
+    return range(window.start // 86_400, -(-window.end // 86_400))

@@ -83,7 +83,9 @@ class CreditLoop:
             return
         known = await self._ask([], questions)
         claims = read_claims(known)
-        if new := new_claims(budgets, targets, claims, credited_sums(known, claims, budgets), now):
+        sums = credited_sums(known, claims, budgets)
+        # In a thread: a namespace may have many targets, and the other tasks go on meanwhile.
+        if new := await asyncio.to_thread(new_claims, budgets, targets, claims, sums, now):
             known = await self._ask([claim_group(claim) for claim in new[:_MOST_CLAIMS]], questions)
             claims = read_claims(known)
         if groups := missing_credits(claims, budgets, known, now):

@@ -41,7 +41,7 @@ class RealFigures:
         self.pue = 1.0
 
     def fill(self, first: int, hours: int, units: int | None) -> None:
-        """Hours in which the first pod serves `units` (None: Prometheus does not answer) and another one serves more."""
+        """Hours in which the first pod serves `units`, and another app more. None: Prometheus does not answer."""
         for hour in range(first, first + hours * HOUR, HOUR):
             energies = {"chat": WATT_HOUR_UJ, "other": 3 * WATT_HOUR_UJ}  # by uid, which is the label app too
             book(Booker(self.engine), a_report(hour + HOUR - 60, pods=energies, since=hour, idle_uj=0, system_uj=0))

@@ -62,6 +62,7 @@ class PlayedServer:
     factor_percent: int = 100
     energy_j: int = 100
     embodied_ug: int = 0
+    coverage_percent: int = 100
     up: bool = True
     broken: set[str] = field(default_factory=set)
     asked: list[list[TargetQuery]] = field(default_factory=list)
@@ -88,6 +89,7 @@ class PlayedServer:
             units_micro=self.units * 10**6 * len(known),
             hours=len(hours),
             known_hours=len(known),
+            coverage_percent=self.coverage_percent,
             missing="" if len(known) == len(hours) else "Prometheus does not answer",
         )
 

@@ -168,6 +168,37 @@ async def test_missing_units_are_no_data_and_never_zero(targets: TargetBench) ->
     assert [key for key in targets.series("carbonbudget_target_grams_per_unit") if 'figure="current"' in key] == []
 
 
+async def test_emissions_that_no_node_reported_are_neither_a_good_figure_nor_a_saving(targets: TargetBench) -> None:
+    body = await frozen(targets)
+    targets.server.grams, targets.server.energy_j = {at("2026-11-02"): 40}, 40
+    targets.server.coverage_percent = 94
+    await targets.evaluate("2026-11-03T01:00")
+    assert body["status"]["state"] == "Achieved"
+    assert "savings" not in body["status"]["history"][0]
+    targets.server.coverage_percent = 95  # reports that came late
+    await targets.evaluate("2026-11-03T02:00")
+    assert body["status"]["history"][0]["savings"]["micrograms"] == 24 * 60 * 10**6
+    targets.server.coverage_percent = 49
+    await targets.evaluate("2026-11-04T01:00")
+    assert body["status"]["state"] == "NoData"
+    assert "49 % of the nodes' time was reported in the window" in body["status"]["message"]
+
+
+async def test_a_baseline_waits_for_reports_of_nodes_and_is_not_frozen_with_less_than_half(
+    targets: TargetBench,
+) -> None:
+    body = targets.add("chatbot")
+    targets.server.coverage_percent = 49
+    await targets.evaluate("2026-11-02")
+    assert "49 % of the nodes' time was reported in the baseline's span" in body["status"]["conditions"][1]["message"]
+    assert "baseline" not in body["status"]
+    targets.server.coverage_percent = 94
+    await targets.evaluate("2026-11-02T01:00")
+    assert "baseline" not in body["status"]
+    await targets.evaluate("2026-11-04")
+    assert body["status"]["baseline"]["measured"]["coverage"] == 94
+
+
 async def test_a_baseline_with_missing_hours_waits_two_days_for_them(targets: TargetBench) -> None:
     body = targets.add("chatbot")
     targets.server.unknown = {at("2026-11-01T05:00")}

@@ -73,7 +73,11 @@ class FormerWindow(Model):
     figure: TargetFigure = Field(description="Its figure.")
     expected_micrograms: int = Field(description="What the path asked for at its end, in micrograms per unit.per.")
     state: TargetStateName = Field(description="Its state at its end.")
-    savings: SavingsStatus | None = Field(default=None, description="What it saved. Left out without a baseline.")
+    savings: SavingsStatus | None = Field(
+        default=None,
+        description="What it saved. Left out before the baseline's end, and with less than 95 % of the nodes' time "
+        "reported.",
+    )
 
 
 class CarbonTargetStatus(Model):

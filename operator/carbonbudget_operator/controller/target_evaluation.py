@@ -84,7 +84,16 @@ def evaluate_target(
         frozen = _restated(prepared, frozen, answers)
     baseline = prepared.baseline_of(frozen) if frozen is not None else None
     window, missing = sums_of(answers.current), answers.current.missing
-    verdict = judge_target(prepared.terms, prepared.path, baseline, window, asked.current.end, missing, no_baseline)
+    verdict = judge_target(
+        prepared.terms,
+        prepared.path,
+        baseline,
+        window,
+        asked.current.end,
+        missing,
+        no_baseline,
+        answers.current.coverage_percent,
+    )
     message = describe_target(
         prepared.subject, verdict, baseline.rate_ug if baseline is not None else None, asked.current.end
     )
@@ -194,6 +203,7 @@ def _freeze(
         now - max(_waits_since(prepared, now), span.end),
         prepared.terms.minimum_units_micro,
         answers.baseline.missing,
+        answers.baseline.coverage_percent,
     )
     if why:
         return None, why
@@ -283,7 +293,7 @@ def _conditions(
 def _units_available(prepared: PreparedTarget, answers: SpanAnswers) -> DesiredCondition:
     answer = answers.current
     window = sums_of(answer)
-    why = without_figure(window, prepared.terms, answer.missing)
+    why = without_figure(window, prepared.terms, answer.missing, answer.coverage_percent)
     if why:
         return DesiredCondition("UnitsAvailable", "False", "NoUnits", why)
     if window.known_hours < window.hours:

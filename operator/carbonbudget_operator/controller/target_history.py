@@ -13,7 +13,7 @@ from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_json import Status
 from carbonbudget_operator.controller.target_queries import AskedSpans, SpanAnswers, history_of, sums_of
 from carbonbudget_operator.controller.target_status_json import bounded, figure_json
-from carbonbudget_operator.targets.target_baseline import TargetBaseline
+from carbonbudget_operator.targets.target_baseline import WHOLE_COVERAGE_PERCENT, TargetBaseline
 from carbonbudget_operator.targets.target_verdict import judge_target
 from carbonbudget_operator.targets.window_savings import window_savings
 
@@ -65,7 +65,9 @@ def _window(
     prepared: PreparedTarget, baseline: TargetBaseline, period: Period, answer: TargetSpanAnswer, price: SavingsPrice
 ) -> Status | None:
     sums = sums_of(answer)
-    verdict = judge_target(prepared.terms, prepared.path, baseline, sums, period.end, answer.missing)
+    verdict = judge_target(
+        prepared.terms, prepared.path, baseline, sums, period.end, coverage_percent=answer.coverage_percent
+    )
     if verdict.current is None or verdict.expected is None:
         return None
     made: Status = {
@@ -73,7 +75,8 @@ def _window(
         "expectedMicrograms": bounded(verdict.expected),
         "state": verdict.state.value,
     }
-    if period.start >= baseline.path_start:  # the baseline's own span saves nothing against itself
+    # The baseline's own span saves nothing against itself, and what nobody reported is not saved.
+    if period.start >= baseline.path_start and answer.coverage_percent >= WHOLE_COVERAGE_PERCENT:
         savings = window_savings(baseline, sums, prepared.terms.per)
         if savings is not None:
             made["savings"] = {

@@ -17,10 +17,11 @@ from carbonbudget_operator.api.target_status import FormerWindow, FrozenBaseline
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
+from carbonbudget_operator.targets.target_baseline import WHOLE_COVERAGE_PERCENT
 from carbonbudget_operator.targets.target_windows import ended_windows, rolling_window
 from carbonbudget_operator.targets.unit_sums import UnitSums
 
-# So long a calendar window without all of its units is asked for again; then its figure stays.
+# So long a calendar window without all of its units or reports is asked for again; then its figure stays.
 SETTLING_S: Final = 2 * 86400
 
 
@@ -142,7 +143,8 @@ def sums_of(answer: TargetSpanAnswer) -> UnitSums:
 def _is_asked(window: Period, known: FormerWindow | None, empty: bool, through: int) -> bool:
     settling = through - window.end < SETTLING_S
     if known is not None:
-        return settling and known.figure.hours_percent < 100
+        whole = known.figure.hours_percent == 100 and known.figure.coverage >= WHOLE_COVERAGE_PERCENT
+        return settling and not whole
     return settling or not empty
 
 

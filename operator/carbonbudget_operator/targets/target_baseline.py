@@ -12,7 +12,11 @@ from typing import Final
 from carbonbudget_operator.targets.unit_sums import UnitSums, format_units, rate_ug
 
 LEAST_KNOWN_PERCENT: Final = 50
-# A baseline with missing hours is frozen when it has waited so long: Prometheus may be asked again meanwhile.
+# Of the nodes' time. Emissions that nobody reported would make a figure better: with less than half there is none.
+LEAST_COVERAGE_PERCENT: Final = 50
+# As for what a budget carries over: missing reports must not become an allowance.
+WHOLE_COVERAGE_PERCENT: Final = 95
+# A baseline with missing hours or reports is frozen when it has waited so long: they may still come.
 PARTIAL_AFTER_S: Final = 2 * 86400
 _LENGTH: Final = 16  # hexadecimal digits
 
@@ -55,11 +59,18 @@ def stated_baseline(value_ug: int, created: int) -> TargetBaseline:
 
 
 def not_yet_frozen(
-    sums: UnitSums, end: int, through: int, waited_s: int, minimum_units_micro: int, missing: str = ""
+    sums: UnitSums,
+    end: int,
+    through: int,
+    waited_s: int,
+    minimum_units_micro: int,
+    missing: str = "",
+    coverage_percent: int = 100,
 ) -> str:
     """Why the baseline of a span cannot be frozen now, in a sentence; empty if it can.
 
     `through`: up to when there are data. `waited_s`: how long it has been asked for in vain. `missing`: why units are.
+    `coverage_percent`: of the nodes' time that was reported.
     """
     why = f": {missing}" if missing else ""
     if through < end:
@@ -68,6 +79,10 @@ def not_yet_frozen(
         return f"units of {sums.known_hours} of the {sums.hours} hours of the baseline are known, half are needed{why}"
     if sums.known_hours < sums.hours and waited_s < PARTIAL_AFTER_S:
         return f"units of {sums.hours - sums.known_hours} of the {sums.hours} hours of the baseline are missing{why}"
+    if coverage_percent < LEAST_COVERAGE_PERCENT:
+        return f"{coverage_percent} % of the nodes' time was reported in the baseline's span, half is needed"
+    if coverage_percent < WHOLE_COVERAGE_PERCENT and waited_s < PARTIAL_AFTER_S:
+        return f"{coverage_percent} % of the nodes' time was reported in the baseline's span: reports may still come"
     if not sums.units_micro:
         return "no units were counted in the baseline's span: choose another span"
     if sums.units_micro < minimum_units_micro:

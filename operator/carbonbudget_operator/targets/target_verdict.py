@@ -7,7 +7,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from carbonbudget_operator.targets.reduction_path import ReductionPath
-from carbonbudget_operator.targets.target_baseline import LEAST_KNOWN_PERCENT, TargetBaseline
+from carbonbudget_operator.targets.target_baseline import LEAST_COVERAGE_PERCENT, LEAST_KNOWN_PERCENT, TargetBaseline
 from carbonbudget_operator.targets.unit_sums import UnitSums, format_units, rate_ug
 
 
@@ -52,13 +52,20 @@ class TargetVerdict:
     reason: str = ""
 
 
-def without_figure(window: UnitSums, terms: TargetTerms, missing: str = "") -> str:
-    """Why a window has no figure, in a sentence; empty if it has one. `missing`: why units are."""
+def without_figure(window: UnitSums, terms: TargetTerms, missing: str = "", coverage_percent: int = 100) -> str:
+    """Why a window has no figure, in a sentence; empty if it has one.
+
+    `missing`: why units are missing. `coverage_percent`: of the nodes' time that was reported.
+    """
     why = f": {missing}" if missing else ""
     if not window.hours:
         return "no hour of the window is reported yet"
     if window.known_percent < LEAST_KNOWN_PERCENT:
         return f"units of {window.known_hours} of the window's {window.hours} hours are known, half are needed{why}"
+    if coverage_percent < LEAST_COVERAGE_PERCENT:
+        return (
+            f"{coverage_percent} % of the nodes' time was reported in the window, half is needed: see the agents' log"
+        )
     if not window.units_micro:
         return "no units were counted in the window"
     if window.units_micro < terms.minimum_units_micro:
@@ -75,12 +82,14 @@ def judge_target(
     at: int,
     missing: str = "",
     no_baseline: str = "",
+    coverage_percent: int = 100,
 ) -> TargetVerdict:
     """Judge a window that ends at `at` (UTC seconds). `missing`, `no_baseline`: why units or the baseline are missing.
 
+    `coverage_percent`: of the nodes' time that was reported.
     The state is never better with more emissions for the same units.
     """
-    reason = without_figure(window, terms, missing)
+    reason = without_figure(window, terms, missing, coverage_percent)
     current = None if reason else rate_ug(window.emissions_ug, window.units_micro, terms.per)
     if baseline is None:
         return TargetVerdict(TargetState.NO_DATA, current, reason=reason or no_baseline)

@@ -31,6 +31,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     HoldStart,
     SpreadStart,
     StartJob,
+    WaitingJobs,
 )
 from carbonbudget_operator.enforcement.deferral_decisions import (
     decide_deferrals,
@@ -155,7 +156,7 @@ def test_a_block_wins_over_the_deadline_and_is_said_once() -> None:
     decision = decide_deferrals([held], [BLOCKING], {}, terms())
     assert decision.actions == []
     assert decision.wake_at == NOW + 60
-    assert decision.waiting["team-a"].count == 1
+    assert decision.waiting == {"team-a": WaitingJobs(1, 0, 0)}  # no alert goes by its deadline
     assert actions(held) == [StartJob(held)]  # the block is over; jitter_s is 0
 
 

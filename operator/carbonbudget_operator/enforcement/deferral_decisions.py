@@ -114,7 +114,7 @@ class _Decider:
             if holding is not None:
                 if job.annotations.get(DEFERRED_HELD_BY_ANNOTATION) != holding.display_name:
                     self._act(HoldStart(job, holding))
-                self._waits(job, start, latest, now + HELD_S)
+                self._waits(job, 0, 0, now + HELD_S)  # its deadline counts no more, and no alert goes by it
                 self._acted.add(job.uid)
                 return
             if (not held and start >= self._terms.here_since) or spread_at <= now:

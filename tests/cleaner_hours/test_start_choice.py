@@ -45,6 +45,10 @@ def test_a_run_that_is_no_whole_hour_long_lies_wholly_in_the_cleanest_hour_and_s
     assert choose_start(hours, HOUR + 600, T0, T0 + 3 * HOUR).start == T0 + HOUR - 600
 
 
+def test_the_latest_start_itself_is_chosen_where_intensity_falls_until_then() -> None:
+    assert choose_start(hours_of(500_000, 100_000), HOUR, T0, T0 + HOUR + 1800).start == T0 + 1800
+
+
 def test_a_deadline_that_is_too_near_gives_a_start_now_and_says_so() -> None:
     choice = choose_start(hours_of(500_000, 100_000), 2 * HOUR, T0, T0 + HOUR)
     assert choice.start == T0

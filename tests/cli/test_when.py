@@ -135,6 +135,8 @@ def test_the_deadline_is_the_jobs_own_where_none_is_given(when: When) -> None:
     done = when("--table", text=manifest(annotations=marks), by="")
     assert done.stdout.startswith("Job/train: start now; no later start that ends by " + format_time(T0 + 3 * HOUR))
     assert when(by="").stderr.startswith("Job/train states no deadline: give --finish-by")
+    done = when(by="", text=manifest(annotations=marks | {"carbonbudget.dev/finish-by": "2026-12-01T08:00"}))
+    assert (done.exit_code, "which is no instant with a zone" in done.stderr) == (2, True)
 
 
 def test_the_range_of_the_forecast_is_shown(when: When, grid: Grid) -> None:

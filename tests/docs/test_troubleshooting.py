@@ -43,8 +43,11 @@ def test_every_command_that_it_names_is_there() -> None:
 
 @pytest.mark.parametrize(
     "heading",
-    ["`basis: Projected` never refuses", "A Job was not suspended", "A Job was suspended and is not resumed", "GitOps"],
-)
+    [
+        "`basis: Projected` never refuses", "A Job was not suspended", "A Job was suspended and is not resumed",
+        "A deferred Job does not start", "GitOps",
+    ],
+)  # fmt: skip
 def test_what_people_ask_most_has_a_heading_of_its_own(heading: str) -> None:
     assert f"\n## {heading}\n" in PAGE
 

@@ -31,6 +31,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     HoldStart,
     SpreadStart,
     StartJob,
+    WaitingJobs,
 )
 from carbonbudget_operator.enforcement.deferral_decisions import (
     decide_deferrals,
@@ -155,7 +156,7 @@ def test_a_block_wins_over_the_deadline_and_is_said_once() -> None:
     decision = decide_deferrals([held], [BLOCKING], {}, terms())
     assert decision.actions == []
     assert decision.wake_at == NOW + 60
-    assert decision.waiting["team-a"].count == 1
+    assert decision.waiting == {"team-a": WaitingJobs(1, 0, 0)}  # no alert goes by its deadline
     assert actions(held) == [StartJob(held)]  # the block is over; jitter_s is 0
 
 
@@ -223,6 +224,23 @@ def test_an_owner_who_moves_the_deadline_gets_another_start_at_once() -> None:
     job = planned(T0 + 3 * HOUR, marks=record(NOW), annotations=wish(T0 + 2 * HOUR))
     (action,) = actions(job, now=NOW + 60)
     assert (action.start, action.again) == (T0, True)
+
+
+def test_a_chosen_start_stands_where_its_owner_breaks_an_annotation_later() -> None:
+    job = planned(T0 + 5 * HOUR, annotations=wish("soon"))
+    assert actions(job, now=NOW + 2 * HOUR, forecast=forecast(made_at=NOW + 2 * HOUR)) == []
+    assert actions(job, now=T0 + 5 * HOUR) == [StartJob(job)]
+
+
+def test_a_job_that_another_controller_manages_by_now_is_not_started() -> None:
+    assert actions(planned(NOW, labels=DEFER | {"kueue.x-k8s.io/queue-name": "q"})) == []
+
+
+def test_where_the_latest_start_is_the_best_one_starts_are_spread_before_it() -> None:
+    jobs = [deferred(annotations=wish(T0 + 4 * HOUR), uid=f"u{n}", name=f"j{n}") for n in range(100)]
+    at = [action.start for action in actions(*jobs, jitter_s=300)]
+    assert len(set(at)) > 50
+    assert T0 + 3 * HOUR - 300 <= min(at) <= max(at) <= T0 + 3 * HOUR
 
 
 def test_where_deferral_is_switched_off_waiting_jobs_are_started_and_new_ones_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -187,6 +188,20 @@ async def test_before_budgets_are_evaluated_no_job_is_started(bench: Bench) -> N
     bench.evaluated = {"team-a/monthly"}
     await bench.defer()
     assert bench.world.jobs["train"]["spec"]["suspend"] is False
+
+
+async def test_the_running_loop_starts_what_is_due_and_asks_for_a_forecast_of_what_waits(bench: Bench) -> None:
+    add(bench, "due", marks={START: format_time(NOW)})
+    add(bench)
+    running = asyncio.create_task(bench.loop.run())
+    try:
+        async with asyncio.timeout(20):
+            while bench.world.jobs["due"]["spec"]["suspend"] or START not in annotations(bench):
+                await asyncio.wait([running], timeout=0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert bench.world.grid_asked == 2
 
 
 def gauges(bench: Bench) -> tuple[float | None, float | None, float | None]:

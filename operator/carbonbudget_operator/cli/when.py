@@ -94,11 +94,15 @@ def when(
 
 
 def _deadline(job: ManifestObject, finish_by: str, now: int) -> int:
-    """By the option, else by the Job's annotation (UTC seconds)."""
+    """By the option, else by the Job's annotation, read as the controller reads it (UTC seconds)."""
+    from carbonbudget_operator.enforcement.deferral_record import stated_instant
+
     where, text = "--finish-by", finish_by
     if not finish_by:
         annotation = at(job.metadata, "annotations").get(FINISH_BY_ANNOTATION)
         where, text = f"{job.title}: {FINISH_BY_ANNOTATION}", annotation if isinstance(annotation, str) else ""
+        if text and not stated_instant(text):
+            fail(f"{where} is {text!r}, which is no instant with a zone: write e.g. 2026-12-01T08:00:00Z", code=2)
     if not text:
         fail(f"{job.title} states no deadline: give --finish-by, or its annotation {FINISH_BY_ANNOTATION}", code=2)
     deadline = instant(text, where)

@@ -60,7 +60,10 @@ DeferralAction = ChooseStart | SpreadStart | HoldStart | StartJob | DeclineDefer
 
 @dataclass(slots=True)
 class WaitingJobs:
-    """The Jobs of a namespace that wait; the earliest chosen and the earliest latest start, 0 where none is known."""
+    """The Jobs of a namespace that wait; the earliest chosen and the earliest latest start, 0 where none is known.
+
+    Those that a budget holds are counted, and their times are left out.
+    """
 
     count: int = 0
     start: int = 0

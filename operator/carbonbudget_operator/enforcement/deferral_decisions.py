@@ -98,7 +98,6 @@ class _Decider:
         self, terms: DeferralTerms, blocking: BudgetsByNamespace, suspending: BudgetsByNamespace, namespaces: Labels
     ) -> None:
         self._terms, self._blocking, self._suspending, self._namespaces = terms, blocking, suspending, namespaces
-        self._acted: set[str] = set()
         self.decision = DeferralDecision()
 
     def due(self, job: Job) -> None:
@@ -114,8 +113,7 @@ class _Decider:
             if holding is not None:
                 if job.annotations.get(DEFERRED_HELD_BY_ANNOTATION) != holding.display_name:
                     self._act(HoldStart(job, holding))
-                self._waits(job, start, latest, now + HELD_S)
-                self._acted.add(job.uid)
+                self._waits(job, 0, 0, now + HELD_S)  # its deadline counts no more, and no alert goes by it
                 return
             if (not held and start >= self._terms.here_since) or spread_at <= now:
                 self._act(StartJob(job))
@@ -144,7 +142,7 @@ class _Decider:
         """Compare a chosen start with the newest forecast, and return whether that was done."""
         now, start, forecast, wish = self._terms.now, _planned(job), self._terms.forecast, job.wish
         assert wish is not None
-        if job.uid in self._acted or start <= now or not self._terms.enabled or _defect(wish):
+        if start <= now or not self._terms.enabled or _defect(wish):
             return False
         latest, known = latest_start(job), record_of(job)
         misses = start > (latest if latest >= now else now + self._terms.jitter_s)
@@ -199,7 +197,6 @@ class _Decider:
         return min(self._terms.jitter_s, left_s if left_s >= 0 else LATE_SPREAD_S)
 
     def _act(self, action: DeferralAction) -> None:
-        self._acted.add(action.job.uid)
         self.decision.actions.append(action)
 
     def _waits(self, job: Job, start: int, latest: int, wake_at: int) -> None:

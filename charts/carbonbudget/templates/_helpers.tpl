@@ -122,6 +122,7 @@ enforcement:
   kueue: {{ .Values.enforcement.kueue | quote }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
 exports: {{ .Values.exports | default list | toJson }}
+units: {{ .Values.units | default dict | toJson }}
 admission:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt

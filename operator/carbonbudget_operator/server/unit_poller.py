@@ -42,6 +42,7 @@ _SCRAPED_MINUTES: Final = 30  # of an hour in which the store got samples: then 
 _MOST_SCRAPED_HOURS: Final = 2_000
 _MISSING_SECONDS: Final = 7 * DAY  # for which the metrics show hours that were given up
 _DROP_SECONDS: Final = 10.0
+_LONGEST_REST_SECONDS: Final = 0.2
 _SAMPLES_AT_ONCE: Final = 2_000  # some 2 ms of counting, after which other threads have their turn
 
 _log = logging.getLogger(__name__)
@@ -237,8 +238,11 @@ class UnitPoller:
 
     def _keep(self, counter: StoredCounter, hour: int, counted: HourUnits) -> None:
         assert self._engine is not None
+        began = time.monotonic()
         with ledger_errors(self._engine):
             self._opened().store_hour(counter.id, hour, counted)
+        # A writer that waits for SQLite's lock tries again only now and then: leave it free for twice as long.
+        time.sleep(min(2 * (time.monotonic() - began), _LONGEST_REST_SECONDS))
         if self._pending is not None:
             self._pending.known(counter.id, hour)
         if counted.refused and self._told.get(counter.id) != counted.refused:

@@ -3,7 +3,7 @@
     python benchmarks/units_read.py [--pods 3] [--url sqlite:////tmp/units.db]
 
 Each target has a counter of its own with some pods. The ledger is filled first, which is not measured. All counters are
-read and decoded one after the other, as the server does it. Time is the process's CPU time. Bound: 1 s for 1,000 targets.
+read and decoded one after the other, as the server does it. Times are CPU time. Bound: 1 s for 1,000 targets.
 """
 
 from __future__ import annotations

@@ -343,7 +343,7 @@ async def test_a_live_server_that_speaks_vllms_names_is_counted_as_its_samples_s
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
     labels = {"namespace": "team-a", "pod": "chat-0"}
-    job = {
+    job: dict[str, object] = {
         "job_name": "pods",
         "static_configs": [{"targets": [f"127.0.0.1:{server.server_address[1]}"], "labels": labels}],
     }

@@ -18,7 +18,7 @@ CHART_KEYS: Final = frozenset({
     "carbon.keysSecret", "enforcement.exemptNamespaces", "enforcement.controllerAccounts",
     "enforcement.resumeJitterSeconds", "server.persistence", "server.database", "server.replicas", "server.podDays",
     "server.keepMonths", "server.metricLabels", "server.metricValues", "server.maxNodeWatts", "server.resources",
-    "server.nodeSelector", "server.tolerations", "server.opencost", "server.exportsSecret",
+    "server.nodeSelector", "server.tolerations", "server.opencost", "server.exportsSecret", "server.unitsSecret",
     "server.userTokens",
     "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
     "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",

@@ -58,7 +58,7 @@ class UnitSettings(SettingsSection):
         200, ge=1, le=10_000, description="Most different counters of a namespace; those of later targets are not read."
     )
     most_units_per_hour: int = Field(
-        10**12, ge=1, le=10**15, description="A pod that counts more in an hour gets none in it, because it cannot be."
+        10**12, ge=1, le=10**12, description="A pod that counts more in an hour gets none in it, because it cannot be."
     )
     scraped_query: str = Field(
         "count(up)",

@@ -86,7 +86,7 @@ def test_every_value_of_the_chart_is_in_its_schema_and_explained() -> None:
     assert set(values) == {
         "cluster", "windowSeconds", "logFormat", "carbon", "allocation", "enforcement", "images", "agent", "server",
         "exports", "controller", "admission", "web", "certificates", "networkPolicy", "monitoring",
-        "reports", "tracking",
+        "reports", "tracking", "units",
     }  # fmt: skip
     for section in ("carbon", "allocation", "enforcement", "certificates", "networkPolicy", "monitoring"):
         for key in values[section]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from typing import cast, get_args
 
 import pytest
 from hypothesis import given
@@ -112,7 +112,7 @@ def test_a_source_without_a_counter_and_an_unknown_preset_are_refused() -> None:
     with pytest.raises(InvalidCounter, match="no counter is given"):
         expression_of(ClusterUnitSource(client="token"))
     with pytest.raises(InvalidCounter, match="no preset"):
-        expression_of(ClusterUnitSource.model_construct(preset="nothing"))
+        expression_of(ClusterUnitSource.model_construct(preset=cast(PresetName, "nothing")))
 
 
 @pytest.mark.parametrize("preset", get_args(PresetName))

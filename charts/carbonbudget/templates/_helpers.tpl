@@ -126,6 +126,7 @@ enforcement:
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
   deferral: {{ .Values.enforcement.deferral }}
 exports: {{ .Values.exports | default list | toJson }}
+units: {{ .Values.units | default dict | toJson }}
 admission:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt

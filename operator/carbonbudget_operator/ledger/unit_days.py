@@ -34,9 +34,11 @@ def with_hour(states: str, pods: str, index: int, letter: str, micro: Mapping[Po
 
 def add_pods(pods: str, day: int, start: int, end: int, into: dict[int, dict[PodKey, int]]) -> None:
     """Add the units of the hours of [start, end) to `into`, by hour and pod."""
+    hours: list[dict[PodKey, int]] = [{} for _ in range(24)]
     for namespace, pod, counts in orjson.loads(pods):
-        pairs = iter(counts)
-        for index, micro in zip(pairs, pairs, strict=True):
-            hour = day + index * HOUR
-            if start <= hour < end:
-                into.setdefault(hour, {})[namespace, pod] = micro
+        key = namespace, pod
+        for index, micro in zip(counts[::2], counts[1::2], strict=True):
+            hours[index][key] = micro
+    for index, found in enumerate(hours):
+        if found and start <= day + index * HOUR < end:
+            into[day + index * HOUR] = found

@@ -38,6 +38,7 @@ MOST_COUNTERS: Final = 200  # of a namespace
 _RENEWED_SECONDS: Final = HOUR  # `wanted_at` is written at most so often
 _FOR_EVER: Final = 2**62
 _GIVEN_UP: Final = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
+_WHOLE_DAY: Final = COUNTED * 24
 _STATE_NAMES: Final = {COUNTED: "counted", WITH_GAPS: "counted", ABSENT: "absent"}
 
 CounterKey = tuple[str, CounterExpression]
@@ -294,6 +295,9 @@ class CounterReadings(Mapping[_Key, CounterHours]):
         units: dict[int, dict[PodKey, int]] = {}
         gaps, refused = set(), ""
         for _, day, letters, day_refused, pods in self._days.get(key, ()):
+            if letters == _WHOLE_DAY and start <= day and day + DAY <= end:  # nearly all
+                states.update(dict.fromkeys(range(day, day + DAY, HOUR), "counted"))
+                letters = ""
             for index, letter in enumerate(letters):
                 hour = day + index * HOUR
                 if letter != UNKNOWN and start <= hour < end:

@@ -42,10 +42,15 @@ _SCRAPED_MINUTES: Final = 30  # of an hour in which the store got samples: then 
 _MOST_SCRAPED_HOURS: Final = 2_000
 _MISSING_SECONDS: Final = 7 * DAY  # for which the metrics show hours that were given up
 _DROP_SECONDS: Final = 10.0
+_LONGEST_REST_SECONDS: Final = 0.2
 _SAMPLES_AT_ONCE: Final = 2_000  # some 2 ms of counting, after which other threads have their turn
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+
+class _NotScraped(UnusableAnswer):
+    """The store answers, and has no samples of an hour."""
 
 
 class UnitPoller:
@@ -64,7 +69,7 @@ class UnitPoller:
         self._store: UnitStore | None = None
         self._pending: PendingHours | None = None
         self._counters: dict[int, StoredCounter] = {}
-        self._scraped: set[int] = set()
+        self._scraped: dict[int, float] = {}  # minutes by hour; those of hours without enough, for one round
         self._backoff = Backoff(STEP_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._not_before = 0.0
         self._dropped_at = 0
@@ -84,6 +89,7 @@ class UnitPoller:
         self._not_before = 0.0
         if not due:
             return 0
+        self._scraped = {hour: minutes for hour, minutes in self._scraped.items() if minutes >= _SCRAPED_MINUTES}
         asked = _Round(due)
         await asyncio.gather(*(self._ask_on(asked, now) for _ in range(self._settings.queries_at_once)))
         if asked.ledger_error is not None:
@@ -91,7 +97,7 @@ class UnitPoller:
         failures = await self._in_thread(lambda: self._after(asked, now))
         if failures:
             await self._queries.close()
-        if asked.known:
+        if asked.is_answered:
             self._backoff.reset()
             self._metrics.last_success.set(time.time())
         elif failures:
@@ -174,7 +180,7 @@ class UnitPoller:
                 counted = await self._count(counter, hour)
             except (QueryFailed, UnusableAnswer, InvalidCounter) as error:
                 self._metrics.failures.inc()
-                asked.fail(counter, hour, str(error), getattr(error, "asked_seconds", 0))
+                asked.fail(counter, hour, error)
                 continue
             try:
                 await self._in_thread(lambda: self._keep(counter, hour, counted))  # noqa: B023 - awaited at once
@@ -193,7 +199,7 @@ class UnitPoller:
         self._metrics.queries.inc()
         body = await self._queries.ask(query, hour + HOUR)
         counted = await self._in_thread(lambda: self._counted(counter, hour, body))
-        if not counted.is_sampled and settings.scraped_query and hour not in self._scraped:
+        if not counted.is_sampled and settings.scraped_query:
             await self._require_scraped(hour)
         return counted
 
@@ -214,26 +220,29 @@ class UnitPoller:
 
     async def _require_scraped(self, hour: int) -> None:
         """Raise unless the store got samples in an hour: one that was away, or has forgotten, knows of no series."""
-        self._metrics.queries.inc()
-        body = await self._queries.ask(scraped_query(self._settings.scraped_query), hour + HOUR)
-        found = values_of(body)
-        try:
-            minutes = max((float(value) for _, value in found), default=0.0)
-        except ValueError:
-            minutes = 0.0
+        if (minutes := self._scraped.get(hour)) is None:
+            self._metrics.queries.inc()
+            found = values_of(await self._queries.ask(scraped_query(self._settings.scraped_query), hour + HOUR))
+            try:
+                minutes = max((float(value) for _, value in found), default=0.0)
+            except ValueError:
+                minutes = 0.0
+            if len(self._scraped) >= _MOST_SCRAPED_HOURS:
+                self._scraped.clear()
+            self._scraped[hour] = minutes
         if not minutes >= _SCRAPED_MINUTES:
-            raise UnusableAnswer(
+            raise _NotScraped(
                 f"the store has samples of {minutes:g} minutes of that hour (units.scraped_query): it was away then, "
                 "or has forgotten the hour"
             )
-        if len(self._scraped) >= _MOST_SCRAPED_HOURS:
-            self._scraped.clear()
-        self._scraped.add(hour)
 
     def _keep(self, counter: StoredCounter, hour: int, counted: HourUnits) -> None:
         assert self._engine is not None
+        began = time.monotonic()
         with ledger_errors(self._engine):
             self._opened().store_hour(counter.id, hour, counted)
+        # A writer that waits for SQLite's lock tries again only now and then: leave it free for twice as long.
+        time.sleep(min(2 * (time.monotonic() - began), _LONGEST_REST_SECONDS))
         if self._pending is not None:
             self._pending.known(counter.id, hour)
         if counted.refused and self._told.get(counter.id) != counted.refused:
@@ -248,7 +257,7 @@ class UnitPoller:
             return []
         failures = []
         for counter, hour, reason in asked.failures:
-            attempts = max(1, pending.attempts(counter.id, hour) + bool(asked.known))
+            attempts = max(1, pending.attempts(counter.id, hour) + asked.is_answered)
             attempt = AttemptedHour(now, attempts)
             pending.failed(counter.id, hour, attempt)
             failures.append(FailedHour(counter.id, hour, attempt, reason))
@@ -266,6 +275,7 @@ class _Round:
         self._until = time.monotonic() + _ROUND_SECONDS
         self._in_a_row = 0
         self.known = 0
+        self.is_answered = False  # by any usable answer
         self.asked_seconds = 0
         self.ledger_error: LedgerError | None = None
         self.failures: list[tuple[StoredCounter, int, str]] = []
@@ -277,14 +287,20 @@ class _Round:
             return None
         return next(self._due, None)
 
-    def fail(self, counter: StoredCounter, hour: int, reason: str, asked_seconds: int) -> None:
-        self._in_a_row += 1
-        self.asked_seconds = max(self.asked_seconds, asked_seconds)
-        self.failures.append((counter, hour, reason))
+    def fail(self, counter: StoredCounter, hour: int, error: Exception) -> None:
+        """A store that answers and has nothing of an hour is not away: the round goes on."""
+        if isinstance(error, _NotScraped):
+            self.is_answered = True
+        else:
+            self._in_a_row += 1
+        if isinstance(error, QueryFailed):
+            self.asked_seconds = max(self.asked_seconds, error.asked_seconds)
+        self.failures.append((counter, hour, str(error)))
 
     def succeed(self) -> None:
         self._in_a_row = 0
         self.known += 1
+        self.is_answered = True
 
 
 def _unhurried(series: Iterator[RawSeries]) -> Iterator[RawSeries]:

@@ -35,6 +35,7 @@ class UnitQueries:
     def __init__(self, settings: UnitSettings) -> None:
         self._settings = settings
         self._client: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     async def ask(self, query: str, at: int) -> bytes:
         """The body of the answer to an instant query at a UTC second. Raises QueryFailed."""
@@ -59,7 +60,8 @@ class UnitQueries:
             "query": query, "time": str(at), "timeout": f"{settings.timeout_seconds:g}s", "partial_response": "false",
         }  # fmt: skip
         url = f"{settings.url}/api/v1/query"
-        async with self._open().stream("POST", url, data=form, headers=self._headers(), auth=auth) as answer:
+        client = await self._open()
+        async with client.stream("POST", url, data=form, headers=self._headers(), auth=auth) as answer:
             is_good = answer.status_code == httpx.codes.OK
             if answer.headers.get("content-encoding", "identity") != "identity":
                 raise QueryFailed("the answer is compressed, which was not asked for: check what is at units.url")
@@ -87,19 +89,20 @@ class UnitQueries:
             found["Authorization"] = f"Bearer {secret_of(settings.token_file)}"
         return found
 
-    def _open(self) -> httpx.AsyncClient:
+    async def _open(self) -> httpx.AsyncClient:
         """The client; it is closed after a round with failures."""
-        if self._client is None:
-            ca = self._settings.ca
-            try:
-                verify = ssl.create_default_context(cafile=None if ca is None else str(ca))
-            except (OSError, ssl.SSLError):
-                raise QueryFailed(f"{ca} has no CA certificates: put them into the Secret") from None
-            most = self._settings.queries_at_once
-            self._client = httpx.AsyncClient(
-                verify=verify, follow_redirects=False, timeout=self._settings.timeout_seconds,
-                limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
-            )  # fmt: skip
+        async with self._opening:
+            if self._client is None:
+                ca = self._settings.ca
+                try:  # in a thread: the system's certificates take a tenth of a second, in which no report is received
+                    verify = await asyncio.to_thread(ssl.create_default_context, cafile=None if ca is None else str(ca))
+                except (OSError, ssl.SSLError):
+                    raise QueryFailed(f"{ca} has no CA certificates: put them into the Secret") from None
+                most = self._settings.queries_at_once
+                self._client = httpx.AsyncClient(
+                    verify=verify, follow_redirects=False, timeout=self._settings.timeout_seconds,
+                    limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+                )  # fmt: skip
         return self._client
 
     async def close(self) -> None:

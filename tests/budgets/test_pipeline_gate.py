@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.budgets.pipeline_gate import Emitted, GateVerdict, gate_run, gate_version
+from carbonbudget_operator.budgets.pipeline_gate import (
+    STALE_TARGET_SECONDS,
+    Emitted,
+    GateVerdict,
+    TargetStanding,
+    gate_run,
+    gate_target,
+    gate_version,
+)
 
 AMOUNT = st.integers(0, 10**18)
 
@@ -68,3 +78,50 @@ def test_a_failure_by_provisional_figures_says_so() -> None:
     for result in (gate_run(Emitted("run exp", 2, False), 1), gate_version(new(2, False), old(1), Fraction(0))):
         assert result.verdict is GateVerdict.FAILED
         assert result.sentence.endswith("; the figure is provisional, and its share of overhead can still fall")
+
+
+CHAT = TargetStanding("target team-a/chat", "OnTrack", "", "token", 1_000_000, 42_500_000, 45_000_000, True, 3600)
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [
+        ("OnTrack", GateVerdict.PASSED),
+        ("Achieved", GateVerdict.PASSED),
+        ("Behind", GateVerdict.WARNED),
+        ("Violated", GateVerdict.FAILED),
+        ("NoData", GateVerdict.UNANSWERABLE),
+        ("", GateVerdict.UNANSWERABLE),
+        ("Later", GateVerdict.UNANSWERABLE),
+    ],
+)
+def test_a_target_passes_on_track_warns_behind_and_fails_when_it_is_violated(state: str, verdict: GateVerdict) -> None:
+    assert gate_target(replace(CHAT, state=state)).verdict is verdict
+
+
+def test_the_sentence_of_a_target_has_its_figure_and_what_its_path_asks_for() -> None:
+    result = gate_target(CHAT)
+    assert result.sentence == "target team-a/chat is OnTrack: 42.5g per 1,000,000 tokens, and 45g are expected by now"
+    assert (result.emitted_ug, result.limit_ug) == (42_500_000, 45_000_000)
+    single = replace(CHAT, unit="inference", per=1, expected_ug=None)
+    assert gate_target(single).sentence == "target team-a/chat is OnTrack: 42.5g per inference"
+
+
+@pytest.mark.parametrize("state", ["OnTrack", "Violated"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"is_current": False}, "was changed and is not evaluated yet"),
+        ({"age_seconds": STALE_TARGET_SECONDS + 1}, "has had no new figure for 24 h"),
+        ({"age_seconds": None}, "has had no new figure: see"),
+        ({"current_ug": None}, "has no figure: its units or its baseline are not known"),
+    ],
+)
+def test_an_old_status_or_one_without_a_figure_is_no_answer(state: str, change: dict[str, object], said: str) -> None:
+    result = gate_target(replace(CHAT, state=state, **change))  # type: ignore[arg-type] # of several types
+    assert result.verdict is GateVerdict.UNANSWERABLE
+    assert said in result.sentence
+
+
+def test_a_figure_that_is_a_day_old_is_still_one() -> None:
+    assert gate_target(replace(CHAT, age_seconds=STALE_TARGET_SECONDS)).verdict is GateVerdict.PASSED

@@ -108,3 +108,21 @@ def test_wrong_use_is_one_sentence_and_ends_with_2(ledger: str, args: tuple[str,
     done = gate(ledger, *args)
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--target", "team-a/chat", "--run", "exp-1", "--max", "5kg"], "give --target alone"),
+        (["--target", "team-a/chat", "-n", "team-b"], "leave -n out"),
+        (["--target", "team-a/chat/x"], "--target must be NAMESPACE/NAME"),
+        (["--target", "/chat"], "--target must be NAMESPACE/NAME"),
+        (["--target", "Team A"], "--target must be NAMESPACE/NAME"),
+        (["--target", "chat", "--ledger", "sqlite:///x.db"], "--target asks a server"),
+        (["--run", "exp-1", "--max", "5kg"], "--namespace: '' is not a valid namespace"),
+    ],
+)
+def test_a_target_is_named_in_one_way_and_asked_of_a_server(args: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, ["gate", *args])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())

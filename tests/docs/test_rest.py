@@ -18,6 +18,7 @@ from carbonbudget_operator.api import (
     external_bodies,
     projection_bodies,
     report_bodies,
+    target_query_bodies,
 )
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
@@ -71,6 +72,15 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
             ],
         ),
         ("POST /v1/budgets/hours", [budget_query_bodies.HourlyAnswer]),
+        (
+            "POST /v1/targets/query",
+            [
+                target_query_bodies.TargetQuery,
+                target_query_bodies.TargetSpan,
+                target_query_bodies.TargetSpanAnswer,
+                target_query_bodies.TargetAnswers,
+            ],
+        ),
         (
             "POST /v1/runs/query",
             [budget_query_bodies.RunQuery, budget_query_bodies.RunAnswer, budget_query_bodies.RunAnswers],

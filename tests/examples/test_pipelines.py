@@ -32,6 +32,7 @@ FOLDER = ROOT / "examples" / "25-pipelines"
 GITLAB = yaml.safe_load((FOLDER / "gitlab-ci.yml").read_text(encoding="utf-8"))
 GITHUB = yaml.safe_load((FOLDER / "github-workflow.yml").read_text(encoding="utf-8"))
 OF_MODEL = {"carbonbudget.dev/model": "chat", "carbonbudget.dev/stage": "training"}
+PATH = {"perUnit": "45g", "perUnitMicrograms": 45_000_000, "reduction": "10.0"}
 # Version 1.2 is in use, 1.3 emits as much, 2.0 twice as much.
 REPORTS = {"1.2": 10**10, "1.3": 10**10, "2.0": 2 * 10**10}
 
@@ -112,7 +113,7 @@ async def read(request: web.Request) -> web.Response:
     through = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).isoformat()
     stands = {"chat": "OnTrack", "behind": "Behind", "slow": "Violated", "empty": "NoData"}
     objects = [
-        a_target("team-a", name, status=a_target_status(state=state, dataThrough=through))
+        a_target("team-a", name, status=a_target_status(state=state, dataThrough=through, expectedNow=PATH))
         for name, state in stands.items()
     ]
     name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
@@ -203,7 +204,8 @@ async def test_the_gate_of_the_readme_prints_what_it_shows(pipelines: Pipelines)
     (_, _), (line, shown) = ((one.line, one.output) for one in shown_commands(FOLDER / "README.md"))
     (pipelines.folder / "read-token").write_text(pipelines.token)
     named = {"CARBONBUDGET_SERVER_URL": pipelines.url, "CARBONBUDGET_SERVER_TOKEN_FILE": "read-token"}
-    assert await pipelines.bash(line, named) == (0, shown)
+    code, output = await pipelines.bash(line, named)
+    assert (code, output.strip()) == (0, shown)
 
 
 def test_every_job_and_step_of_the_pipelines_is_run_here() -> None:

@@ -1,0 +1,162 @@
+"""How long the figures of many targets take: their current window, a baseline, the last calendar window.
+
+Usage: benchmarks/target_figures.py [--targets 1000] [--days 30] [--pods 1]    (with the project's virtual environment)
+
+A ledger on SQLite in a temporary folder: ten models a namespace, each a target with pods of its own, and a counter
+that is known in each hour. Printed are the first question after a start, which reads all units; the same one again;
+and one of other windows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
+from carbonbudget_operator.answers.selected_units import SelectedUnits
+from carbonbudget_operator.answers.target_figures import TargetFigures
+from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpan
+from carbonbudget_operator.api.target_spec import ClusterUnitSource
+from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.unit_tables import pod_units, unit_counter, unit_hour
+from carbonbudget_operator.server.target_counters import digest_of
+from carbonbudget_operator.settings import CarbonSettings, Settings
+from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+HOUR, DAY = 3600, 86_400
+FIRST = 1_761_955_200  # 2025-11-01
+SETTINGS = Settings(carbon=CarbonSettings(zone="DE", pue=1.2))
+SOURCE = ClusterUnitSource(preset="vLLMOutputTokens")
+NODES = 20
+
+
+def main() -> None:
+    """Fill a ledger and ask."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--targets", type=int, default=1_000)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--pods", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_ledger(f"sqlite:///{Path(folder)}/ledger.db")
+        migrate(engine)
+        hours = given.days * 24
+        fill(engine, given.targets, hours, given.pods)
+        keep(engine, FIRST + (hours + 2) * HOUR)
+        units = SelectedUnits(SETTINGS.cluster, 90)
+        figures = TargetFigures(BudgetUseQueries(ValuedReader(engine, SETTINGS)), units, digest_of)
+        queries = [a_query(number, hours) for number in range(given.targets)]
+        print(f"{given.targets} targets, {given.pods} pods each, {given.days} days")
+        timed("units and figures, first question", lambda: figures.answers(queries))
+        timed("the same question again", lambda: figures.answers(queries))
+        later = [a_query(number, hours - 1) for number in range(given.targets)]
+        timed("other windows, units remembered", lambda: figures.answers(later))
+        print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB at most")
+        engine.dispose()
+
+
+def timed(what: str, work: Callable[[], object]) -> None:
+    """Print how long it takes."""
+    began = time.monotonic()
+    work()
+    print(f"{what}: {time.monotonic() - began:.2f} s")
+
+
+def a_query(number: int, hours: int) -> TargetQuery:
+    """The question of one target: the last 7 days, a baseline of the first 7, and the calendar week in between."""
+    end = FIRST + hours * HOUR
+    spans = [(end - 7 * DAY, end), (FIRST, FIRST + 7 * DAY), (FIRST + 9 * DAY, FIRST + 16 * DAY)]
+    return TargetQuery(
+        id=str(number), namespaces=[f"team-{number // 10}"], source=SOURCE,
+        selector=LabelSelector(match_labels={"app": f"model-{number}"}),
+        spans=[TargetSpan(start=start, end=stop) for start, stop in spans],
+    )  # fmt: skip
+
+
+def fill(engine: sa.Engine, targets: int, hours: int, pods: int) -> None:
+    """Ten models a namespace, on twenty nodes; rows as the writer and the poller leave them."""
+    with engine.begin() as connection:
+
+        def insert(table: sa.Table, rows: Iterable[dict[str, object]]) -> None:
+            for some in chunks(rows, 20_000):
+                connection.execute(sa.insert(table), some)
+
+        insert(schema.node, ({"id": n + 1, "cluster": "default", "name": f"n{n}"} for n in range(NODES)))
+        insert(
+            schema.node_span,
+            ({"node_id": n + 1, "first_start": FIRST, "last_end": FIRST + hours * HOUR} for n in range(NODES)),
+        )
+        insert(
+            schema.label_set,
+            (
+                {"id": t + 1, "digest": t.to_bytes(16, "big"), "labels": f'{{"app": "model-{t}"}}'}
+                for t in range(targets)
+            ),
+        )
+        insert(schema.pod, (
+            {"id": t * pods + p + 1, "node_id": t % NODES + 1, "uid": f"{t}-{p}", "label_set_id": t + 1,
+             "namespace": f"team-{t // 10}", "name": f"model-{t}-{p}", "last_hour": FIRST + (hours - 1) * HOUR}
+            for t in range(targets) for p in range(pods)
+        ))  # fmt: skip
+        digest = digest_of(SOURCE)
+        namespaces = -(-targets // 10)
+        insert(
+            unit_counter,
+            (
+                {"id": n + 1, "cluster": "default", "namespace": f"team-{n}", "digest": digest, "expression": "{}"}
+                for n in range(namespaces)
+            ),
+        )
+        for at in range(hours):
+            hour = FIRST + at * HOUR
+            insert(schema.hour_revision, [{"hour": hour, "revision": 1}])
+            per_node = [0] * NODES
+            for t in range(targets):
+                per_node[t % NODES] += pods * (10**9 + t)
+            insert(schema.node_fact, (
+                {"start": hour, "node_id": n + 1, "domain": "cpu", "method": "rapl", "boundary": "wall",
+                 "duration_ms": 3_600_000, "measured_uj": used, "idle_uj": 0, "system_uj": 0, "unseen_uj": 0}
+                for n, used in enumerate(per_node) if used
+            ))  # fmt: skip
+            ids = [(t, p, t * pods + p + 1) for t in range(targets) for p in range(pods)]
+            insert(
+                schema.pod_fact,
+                ({"start": hour, "pod_id": i, "cpu_us": 10**6, "duration_ms": 3_600_000} for _, _, i in ids),
+            )
+            insert(
+                schema.pod_energy,
+                (
+                    {"start": hour, "pod_id": i, "domain": "cpu", "energy_uj": 10**9 + t, "idle_uj": 0}
+                    for t, _, i in ids
+                ),
+            )
+            insert(unit_hour, (
+                {"counter_id": n + 1, "hour": hour, "state": "counted", "gaps": False, "asked_at": hour + 3900}
+                for n in range(namespaces)
+            ))  # fmt: skip
+            insert(pod_units, (
+                {"counter_id": t // 10 + 1, "hour": hour, "namespace": f"team-{t // 10}", "pod": f"model-{t}-{p}",
+                 "micro": 10**9 + at}
+                for t, p, _ in ids
+            ))  # fmt: skip
+
+
+def keep(engine: sa.Engine, now: int) -> None:
+    """Store the valued units, as upkeep does."""
+    steps = UpkeepSteps(ValuedReader(engine, SETTINGS), 35, 25)
+    while steps.step(now) is not None:
+        pass
+
+
+if __name__ == "__main__":
+    main()

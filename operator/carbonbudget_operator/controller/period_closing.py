@@ -58,8 +58,6 @@ def asked_periods(prepared: PreparedBudget, booked: Booked) -> list[BudgetPeriod
         asked.append(_next(prepared, current))
         if not is_closed_into(booked(current.start)):
             asked += _before(prepared, current)
-    elif prepared.calendar is not None and prepared.spec.credits:  # what is left of them goes by the periods before
-        asked += _before(prepared, current)[: max(each.expires_after for each in prepared.spec.credits)]
     return [_named(prepared, period) for period in asked]
 
 

@@ -58,7 +58,7 @@ def test_a_limit_with_adjustments_names_the_limit_before_them() -> None:
     assert describe(MONTHLY, 5 * 10**9, VERDICT, None, base_limit_ug=5 * 10**9) == sentence(MONTHLY, None)
 
 
-def test_with_adjustments_the_longest_sentence_keeps_its_figures_and_the_contact() -> None:
+def test_with_adjustments_the_longest_sentence_keeps_its_figures() -> None:
     long = Subject("n" * 253, PARIS, "c" * 64, cluster=True, workload="w" * 253, market=True)
     revised = replace(VERDICT, used_ug=999_999_999_999_999, revised_ug=999_999_999_999_999)
     text = describe(long, 9_999_999_999, revised, 999_999_999_999_999, NOVEMBER.end - 60, 1_234_567_891)

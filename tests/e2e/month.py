@@ -32,6 +32,7 @@ from carbonbudget_core.node_report import (
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.api.adjustment_bodies import AdjustmentsAnswer, AdjustmentsRequest
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
     BudgetQuery,
@@ -51,6 +52,7 @@ from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.namespace_labels import Namespaces
+from carbonbudget_operator.server.routes.adjustment_booking import book_and_answer
 from carbonbudget_operator.settings import CarbonSettings, EnforcementSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -74,6 +76,9 @@ class InProcess:
 
     async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
         return BudgetAnswers(data_through=self._queries.data_through(), answers=self._queries.budgets(queries))
+
+    async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        return book_and_answer(self._book.engine, "default", request, 0)
 
     async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
         return HourlyAnswers(answers=hourly_use(self._book, queries))

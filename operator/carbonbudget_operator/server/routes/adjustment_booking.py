@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Response
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -40,19 +41,8 @@ def adjustment_routes(asking: QueryHandling) -> APIRouter:
         asked = await asker.read(AdjustmentsRequest)
 
         def booked(queries: BudgetUseQueries) -> bytes:
-            engine = queries.book.engine
-            groups = [_rows(group) for group in asked.groups]
-            for index in book_adjustments(engine, cluster, groups, int(asking.now())) if groups else ():
-                for row in groups[index]:
-                    if row.micrograms:
-                        _log.info(
-                            "adjustment of %s/%s from %d: %s %d ug, %s", row.namespace, row.name, row.period_start,
-                            row.reason, row.micrograms, row.source
-                        )  # fmt: skip
-            periods = {(one.namespace, one.name, one.period_start) for one in asked.budgets}
-            with engine.connect() as connection:
-                found = read_adjustments(connection, cluster, periods)
-            return AdjustmentsAnswer(adjustments=[_answered(row) for row in found]).model_dump_json().encode()
+            answer = book_and_answer(queries.book.engine, cluster, asked, int(asking.now()))
+            return answer.model_dump_json().encode()
 
         async with pool.turn(asker.who):
             with asking.timed("/v1/adjustments"):
@@ -60,6 +50,20 @@ def adjustment_routes(asking: QueryHandling) -> APIRouter:
         return asker.respond(answer)
 
     return router
+
+
+def book_and_answer(engine: sa.Engine, cluster: str, asked: AdjustmentsRequest, now: int) -> AdjustmentsAnswer:
+    """Book what a request proposes, and answer what is booked after that. `now` is UTC seconds."""
+    groups = [_rows(group) for group in asked.groups]
+    for index in book_adjustments(engine, cluster, groups, now) if groups else ():
+        for row in groups[index]:
+            if row.micrograms:
+                sentence = "adjustment of %s/%s from %d: %s %d ug, %s"
+                _log.info(sentence, row.namespace, row.name, row.period_start, row.reason, row.micrograms, row.source)
+    periods = {(one.namespace, one.name, one.period_start) for one in asked.budgets}
+    with engine.connect() as connection:
+        found = read_adjustments(connection, cluster, periods)
+    return AdjustmentsAnswer(adjustments=[_answered(row) for row in found])
 
 
 def _rows(group: AdjustmentGroup) -> list[BookedAdjustment]:

@@ -193,6 +193,20 @@ async def test_deleting_a_budget_erases_no_deduction(bench: Bench) -> None:
     assert status["effectiveLimit"] == "8.598g"
 
 
+async def test_deleting_it_before_its_period_is_closed_erases_none_either(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {NOW - HOUR: 1_400_000, NOW: 2_000}
+    await evaluate(bench, NOW)
+    await evaluate(bench, NOW + HOUR)
+    await evaluate(bench, DECEMBER + 120)
+    assert booked(bench, DECEMBER) == -400_000
+    bench.world.objects.clear()
+    bench.seen.budgets.forget(KEY, "monthly")
+    bench.add("another")
+    await bench.evaluate()
+    assert booked(bench, DECEMBER) == -402_000
+
+
 async def test_a_budget_made_anew_carries_over_nothing_of_its_predecessor(bench: Bench) -> None:
     bench.add("monthly", carryOver=CARRY)
     await evaluate(bench, NOW)

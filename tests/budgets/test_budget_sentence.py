@@ -52,6 +52,20 @@ def test_the_limit_has_all_its_digits_and_what_is_over_it_reads_as_more() -> Non
     assert "used 0.04mg of 5kg CO2e (<1 %)" in little
 
 
+def test_a_limit_with_adjustments_names_the_limit_before_them() -> None:
+    text = describe(MONTHLY, 6 * 10**9, VERDICT, None, base_limit_ug=5 * 10**9)
+    assert "used 4.1kg of 6kg CO2e (68 %; 5kg before adjustments), resets" in text
+    assert describe(MONTHLY, 5 * 10**9, VERDICT, None, base_limit_ug=5 * 10**9) == sentence(MONTHLY, None)
+
+
+def test_with_adjustments_the_longest_sentence_keeps_its_figures() -> None:
+    long = Subject("n" * 253, PARIS, "c" * 64, cluster=True, workload="w" * 253, market=True)
+    revised = replace(VERDICT, used_ug=999_999_999_999_999, revised_ug=999_999_999_999_999)
+    text = describe(long, 9_999_999_999, revised, 999_999_999_999_999, NOVEMBER.end - 60, 1_234_567_891)
+    assert len(text) <= MAX_MESSAGE
+    assert "1.234567891kg before adjustments" in text
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert sentence(Subject("monthly", PARIS), None) == (
         "carbon budget monthly: used 4.1kg of 5kg CO2e (82 %), resets 2026-12-01; location-based"

@@ -68,6 +68,23 @@ def test_what_counts_is_said_with_selector_span_and_what_is_left_out() -> None:
     assert "all pods in namespace team-a" in told(a_budget(), "Counts")
 
 
+ADJUSTED = STATUS | {
+    "adjustments": [
+        {"reason": "CarryOver", "amount": "+2kg", "micrograms": 2 * 10**9, "source": "period from 2026-10-01"},
+        {"reason": "TransferOut", "amount": "-1kg", "micrograms": -(10**9), "source": "CarbonTransfer to-b"},
+    ]
+}
+
+
+def test_a_limit_with_adjustments_is_told_with_what_changed_it() -> None:
+    adjusted = a_budget(given=ADJUSTED)
+    counts = told(adjusted, "Counts")
+    assert "Allowed are 6kg (5kg and adjustments) of CO2e." in counts
+    assert "+2kg carried over from the period from 2026-10-01 and -1kg given away by CarbonTransfer to-b." in counts
+    assert "4.1kg of 6kg" in told(adjusted, "Used")
+    assert [row.limit for row in budget_rows([adjusted])] == ["6kg"]
+
+
 def test_a_clusters_budget_says_over_which_namespaces() -> None:
     every = ClusterCarbonBudget.model_validate(an_object("all", ""))
     some = ClusterCarbonBudget.model_validate(an_object("ml", "", namespaceSelector={"matchLabels": {"d": "ml"}}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -192,6 +193,20 @@ async def test_deleting_a_budget_erases_no_deduction(bench: Bench) -> None:
     assert status["effectiveLimit"] == "8.598g"
 
 
+async def test_deleting_it_before_its_period_is_closed_erases_none_either(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {NOW - HOUR: 1_400_000, NOW: 2_000}
+    await evaluate(bench, NOW)
+    await evaluate(bench, NOW + HOUR)
+    await evaluate(bench, DECEMBER + 120)
+    assert booked(bench, DECEMBER) == -400_000
+    bench.world.objects.clear()
+    bench.seen.budgets.forget(KEY, "monthly")
+    bench.add("another")
+    await bench.evaluate()
+    assert booked(bench, DECEMBER) == -402_000
+
+
 async def test_a_budget_made_anew_carries_over_nothing_of_its_predecessor(bench: Bench) -> None:
     bench.add("monthly", carryOver=CARRY)
     await evaluate(bench, NOW)
@@ -308,3 +323,37 @@ async def test_a_book_that_fails_keeps_what_it_knows_and_what_is_proposed(bench:
     await evaluate(bench)
     assert book.known()
     assert booked(bench, DECEMBER) == -G
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_restarts_and_a_server_that_comes_and_goes_create_nothing(bench: Bench, seed: int) -> None:
+    """Ten days of random use, restarts, outages and missing data, judged by what the ledger has at the end."""
+    chance = random.Random(seed)
+    bench.add("monthly", period="Day", limit="1g", carryOver={"max": 50, "periods": 2}, overspend="Deduct")
+    first, days = NOW - NOW % DAY, 10
+    for day in range(days):
+        bench.world.coverage = chance.choice([100, 100, 94])
+        for hour in range(0, 24, 3):
+            at = first + day * DAY + hour * HOUR + 1_200
+            bench.world.by_hour_ug[at - 1_200] = chance.choice([0, 0, 100_000, 300_000, 700_000])
+            bench.world.up = chance.random() > 0.2
+            bench.world.books = chance.random() > 0.2
+            if chance.random() < 0.1:
+                restarted(bench)
+            await evaluate(bench, at, chance.choice([1, 2, 3]))
+    bench.world.up = bench.world.books = True
+    await evaluate(bench, first + days * DAY + 2 * HOUR, 8)
+    starts = [first + day * DAY for day in range(days)]
+    used = {start: sum(u for at, u in bench.world.by_hour_ug.items() if start <= at < start + DAY) for start in starts}
+    assert len({each.key for each in bench.world.booked}) == len(bench.world.booked)
+    for start in starts:
+        in_force = max(0, G + booked(bench, start))
+        carried, owed = booked(bench, start + DAY, "CarryOver"), -booked(bench, start + DAY, "Overspend")
+        assert owed == max(0, used[start] - G - booked(bench, start))
+        assert 0 <= carried <= min(G // 2, max(0, in_force - used[start]))
+        # Each day was closed, if only with a row of 0.
+        assert [each for each in bench.world.booked if each.key[2:4] == (start + DAY, "CarryOver")]
+    allowed = days * G
+    carried = booked(bench, first + days * DAY, "CarryOver")
+    owed = -booked(bench, first + days * DAY, "Overspend")
+    assert sum(used.values()) + carried <= allowed + owed

@@ -19,7 +19,7 @@ from carbonbudget_operator.api.budget_query_bodies import (
 )
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery
 from carbonbudget_operator.ledger.unit_store import UnitStore
-from carbonbudget_operator.server.routes.adjustment_booking import book_and_read
+from carbonbudget_operator.server.routes.adjustment_booking import book_and_answer
 from carbonbudget_operator.server.target_counters import TargetCounters, digest_of
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -49,4 +49,4 @@ class InProcess:
         return self._targets.answers(queries)
 
     async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
-        return book_and_read(self._book.engine, self._book.cluster, request, int(self._now()))
+        return book_and_answer(self._book.engine, self._book.cluster, request, int(self._now()))

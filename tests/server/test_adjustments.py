@@ -10,7 +10,21 @@ import httpx
 import pytest
 from tests.server.server_face import NOW, Face, a_face
 
-PERIOD = {"namespace": "team-a", "name": "monthly", "period_start": 1793491200, "period_end": 1796083200}
+from carbonbudget_operator.api.adjustment_bodies import (
+    AdjustmentGroup,
+    AdjustmentsAnswer,
+    AdjustmentsRequest,
+    BudgetPeriod,
+)
+from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
+from carbonbudget_operator.server_client import ServerUnavailable
+
+PERIOD: dict[str, Any] = {
+    "namespace": "team-a",
+    "name": "monthly",
+    "period_start": 1793491200,
+    "period_end": 1796083200,
+}
 
 
 @pytest.fixture
@@ -81,3 +95,50 @@ async def test_what_cannot_be_true_is_refused_with_a_sentence(
     assert answer.status_code == 400
     assert why in answer.text
     assert await booked(face) == []
+
+
+class Wire:
+    """The server as the controller's book asks it; whether it answers."""
+
+    def __init__(self, face: Face) -> None:
+        self.face, self.up = face, True
+
+    async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        if not self.up:
+            raise ServerUnavailable("the server does not answer")
+        headers = {"Authorization": "Bearer user:controller@*", "Content-Type": "application/json"}
+        answer = await self.face.client.post("/v1/adjustments", content=request.model_dump_json(), headers=headers)
+        assert answer.status_code == 200, answer.text
+        return AdjustmentsAnswer.model_validate_json(answer.content)
+
+
+async def test_the_controllers_book_books_once_and_knows_what_the_server_has(face: Face) -> None:
+    wire, period = Wire(face), BudgetPeriod.model_validate(PERIOD)
+    first, second = AdjustmentBook(wire), AdjustmentBook(wire)
+    group = AdjustmentGroup.model_validate({"adjustments": [one()]})
+    assert not first.known()
+    first.propose(group)
+    first.propose(group)
+    wire.up = False
+    with pytest.raises(ServerUnavailable):
+        await first.refresh([period])
+    assert (first.known(), first.proposes, first.trouble) == (False, True, "the server does not answer")
+    wire.up = True
+    await first.refresh([period])
+    second.propose(AdjustmentGroup.model_validate({"adjustments": [one(micrograms=-9)]}))
+    await second.refresh([period])
+    for book in (first, second):
+        assert [each.micrograms for each in book.booked("team-a", "monthly", PERIOD["period_start"])] == [-5]
+        assert not book.proposes
+    assert first.knows("team-a", "monthly", PERIOD["period_start"])
+    assert not first.knows("team-a", "other", PERIOD["period_start"])
+
+
+async def test_more_budgets_than_one_request_may_name_are_asked_for_in_parts(face: Face) -> None:
+    book = AdjustmentBook(Wire(face))
+    asked = [BudgetPeriod.model_validate(PERIOD | {"name": f"b{number}"}) for number in range(2_100)]
+    for period in (asked[0], asked[-1]):
+        book.propose(AdjustmentGroup.model_validate({"adjustments": [one() | {"budget": period.model_dump()}]}))
+    await book.refresh(asked)
+    found = [period.name for period in asked if book.booked("team-a", period.name, period.period_start)]
+    assert found == ["b0", "b2099"]

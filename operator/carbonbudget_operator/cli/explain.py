@@ -14,6 +14,7 @@ from carbonbudget_operator.cli.budget_table import kind_of
 from carbonbudget_operator.cli.explain_effects import cluster, outside, refused_now, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
 from carbonbudget_operator.cli.formatted_values import at, instant_of, labels, listed
+from carbonbudget_operator.printable import printable
 
 # What is wrong with a budget is a condition that is not as it should be, or a reason of Ready that is not this one.
 _ROUTINE = "Evaluated"
@@ -74,8 +75,21 @@ def _counts(budget: AnyBudget) -> list[str]:
     )
     return [
         f"The emissions of {pods} in {spaces}, {span}. Allowed are {limit}.",
+        *_adjustments(budget),
         f"{_valued(budget)}; what counts is {listed([part.lower() for part in spec.include])}{without}.",
     ]
+
+
+def _adjustments(budget: AnyBudget) -> list[str]:
+    """What changed the limit of this period; nothing where nothing did."""
+    words = {
+        "CarryOver": "carried over from the {0}", "Overspend": "for overspend of the {0}",
+        "TransferIn": "received by {0}", "TransferOut": "given away by {0}", "Credit": "credited: {0}",
+    }  # fmt: skip
+    told = [
+        f"{one.amount} {words[one.reason].format(printable(one.source))}" for one in budget.status.adjustments or ()
+    ]
+    return [f"Its adjustments: {listed(told)}."] if told else []
 
 
 def _valued(budget: AnyBudget) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup
-from carbonbudget_operator.budgets.adjustments import AppliedChange
+from carbonbudget_operator.budgets.adjustments import AppliedChange, is_closed_into
 from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.use_evaluation import UseEvaluation
 from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
@@ -62,7 +62,7 @@ class BudgetAdjusting:
         if not self._knows(prepared, current.start):
             return
         closing = period_to_close(prepared, booked)
-        if closing is not None:
+        if closing is not None and self._knows(prepared, closing[0].start):
             period, after = closing
             answer = answers.previous.get(period)
             followed = is_followed(prepared, period, booked)
@@ -73,14 +73,23 @@ class BudgetAdjusting:
                     self.book.propose(group)
                 except QuantityError as error:
                     _log.warning("%s: its period cannot be closed: %s", prepared.key, error)
+        self._propose_overspend(prepared, use, booked)
+
+    def _propose_overspend(self, prepared: PreparedBudget, use: UseEvaluation | None, booked: Booked) -> None:
+        start, waits = prepared.budget_limit.period.start, self._unbooked.get(prepared.key)
+        if (
+            waits is not None
+            and waits.adjustments[0].budget.period_start == start
+            and not is_closed_into(booked(start))
+        ):
+            return  # of the last period: closing it books this, unless the budget is deleted before
         self._unbooked.pop(prepared.key, None)
-        if use is not None:
-            group_now = overspend_group(prepared, use, booked)
-            rest = overspend_group(prepared, use, booked, final=True)
-            if group_now is not None:
-                self.book.propose(group_now)
-            elif rest is not None:
-                self._unbooked[prepared.key] = rest
+        if use is None:
+            return
+        if (step := overspend_group(prepared, use, booked)) is not None:
+            self.book.propose(step)
+        elif (rest := overspend_group(prepared, use, booked, final=True)) is not None:
+            self._unbooked[prepared.key] = rest
 
     async def book_proposals(self, prepared: Mapping[str, PreparedBudget]) -> None:
         """Book what was proposed, so that the next evaluation goes by it."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer
+from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.adjustments import (
     CARRY_OVER,
     AppliedChange,
@@ -58,8 +59,6 @@ def asked_periods(prepared: PreparedBudget, booked: Booked) -> list[BudgetPeriod
         asked.append(_next(prepared, current))
         if not is_closed_into(booked(current.start)):
             asked += _before(prepared, current)
-    elif prepared.calendar is not None and prepared.spec.credits:  # what is left of them goes by the periods before
-        asked += _before(prepared, current)[: max(each.expires_after for each in prepared.spec.credits)]
     return [_named(prepared, period) for period in asked]
 
 
@@ -82,7 +81,7 @@ def is_followed(prepared: PreparedBudget, period: Period, booked: Booked) -> boo
     spans = [(one.start, one.end) for one in status.history or ()]
     if status.period is not None:
         spans.append((status.period.start, status.period.end))
-    shown = {Period(int(start.timestamp()), int(end.timestamp())) for start, end in spans}
+    shown = {Period(seconds(start), seconds(end)) for start, end in spans}
     return is_closed_into(booked(period.start)) and period in shown
 
 

@@ -41,7 +41,7 @@ def adjustment_routes(asking: QueryHandling) -> APIRouter:
         asked = await asker.read(AdjustmentsRequest)
 
         def booked(queries: BudgetUseQueries) -> bytes:
-            answer = book_and_read(queries.book.engine, cluster, asked, int(asking.now()))
+            answer = book_and_answer(queries.book.engine, cluster, asked, int(asking.now()))
             return answer.model_dump_json().encode()
 
         async with pool.turn(asker.who):
@@ -52,16 +52,14 @@ def adjustment_routes(asking: QueryHandling) -> APIRouter:
     return router
 
 
-def book_and_read(engine: sa.Engine, cluster: str, asked: AdjustmentsRequest, now: int) -> AdjustmentsAnswer:
-    """Book the groups that are new, and answer what is booked for the budgets asked for. `now`: UTC seconds."""
+def book_and_answer(engine: sa.Engine, cluster: str, asked: AdjustmentsRequest, now: int) -> AdjustmentsAnswer:
+    """Book what a request proposes, and answer what is booked after that. `now` is UTC seconds."""
     groups = [_rows(group) for group in asked.groups]
     for index in book_adjustments(engine, cluster, groups, now) if groups else ():
         for row in groups[index]:
             if row.micrograms:
-                _log.info(
-                    "adjustment of %s/%s from %d: %s %d ug, %s", row.namespace, row.name, row.period_start, row.reason,
-                    row.micrograms, row.source
-                )  # fmt: skip
+                sentence = "adjustment of %s/%s from %d: %s %d ug, %s"
+                _log.info(sentence, row.namespace, row.name, row.period_start, row.reason, row.micrograms, row.source)
     periods = {(one.namespace, one.name, one.period_start) for one in asked.budgets}
     with engine.connect() as connection:
         found = read_adjustments(connection, cluster, periods)

@@ -28,7 +28,7 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 OTHER: Final = "__other__"
 COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")
 
-_Name = TypeVar("_Name", str, tuple[str, str])
+_Name = TypeVar("_Name", str, tuple[str, str], tuple[str, str, str])
 Figures = list[int]  # as a row has them
 Accounted = Mapping[tuple[str, str], int]  # by accounting (or "Embodied") and component
 

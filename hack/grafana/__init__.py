@@ -1,1 +1,1 @@
-"""The Grafana dashboards as Python: what they show (boards.py), and how a panel is made (panels.py)."""
+"""The Grafana dashboards as Python: what they show, by subject (boards.py has all), and panels (panels.py)."""

@@ -13,7 +13,7 @@ from tests.server.server_face import Face, a_face
 from carbonbudget_operator.answers.emission_rates import OTHER, accounted, emission_rates
 from carbonbudget_operator.answers.grouping import UNLABELLED
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES
-from carbonbudget_operator.run_labels import MODEL
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 
 KEYS = ["team", "model"]
@@ -116,6 +116,8 @@ async def test_models_are_apart_by_namespace_and_the_smallest_together(tmp_path:
         face.clock[0] = HOUR + 7260
         for number in range(6):
             labels = {MODEL: f"m{number // 2}", "app": "x"} if number < 5 else {"app": "x"}
+            if number % 2:
+                labels[MODEL_VERSION] = f"v{number}"
             report = a_report(
                 HOUR + 3540 * (number == 5), f"n{number}", {f"p{number}": 10**9 * (number + 1)}, labels=labels,
                 namespace=f"ns-{number % 2}",
@@ -128,6 +130,10 @@ async def test_models_are_apart_by_namespace_and_the_smallest_together(tmp_path:
         assert set(whole.by_model) == {("ns-0", "m0"), ("ns-1", "m0"), ("ns-0", "m1"), ("ns-1", "m1"), ("ns-0", "m2")}
         assert set(few.by_model) == {("ns-0", "m2"), ("ns-1", "m1"), (OTHER, OTHER)}
         assert sums(few.by_model) == sums(whole.by_model)
+        assert ("ns-1", "m0", "v1") in whole.by_model_version
+        assert ("ns-0", "m2", UNLABELLED) in whole.by_model_version
+        assert set(few.by_model_version) - set(whole.by_model_version) == {(OTHER, OTHER, OTHER)}
+        assert sums(few.by_model_version) == sums(whole.by_model_version) == sums(whole.by_model)
         registry = CollectorRegistry()
         metrics = EmissionMetrics(face.pools.book, [], 2, lambda: HOUR + 7200.0)
         registry.register(metrics)

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import yaml
 from aiohttp import ClientSession, TCPConnector, web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from tests.ledger.reports import a_report, book
 from tests.serving import Serving, serving
 
@@ -59,6 +59,7 @@ def fill(url: str) -> None:
     for minute in range(61):
         team = f"team-{minute % 2}"
         labels = {"team": team, "project": "x", "model": "m"} if minute % 3 else {"project": "x"}
+        labels |= {"carbonbudget.dev/model": "chat", "carbonbudget.dev/model-version": "1.3"}
         start = last_hour() + 60 * minute
         if start + 60 <= time.time():
             book(booker, a_report(start, pods={f"{team}-pod": 1_000_000_000}, namespace=team, labels=labels))
@@ -157,6 +158,34 @@ async def use(made: Serving, port: int) -> None:
                 assert answer.status == status
 
 
+def target_metrics(registry: CollectorRegistry) -> Counter:
+    """The metrics of targets, adjustments, units and deferred Jobs by name and labels; the counter of questions."""
+    of_object = {"kind": "CarbonTarget", "namespace": "team-a", "name": "chat"}
+    parent = {"kind": "ClusterCarbonBudget", "namespace": "", "name": "company"}
+    space = {"namespace": "team-a"}
+    made: dict[str, Gauge] = {}
+    for name, labels, value in (
+        ("carbonbudget_target_grams_per_unit", of_object | {"figure": "current"}, 42.0),
+        ("carbonbudget_target_grams_per_unit", of_object | {"figure": "expected"}, 40.0),
+        ("carbonbudget_target_grams_per_unit", of_object | {"figure": "baseline"}, 50.0),
+        ("carbonbudget_target_state", of_object | {"state": "Behind"}, 1.0),
+        ("carbonbudget_target_units_known_ratio", of_object, 0.96),
+        ("carbonbudget_target_saved_grams", of_object, -12.0),
+        ("carbonbudget_budget_adjustment_grams", of_object | {"reason": "CarryOver"}, 100.0),
+        ("carbonbudget_budget_allocated_grams", parent, 900.0),
+        ("carbonbudget_deferred_jobs", space, 1.0),
+        ("carbonbudget_deferred_job_start_timestamp_seconds", space, time.time() + 3600),
+        ("carbonbudget_deferred_job_latest_start_timestamp_seconds", space, time.time() + 7200),
+        ("carbonbudget_unit_hours", {"state": "waiting"}, 1.0),
+        ("carbonbudget_units_last_success_timestamp_seconds", {}, time.time()),
+    ):
+        gauge = made.get(name) or Gauge(name, name, list(labels), registry=registry)
+        made[name] = gauge
+        (gauge.labels(**labels) if labels else gauge).set(value)
+    Counter("carbonbudget_unit_query_failures", "Questions that failed.", registry=registry)
+    return Counter("carbonbudget_unit_queries", "Questions.", registry=registry)
+
+
 def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
     """The texts of agent, controller and webhook, by path."""
     agent, controller, admission = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
@@ -168,8 +197,11 @@ def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
     stored = cast(Any, SimpleNamespace(resource=SimpleNamespace(kind="CarbonBudget"), namespace="team-a", name="month"))
     verdict = cast(Any, SimpleNamespace(used_ug=700_000_000, acts_until=0, state=State.WARNING))
     budgets.evaluated(stored, 1_000_000_000, verdict, 1_100_000_000, lost=False)
+    above = SimpleNamespace(resource=SimpleNamespace(kind="ClusterCarbonBudget"), namespace="", name="company")
+    budgets.evaluated(cast(Any, above), 800_000_000, verdict, None, lost=False)
     budgets.data_through([stored], int(time.time()))
     EnforcementMetrics(controller)
+    units = target_metrics(controller)
     watches = WatchStatuses()
     WatchMetrics(controller, watches)
     watching = watches.of("/api/v1/namespaces")
@@ -183,6 +215,7 @@ def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
         budgets.duration.observe(0.1)
         reviews.reviews.labels("allowed").inc()
         reviews.duration.observe(0.002)
+        units.inc()
         return generate_latest(registry)
 
     return {path: partial(text, registry) for path, registry in registries.items()}

@@ -74,6 +74,9 @@ def test_a_zone_of_the_tables_is_taken(cluster: Cluster, zone: str) -> None:
         ("carbon.embodied.server", "900", "carbon/embodied"),
         ("carbon.embodied.server_kg", "much", "carbon/embodied/server_kg"),
         ("carbon.provider", "amazon", "carbon/provider"),
+        ("carbon.price", "much", "carbon/price"),
+        ("carbon.tariff", "-0.3", "carbon/tariff"),
+        ("carbon.currency", "euro", "carbon/currency"),
         ("allocation.shared.kube-system", "proportinal", "allocation/shared/kube-system"),
     ],
 )
@@ -120,6 +123,7 @@ def test_helm_refuses_an_instant_that_is_no_full_hour_as_the_server_does(
         'server.resources={"requests":{"cpu":"250m","memory":"1e9","ephemeral-storage":"5G"}}',
         'carbon.embodied={"server_kg":900.5,"host_threads":64,"in_service":"2025-01-01","gpu_kg":null}',
         'carbon.embodied={"life_years":[{"value":4},{"valid_from":"2026-10-01","value":6}]}',
+        'carbon={"price":[{"value":50},{"valid_from":"2026-10-01","value":"85.5"}],"tariff":0.3,"currency":"EUR"}',
         'allocation.shared={"kube-system":"even","monitoring":{"team-a":2,"team-b":1}}',
         'allocation.shared=[{"value":{}},{"valid_from":"2026-10-01","value":{"kube-system":"separate"}}]',
     ],

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.opencost.allocation_body import allocations_json, rounded, summary_json
 from carbonbudget_operator.opencost.allocation_sets import (
@@ -255,6 +256,18 @@ def test_an_allocation_has_the_fields_of_the_go_struct_and_ours_beside_them() ->
     }  # fmt: skip
     assert found["totalCost"] == 0
     assert found["pvs"] is None
+
+
+def test_the_cost_of_emissions_is_external_and_the_whole_of_the_total() -> None:
+    row = a_row("team-a", "Job/x")
+    row.figures[:] = [*(3_600_000_000_000, 0, 0), 0, *(2 * 10**12, 0, 0), *([0] * 11)]
+    price = Price(85_000_000, 300_000, "EUR")
+    found = SetBuilder(request(aggregate="namespace"), "c", 10).build([[row], [row]], [price, None])
+    body = json.loads(allocations_json([((NOW, NOW + 7_200), found)], NOW, False))
+    ((_, shown),) = body["data"][0].items()
+    assert (shown["externalCost"], shown["totalCost"], shown["cpuCost"]) == (170, 170, 0)
+    assert shown["carbonbudget"]["energyCost"] == 0.3
+    assert shown["carbonKilograms"] == 4000
 
 
 def test_a_summary_is_in_opencosts_other_form() -> None:

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 from tests.web.budget_answers import BUDGETS, NOW, budget_detail, history, instant, series
 from tests.web.data_answers import EXTERNAL, emissions, intensity, node_row, run_detail, run_row, runs_answer, status
-from tests.web.target_answers import TARGETS, target_detail
+from tests.web.target_answers import TARGETS, target_detail, target_windows
 
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
@@ -103,8 +103,11 @@ class World:
             return {"read_at": instant(NOW), "next": None, "rows": self.targets}
         for row in self.targets:
             base = f"/api/v1/targets/{row['namespace']}/{row['name']}"
-            if path == (base if row["namespace"] else f"/api/v1/clustertargets/{row['name']}"):
+            base = base if row["namespace"] else f"/api/v1/clustertargets/{row['name']}"
+            if path == base:
                 return target_detail(row)
+            if path == f"{base}/history":
+                return {"rows": target_windows(row)}
         if path == "/api/v1/budgets":
             return {"read_at": instant(NOW), "next": None, "rows": self.budgets}
         for row in self.budgets:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.web.budget_answers import DAY, NOW, instant
 from tests.web.page_world import World, shown, text_of
-from tests.web.target_answers import BASELINE_END, MIDNIGHT, TARGETS, target_detail, target_row
+from tests.web.target_answers import BASELINE_END, MIDNIGHT, TARGETS, target_detail, target_row, target_windows
 
 from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
@@ -62,7 +62,7 @@ async def test_one_target_has_its_path_its_windows_its_savings_and_its_condition
     assert html.count('class="chart target-path"') == 1
     assert html.count('class="window ') == 10  # nine that are over and the present one
     for part in (
-        "Windows that are over", "EUR", "kWh", "on track", "UnitsAvailable", "the preset vLLMOutputTokens",
+        "Windows that are over", "EUR", "kWh", "on track", "UnitsAvailable", "preset vLLMOutputTokens",
         "at the baseline's grid", "with the factors of today 42.3g", "fewer than 1,000,000 units",
     ):  # fmt: skip
         assert part in text.replace("&#39;", "'"), part
@@ -93,7 +93,7 @@ async def test_a_refused_list_of_targets_is_a_sentence_with_its_status() -> None
 @pytest.mark.parametrize("odd", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00", "soon"])
 async def test_an_instant_beyond_the_calendar_leaves_the_page_of_a_target(odd: str) -> None:
     world = World()
-    times = ("by", "current_start", "current_end", "baseline_frozen_at", "data_through")
+    times = ("by", "window_start", "window_end", "data_through")
     world.targets = [target_row("odd", time_zone="Asia/Tokyo", **dict.fromkeys(times, odd))]
     for path in ("/targets", "/targets/team-a/odd"):
         answer = await shown(path, world)
@@ -119,20 +119,21 @@ def _figure(start: int, end: int, ug: int, **more: Any) -> dict[str, Any]:
 
 
 def test_an_object_is_shown_as_the_answer_about_it_is() -> None:
-    answer = target_detail(target_row(message="", baseline_frozen_at=instant(NOW)))
+    row = target_row(message="")
+    answer, history = target_detail(row), {"rows": target_windows(row)}
     windows = [
         {
             "figure": _figure(_second(one["start"]), _second(one["end"]), int(one["per_unit_ug"]),
                               units=one["units"], hoursPercent=one["hours_percent"]),
-            "expectedMicrograms": int(one["expected_ug"]), "state": one["state"],
+            "expectedMicrograms": round(one["expected_g"] * 1e6), "state": one["state"],
             "savings": {"micrograms": int(one["saved_ug"]), "absoluteFallMicrograms": int(one["absolute_fall_ug"]),
                         "microjoules": int(one["saved_uj"]), "money": one["money"]},
         }
-        for one in answer["history"]
+        for one in history["rows"]
     ]  # fmt: skip
     made = _object(
-        baseline={"perUnit": "42g", "perUnitMicrograms": 42_000_000, "frozenAt": instant(NOW), "hash": "",
-                  "restated": "42.3g"},
+        baseline={"perUnit": "42g", "perUnitMicrograms": 42_000_000, "frozenAt": instant(BASELINE_END), "hash": "",
+                  "restated": "42.3g", "measured": _figure(BASELINE_END - 28 * DAY, BASELINE_END, 42_000_000)},
         current=_figure(NOW - 7 * DAY, NOW, 37_200_000, hoursPercent=99, measured=87, coverage=98),
         atBaselineGrid="38.1g", change="-11.4", state="Behind", dataThrough=instant(NOW - 60),
         expectedNow={"perUnit": "36.9g", "perUnitMicrograms": 36_900_000, "reduction": "7.7"},
@@ -140,7 +141,7 @@ def test_an_object_is_shown_as_the_answer_about_it_is() -> None:
                     for one in answer["conditions"]],
         history=windows,
     )  # fmt: skip
-    assert shown_target_object(CarbonTarget.model_validate(made)) == shown_target_detail(answer)
+    assert shown_target_object(CarbonTarget.model_validate(made)) == shown_target_detail(answer, history)
 
 
 def _second(text: str) -> int:
@@ -151,9 +152,9 @@ def _second(text: str) -> int:
     ("source", "words"),
     [
         ({"counter": {"metric": "http_requests_total", "matchLabels": {"code": "200"}}},
-         'the counter http_requests_total{code="200"}'),
-        ({"client": "images"}, "the pods themselves, as images"),
-        ({"query": "sum(x)"}, "the query sum(x)"),
+         "counter http_requests_total with code=200"),
+        ({"client": "images"}, "client images"),
+        ({"query": "sum(x)"}, "query sum(x)"),
     ],
 )  # fmt: skip
 def test_who_counts_the_units_is_said(source: dict[str, Any], words: str) -> None:
@@ -161,7 +162,7 @@ def test_who_counts_the_units_is_said(source: dict[str, Any], words: str) -> Non
     made["metadata"].pop("namespace")
     made["spec"]["unit"]["source"] = source
     found = shown_target_object(ClusterCarbonTarget.model_validate(made))
-    assert f"Units are counted by {words}." in found.counts
+    assert f"Who counts the units: {words}." in found.counts
     assert found.state_word == "No data"
 
 

@@ -22,13 +22,13 @@ from carbonbudget_operator.ledger.valued_rows import (
     METERED_UJ,
     ValuedRow,
 )
-from carbonbudget_operator.run_labels import MODEL
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 OTHER: Final = "__other__"
 COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")
 
-_Name = TypeVar("_Name", str, tuple[str, str])
+_Name = TypeVar("_Name", str, tuple[str, str], tuple[str, str, str])
 Figures = list[int]  # as a row has them
 Accounted = Mapping[tuple[str, str], int]  # by accounting (or "Embodied") and component
 
@@ -48,8 +48,8 @@ class HourEmissions:
     """Sums of one hour, which starts at the UTC second `hour`. `version` changes when they may.
 
     `by_namespace` also has the rows of no pod; `by_label` has (key, value), without those rows; `by_model` has
-    (namespace, model) of pods that name one. The smallest beyond the bound are one row, `__other__`. `required` has the
-    energy of pods without the labels that the settings require.
+    (namespace, model) of pods that name one, `by_model_version` (namespace, model, version). The smallest beyond the
+    bound are one row, `__other__`. `required` has the energy of pods without the labels that the settings require.
     """
 
     hour: int
@@ -57,6 +57,7 @@ class HourEmissions:
     by_namespace: Mapping[str, Figures]
     by_label: Mapping[tuple[str, str], Figures]
     by_model: Mapping[tuple[str, str], Figures]
+    by_model_version: Mapping[tuple[str, str, str], Figures]
     intensities: Sequence[GridIntensity]
     coverage_percent: int | None
     required: RequiredLabels
@@ -95,6 +96,7 @@ def emission_rates(
     return HourEmissions(
         hour, version, _largest(_by_namespace(rows), most, OTHER), _by_label(rows, keys, most),
         _largest(_by_model(rows), most, (OTHER, OTHER)),
+        _largest(_by_model_version(rows), most, (OTHER, OTHER, OTHER)),
         sorted(found, key=lambda one: (one.zone, one.basis, one.mg_per_kwh, one.pue_permille)),
         coverage_percent(book, expected, hour, hour + HOUR), required,
     )  # fmt: skip
@@ -132,6 +134,15 @@ def _by_model(rows: Iterable[ValuedRow]) -> dict[tuple[str, str], Figures]:
     for row in rows:
         if not row.special and (model := row.labels.get(MODEL)):
             _add(found.setdefault((row.namespace, model), [0] * COLUMNS), row.figures)
+    return found
+
+
+def _by_model_version(rows: Iterable[ValuedRow]) -> dict[tuple[str, str, str], Figures]:
+    found: dict[tuple[str, str, str], Figures] = {}
+    for row in rows:
+        if not row.special and (model := row.labels.get(MODEL)):
+            version = row.labels.get(MODEL_VERSION) or UNLABELLED
+            _add(found.setdefault((row.namespace, model, version), [0] * COLUMNS), row.figures)
     return found
 
 

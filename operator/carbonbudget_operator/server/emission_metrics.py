@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from carbonbudget_operator.answers.emission_rates import COMPONENTS, HourEmissions, accounted, emission_rates
+from carbonbudget_operator.answers.emission_rates import COMPONENTS, Figures, HourEmissions, accounted, emission_rates
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.ledger.valued_rows import ENERGY_UJ
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -93,16 +93,19 @@ class EmissionMetrics(Collector):
             "carbonbudget_model_energy_rate_watts", "Mean power of the last hour that is over, of pods by model.",
             labels=["namespace", "model"],
         )  # fmt: skip
+        by_version = GaugeMetricFamily(
+            "carbonbudget_model_version_emissions_rate_grams_per_hour",
+            "CO2e of the last hour that is over, all components, of pods by model and carbonbudget.dev/model-version.",
+            labels=["namespace", "model", "version", "accounting"],
+        )
         for pairs, grams, watts in (
             (rates.by_label, by_label, label_power), (rates.by_model, by_model, model_power),
         ):  # fmt: skip
             for pair, figures in pairs.items():
-                sums: dict[str, int] = {}
-                for (accounting, _), ug in accounted(figures).items():
-                    sums[accounting] = sums.get(accounting, 0) + ug
-                for accounting, ug in sums.items():
-                    grams.add_metric([*pair, accounting], ug / _MICRO)
+                _add_emissions(grams, pair, figures)
                 watts.add_metric(pair, sum(figures[ENERGY_UJ]) / _MICRO / _HOUR)
+        for names, figures in rates.by_model_version.items():
+            _add_emissions(by_version, names, figures)
         intensity = GaugeMetricFamily(
             "carbonbudget_grid_intensity_grams_per_kilowatt_hour",
             "What the energy of a zone's nodes was valued by in the last hour that is over, without the PUE.",
@@ -117,7 +120,7 @@ class EmissionMetrics(Collector):
                 highest = max(one.mg_per_kwh for one in of_zone if one.basis == basis)
                 intensity.add_metric([zone, basis], highest / 1000)
             pue.add_metric([zone], max(one.pue_permille for one in of_zone) / 1000)
-        yield from (emitted, power, by_label, label_power, by_model, model_power, intensity, pue)
+        yield from (emitted, power, by_label, label_power, by_model, model_power, by_version, intensity, pue)
         yield GaugeMetricFamily(
             "carbonbudget_measured_ratio", "Share of the hour's energy that a meter measured; the rest is modelled.",
             rates.measured_percent / 100,
@@ -129,6 +132,15 @@ class EmissionMetrics(Collector):
                 "carbonbudget_coverage_ratio", "Share of the hour's node-time that was reported.",
                 rates.coverage_percent / 100,
             )  # fmt: skip
+
+
+def _add_emissions(family: GaugeMetricFamily, names: Sequence[str], figures: Figures) -> None:
+    """A series for each accounting, of all components."""
+    sums: dict[str, int] = {}
+    for (accounting, _), ug in accounted(figures).items():
+        sums[accounting] = sums.get(accounting, 0) + ug
+    for accounting, ug in sums.items():
+        family.add_metric([*names, accounting], ug / _MICRO)
 
 
 def _unlabelled(required: RequiredLabels) -> Metric:

@@ -41,10 +41,9 @@ def shown_target_object(target: AnyTarget) -> ShownTarget:
         coverage=current.coverage if current else None,
         at_baseline_grid=status.at_baseline_grid or "",
         expected_ug=expected.per_unit_micrograms if expected else None,
-        expected_reduction=expected.reduction if expected else "",
         baseline_ug=baseline.per_unit_micrograms if baseline else None,
-        baseline_start=second_of(spec.baseline.start),
-        baseline_end=second_of(spec.baseline.end),
+        baseline_start=second_of(baseline.measured.start) if baseline and baseline.measured else None,
+        baseline_end=second_of(baseline.measured.end) if baseline and baseline.measured else None,
         baseline_frozen=second_of(baseline.frozen_at) if baseline else None,
         baseline_restated=(baseline.restated or "") if baseline else "",
         change=status.change or "",
@@ -85,11 +84,11 @@ def _window(one: FormerWindow) -> ShownWindow:
 
 def _source(source: UnitSource) -> str:
     if source.preset is not None:
-        return f"the preset {source.preset}"
+        return f"preset {source.preset}"
     if source.counter is not None:
-        labels = ",".join(f'{key}="{value}"' for key, value in sorted(source.counter.match_labels.items()))
-        return f"the counter {source.counter.metric}{{{labels}}}" if labels else f"the counter {source.counter.metric}"
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(source.counter.match_labels.items()))
+        return f"counter {source.counter.metric}" + (f" with {labels}" if labels else "")
     if source.client is not None:
-        return f"the pods themselves, as {source.client}"
+        return f"client {source.client}"
     query = source.query if isinstance(source, ClusterUnitSource) else None
-    return f"the query {query}" if query else ""
+    return f"query {query}" if query else ""

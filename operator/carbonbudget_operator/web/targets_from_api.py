@@ -40,10 +40,11 @@ class ApiTargets:
 
     async def one(self, caller: PageCaller, namespace: str, name: str) -> ShownTarget:
         """The target with its history."""
-        (answer,) = await Questions(self._gateway, caller).ask((target_path(namespace, name), ()))
+        path = target_path(namespace, name)
+        answer, history = await Questions(self._gateway, caller).ask((path, ()), (f"{path}/history", ()))
         if isinstance(answer, NotShown):
             raise answer
-        return shown_target_detail(answer)
+        return shown_target_detail(answer, {} if isinstance(history, NotShown) else history)
 
 
 def target_path(namespace: str, name: str) -> str:

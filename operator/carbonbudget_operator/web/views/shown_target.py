@@ -113,7 +113,6 @@ class ShownTarget:
     coverage: int | None = None
     at_baseline_grid: str = ""
     expected_ug: int | None = None
-    expected_reduction: str = ""
     baseline_ug: int | None = None
     baseline_start: int | None = None
     baseline_end: int | None = None
@@ -167,6 +166,13 @@ class ShownTarget:
     def expected(self) -> str:
         """What the path asks for now; empty for none."""
         return self._beside(self.expected_ug, self.current_ug)
+
+    @property
+    def expected_reduction(self) -> str:
+        """By how many per cent of the baseline the path is down now, with one decimal; empty where it is not known."""
+        if self.expected_ug is None or not self.baseline_ug:
+            return ""
+        return f"{(self.baseline_ug - self.expected_ug) * 100 / self.baseline_ug:.1f}"
 
     @property
     def baseline(self) -> str:
@@ -277,6 +283,8 @@ def path_points(target: ShownTarget) -> list[tuple[int, int]]:
     goal_ug, baseline_ug, by = target.goal_ug, target.baseline_ug, target.by
     if start is None or by is None or goal_ug is None or baseline_ug is None or by <= start:
         return []
+    if target.path == "Stepped" and not target.steps:
+        return []  # a server that does not state them
     if target.path == "Linear":
         return [(start, baseline_ug), (by, goal_ug)]
     corners, level_ug = [(start, baseline_ug)], baseline_ug

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from carbonbudget_core.jsons import JsonObject, objects
+from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.views.figures import amount, percent, second, word
 from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow
@@ -18,7 +18,7 @@ def shown_target_rows(answer: JsonObject) -> list[ShownTarget]:
 
 def shown_target_row(row: JsonObject) -> ShownTarget:
     """One target of the list."""
-    grid_ug = amount(row, "at_baseline_grid_ug")
+    grid_ug = _grams(row, "at_baseline_grid_g")
     return ShownTarget(
         namespace=word(row, "namespace"),
         name=word(row, "name"),
@@ -34,32 +34,31 @@ def shown_target_row(row: JsonObject) -> ShownTarget:
         state=word(row, "state"),
         message=word(row, "message"),
         current_ug=_mass(row, "current_ug"),
-        current_start=second(row, "current_start"),
-        current_end=second(row, "current_end"),
+        current_start=second(row, "window_start"),
+        current_end=second(row, "window_end"),
         units=word(row, "units"),
         emissions_ug=_mass(row, "emissions_ug"),
         energy_uj=_mass(row, "energy_uj"),
         hours_percent=percent(row, "hours_percent"),
         measured=percent(row, "measured_percent"),
         coverage=percent(row, "coverage_percent"),
-        at_baseline_grid="" if grid_ug is None or grid_ug < 0 else format_mass(grid_ug),
+        at_baseline_grid="" if grid_ug is None else format_mass(grid_ug),
         expected_ug=_mass(row, "expected_ug"),
-        expected_reduction=_decimal(row, "expected_reduction_percent"),
         baseline_ug=_mass(row, "baseline_ug"),
-        baseline_frozen=second(row, "baseline_frozen_at"),
         change=_decimal(row, "change_percent"),
         data_through=second(row, "data_through"),
     )
 
 
-def shown_target_detail(answer: JsonObject) -> ShownTarget:
-    """One target with its path, its conditions and its history."""
-    restated_ug = _mass(answer, "baseline_restated_ug")
+def shown_target_detail(answer: JsonObject, history: JsonObject) -> ShownTarget:
+    """One target with its path, its conditions and its history (which may be empty)."""
+    baseline = mapping(answer.get("baseline"))
     return replace(
         shown_target_row(answer),
-        baseline_start=second(answer, "baseline_start"),
-        baseline_end=second(answer, "baseline_end"),
-        baseline_restated="" if restated_ug is None else format_mass(restated_ug),
+        baseline_start=second(baseline, "start"),
+        baseline_end=second(baseline, "end"),
+        baseline_frozen=second(baseline, "frozen_at"),
+        baseline_restated=word(baseline, "restated"),
         path=word(answer, "path") or "Linear",
         steps=_steps(answer),
         counts=_counts(answer),
@@ -67,7 +66,7 @@ def shown_target_detail(answer: JsonObject) -> ShownTarget:
             (word(one, "type"), word(one, "status"), word(one, "message") or word(one, "reason"))
             for one in objects(answer.get("conditions"))
         ],
-        history=_windows(answer),
+        history=_windows(history),
     )
 
 
@@ -78,7 +77,7 @@ def target_counts(namespace: str, selector: str, spaces: str, source: str, least
     where = f"namespace {namespace}" if namespace else several
     found = [f"The emissions of {pods} in {where}, in the hours whose units are known."]
     if source:
-        found.append(f"Units are counted by {source}.")
+        found.append(f"Who counts the units: {source}.")
     if least:
         found.append(f"With fewer than {least:,} units in the window there is no figure.")
     return found
@@ -100,13 +99,13 @@ def _steps(answer: JsonObject) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _windows(answer: JsonObject) -> Sequence[ShownWindow]:
+def _windows(history: JsonObject) -> Sequence[ShownWindow]:
     found = [
         ShownWindow(
-            start, end, figure, _mass(row, "expected_ug"), word(row, "state"), word(row, "units"),
+            start, end, figure, _grams(row, "expected_g"), word(row, "state"), word(row, "units"),
             percent(row, "hours_percent"), _savings(row),
         )
-        for row in objects(answer.get("history"))
+        for row in objects(history.get("rows"))
         if (start := second(row, "start")) is not None
         and (end := second(row, "end")) is not None
         and (figure := _mass(row, "per_unit_ug")) is not None
@@ -124,6 +123,14 @@ def _savings(row: JsonObject) -> ShownSavings | None:
 def _mass(row: JsonObject, key: str) -> int | None:
     found = amount(row, key)
     return None if found is None or found < 0 else found
+
+
+def _grams(row: JsonObject, key: str) -> int | None:
+    """Micrograms of a number of grams."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e15:
+        return None
+    return round(value * 1_000_000)
 
 
 def _decimal(row: JsonObject, key: str) -> str:

@@ -178,3 +178,12 @@ def test_a_huge_claim_changes_no_other_workload(engine: sa.Engine) -> None:
     after = world.uses(now=NOW + 301)
     assert after["Pod/pod-2"] == before
     assert after["Pod/pod-1"].expected_ug is not None
+
+
+def test_a_pod_of_which_too_little_was_known_is_asked_about_again_soon(engine: sa.Engine) -> None:
+    world = World(engine, "pod-1")
+    post = Post("team-a", "pod-1", "pod-1", progress=ProgressPoint("epoch", 1, 10, NOW * 1000))
+    assert SpanStore(engine, "default", 100).store([post], NOW) == [True]
+    assert world.uses()["Pod/pod-1"].expected_ug is None  # one instant is no step
+    world.tell("pod-1", 10)
+    assert world.uses(now=NOW + 60)["Pod/pod-1"].expected_ug is not None

@@ -28,6 +28,7 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 _log = logging.getLogger(__name__)
 FROM_PERCENT: Final = 10  # of the run
 _REUSED_SECONDS: Final = 300
+_REUSED_NONE_SECONDS: Final = 30  # too little was known; the windows of its steps come soon
 _REQUEST_SECONDS: Final = 1.0
 _KEPT_HOURS: Final = 50_000  # predicted hours, some 150 bytes each
 
@@ -42,6 +43,10 @@ class _Made:
     at: int
     begins_at_ms: int
     prediction: Prediction | None
+
+    def holds(self, now: int) -> bool:
+        """Whether it needs not be made again yet."""
+        return 0 <= now - self.at < (_REUSED_SECONDS if self.prediction is not None else _REUSED_NONE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class WorkloadPredictions:
         for uid, point in pods:
             key = (uid, point.unit)
             made = self._made.get(key)
-            if made is None or not 0 <= now - made.at < _REUSED_SECONDS:
+            if made is None or not made.holds(now):
                 if self._clock() >= deadline:
                     yield None
                     continue

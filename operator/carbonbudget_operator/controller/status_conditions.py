@@ -135,7 +135,7 @@ def enforcement_conflict(sentence: str, managed: bool = False) -> DesiredConditi
 def expected_within_limit(sentences: Sequence[str]) -> DesiredCondition:
     """ExpectedWithinLimit, of a budget per workload: False while runs are expected to exceed its limit."""
     if not sentences:
-        sentence = "no run that tells its progress is expected to exceed the limit"
+        sentence = "no run within the limit that tells its progress is expected to exceed it"
         return DesiredCondition(EXPECTED, "True", "NoneExpectedOver", sentence)
     more = f"; and {len(sentences) - _SHOWN_RUNS} more" if len(sentences) > _SHOWN_RUNS else ""
     return DesiredCondition(EXPECTED, "False", "ExpectedOver", "; ".join(sentences[:_SHOWN_RUNS]) + more)

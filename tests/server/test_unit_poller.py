@@ -180,13 +180,13 @@ async def test_hours_that_prometheus_has_forgotten_are_missing_and_the_later_one
     polling, now = Polling(engine, url_of(prometheus)), FIRST + 3 * HOUR + 300
     first = FIRST - 50 * HOUR
     polling.want(first, now, "team-a")
-    assert await polling.poller.step(now) == 4  # with the hour before FIRST, in which `up` has samples already
+    assert await polling.poller.step(now) == 4  # with the hour before FIRST
     assert await polling.poller.step(now + 30) == 0  # the rest: a round has at most 48 hours of a counter
     await polling.poller.close()
     states = polling.hours("team-a", first, FIRST + 3 * HOUR).states
     assert states[first] == "missing"
     assert states[FIRST - 2 * HOUR] == "failed"
-    assert (states[FIRST - HOUR], states[FIRST]) == ("absent", "counted")
+    assert (states[FIRST - HOUR], states[FIRST]) == ("counted", "counted")  # a sample at FIRST is of the hour before
     waiting, failed, missing = polling.waiting()
     assert missing == sum(state == "missing" for state in states.values()) > 0
     assert (failed, waiting + failed + missing) == (sum(state == "failed" for state in states.values()), 49)

@@ -31,7 +31,7 @@ from carbonbudget_operator.ledger.unit_days import (
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure, unit_lease
 from carbonbudget_operator.units.counter_expression import CounterExpression
 from carbonbudget_operator.units.counting import HourUnits
-from carbonbudget_operator.units.pending_hours import AttemptedHour
+from carbonbudget_operator.units.pending_hours import NOT_IN_STORE, AttemptedHour
 
 LEASE_SECONDS: Final = 120
 MOST_COUNTERS: Final = 200  # of a namespace
@@ -75,10 +75,10 @@ class FailedHour(NamedTuple):
 class CounterHours:
     """What is known of a counter in a span.
 
-    `states`: counted, absent (no series: 0 units), failed (asked again) or missing (given up) by hour; an hour that is
-    not there was not asked for yet. `units`: millionths by hour, then by namespace and pod; pods that counted nothing
-    are not there. `gaps`: counted hours in which something was refused. `reason`: why the newest hour that failed or
-    is missing did; empty if none is. `refused`: what was refused in one of `gaps`.
+    `states`: counted, absent (no series: 0 units), failed (asked again) or missing (given up, or long past and not in
+    the store) by hour; an hour that is not there was not asked for yet. `units`: millionths by hour, then by namespace
+    and pod; pods that counted nothing are not there. `gaps`: counted hours in which something was refused. `reason`:
+    why the newest hour that failed or is missing did; empty if none is. `refused`: what was refused in one of `gaps`.
     """
 
     states: Mapping[int, str] = field(default_factory=dict)
@@ -160,13 +160,15 @@ class UnitStore:
             found = connection.scalar(sa.select(c.holder).where(c.cluster == self._cluster))
         return bool(found == holder)
 
-    def counters(self) -> list[StoredCounter]:
-        """All counters of the cluster. One whose text cannot be read is left out: a later version wrote it."""
+    def counters(self, wanted_since: int = 0) -> list[StoredCounter]:
+        """The counters that a target has asked for since. One of a later version, which cannot be read, is left out."""
         c = unit_counter.c
         query = sa.select(c.id, c.namespace, c.expression, c.first_hour, c.missing_before)
         found = []
         with self._engine.connect() as connection:
-            for row in connection.execute(query.where(c.cluster == self._cluster).order_by(c.id)):
+            for row in connection.execute(
+                query.where(c.cluster == self._cluster, c.wanted_at >= wanted_since).order_by(c.id)
+            ):
                 try:
                     expression = CounterExpression.from_json(row.expression)
                 except (ValueError, KeyError, TypeError, AttributeError):
@@ -278,7 +280,7 @@ class CounterReadings(Mapping[_Key, CounterHours]):
         self._start, self._end = start, end
         self._missing_before: dict[_Key, int | None] = {}
         self._days: dict[_Key, list[Any]] = defaultdict(list)
-        self._failures: dict[_Key, dict[int, str]] = defaultdict(dict)
+        self._failures: dict[_Key, dict[int, tuple[int, str]]] = defaultdict(dict)
 
     def __iter__(self) -> Iterator[_Key]:
         return iter(self._missing_before)
@@ -307,9 +309,9 @@ class CounterReadings(Mapping[_Key, CounterHours]):
                         refused = day_refused
             add_pods(pods, day, start, end, units)
         reasons = {}
-        for hour, reason in self._failures.get(key, {}).items():
+        for hour, (attempts, reason) in self._failures.get(key, {}).items():
             if hour not in states:
-                states[hour] = "missing" if hour < missing_before else "failed"
+                states[hour] = "missing" if hour < missing_before or attempts == NOT_IN_STORE else "failed"
                 reasons[hour] = reason
         for hour in range(start, min(end, missing_before), HOUR):
             if hour not in states:
@@ -355,7 +357,7 @@ def _read_into(connection: sa.Connection, readings: CounterReadings[_Key], keys:
         for row in connection.execute(sa.select(*columns).where(*within).order_by(day.counter_id, day.day)):
             readings._days[keys[row[0]]].append(row)
         at = (failure.counter_id.in_(some), failure.hour >= start, failure.hour < end)
-        for counter_id, hour, reason in connection.execute(
-            sa.select(failure.counter_id, failure.hour, failure.reason).where(*at)
+        for counter_id, hour, attempts, reason in connection.execute(
+            sa.select(failure.counter_id, failure.hour, failure.attempts, failure.reason).where(*at)
         ):
-            readings._failures[keys[counter_id]][hour] = reason
+            readings._failures[keys[counter_id]][hour] = attempts, reason

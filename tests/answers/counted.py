@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitCounter
-from carbonbudget_operator.ledger.unit_tables import pod_units, unit_counter, unit_hour
+from carbonbudget_operator.ledger.unit_days import ABSENT, COUNTED, NOTHING_KNOWN, UNKNOWN, day_of, with_hour
+from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 from carbonbudget_operator.units.counter_expression import expression_of
 
 MICRO = 1_000_000
@@ -28,23 +29,29 @@ def a_counter(engine: sa.Engine, namespace: str, source: ClusterUnitSource = REQ
 
 
 def an_hour(
-    engine: sa.Engine, counter_id: int, hour: int, pods: Mapping[tuple[str, str], int] | None, asked_at: int = 0,
-    state: str = "", reason: str = "",
+    engine: sa.Engine, counter_id: int, hour: int, pods: Mapping[tuple[str, str], int] | None,
+    reason: str = "Prometheus does not answer: connection refused",
 ) -> None:  # fmt: skip
     """What a counter counted in an hour, in units by namespace and pod; None: Prometheus did not answer."""
-    state = state or ("failed" if pods is None else "counted" if pods else "absent")
+    day, index = day_of(hour)
+    at = (unit_day.c.counter_id == counter_id, unit_day.c.day == day)
+    failed = (unit_failure.c.counter_id == counter_id, unit_failure.c.hour == hour)
     with engine.begin() as connection:
-        connection.execute(sa.delete(unit_hour).where(unit_hour.c.counter_id == counter_id, unit_hour.c.hour == hour))
-        connection.execute(sa.delete(pod_units).where(pod_units.c.counter_id == counter_id, pod_units.c.hour == hour))
-        connection.execute(
-            sa.insert(unit_hour).values(
-                counter_id=counter_id, hour=hour, state=state, gaps=False, asked_at=asked_at or hour + 3900,
-                reason=reason or ("" if pods is not None else "Prometheus does not answer: connection refused"),
-            )
-        )  # fmt: skip
-        for (namespace, pod), units in (pods or {}).items():
+        connection.execute(sa.delete(unit_failure).where(*failed))
+        if pods is None:
             connection.execute(
-                sa.insert(pod_units).values(
-                    counter_id=counter_id, hour=hour, namespace=namespace, pod=pod, micro=units * MICRO
+                sa.insert(unit_failure).values(
+                    counter_id=counter_id, hour=hour, asked_at=hour + 3900, attempts=1, reason=reason
                 )
             )
+            return
+        found = connection.execute(sa.select(unit_day).where(*at)).first()
+        states, stored = (found.states, found.pods) if found else (NOTHING_KNOWN, "[]")
+        if states[index] != UNKNOWN:
+            raise ValueError("an hour that is known stays as it is")
+        letter, micro = COUNTED if pods else ABSENT, {pod: units * MICRO for pod, units in pods.items()}
+        states, stored = with_hour(states, stored, index, letter, micro)
+        connection.execute(sa.delete(unit_day).where(*at))
+        connection.execute(
+            sa.insert(unit_day).values(counter_id=counter_id, day=day, states=states, refused="", pods=stored)
+        )

@@ -7,35 +7,31 @@ A count without a pod of facts belongs to no selection: there is no energy besid
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.unit_tables import pod_units, unit_counter, unit_hour
+from carbonbudget_operator.ledger.unit_days import ABSENT, DAY, UNKNOWN
+from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 
-NO_LABELS = 0  # in place of a label set: a query's count of no pod
-_KNOWN = ("counted", "absent")
+NO_LABELS: Final = 0  # in place of a label set: a query's count of no pod
+KNOWN_WHEN_SEALED: Final = -1  # in place of a label set: the hour was counted, and no pod of facts counted anything
+_COUNTERS_AT_ONCE: Final = 500
+_STARTS_AT_ONCE: Final = 100
 
 
-class CounterHour(NamedTuple):
-    """What is known of a counter's hour. `hour` is UTC seconds; `reason` is empty where it is known."""
+class RegisteredCounter(NamedTuple):
+    """A counter's id; its hours before `missing_before` that are not known are given up."""
 
-    counter_id: int
-    hour: int
-    state: str
-    asked_at: int
-    reason: str
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it was counted, or Prometheus answered that there is no series."""
-        return self.state in _KNOWN
+    id: int
+    missing_before: int
 
 
 class LabelledUnits(NamedTuple):
@@ -48,107 +44,134 @@ class LabelledUnits(NamedTuple):
     micro: int
 
 
-class CountedDay(NamedTuple):
-    """How much is known of a counter's day: it changes whenever one of its hours is asked for again."""
+class PodNames:
+    """The pods of some namespaces that may have facts from an hour on, by namespace and name: ids and label sets."""
 
-    hours: int
-    known: int
-    asked_at: int
+    def __init__(self, connection: sa.Connection, cluster: str, namespaces: Collection[str], since: int) -> None:
+        pod, node = schema.pod.c, schema.node.c
+        self._pods: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        for some in chunks(sorted(namespaces)):
+            rows = connection.execute(
+                sa.select(pod.namespace, pod.name, pod.id, pod.label_set_id)
+                .join(schema.node, node.id == pod.node_id)
+                .where(node.cluster == cluster, pod.namespace.in_(some), pod.last_hour >= since)
+            )
+            for namespace, name, pod_id, label_set_id in rows:
+                self._pods[(namespace, name)].append((pod_id, label_set_id))
+
+    def labels(
+        self, connection: sa.Connection, names: Iterable[tuple[str, str]], start: int, end: int
+    ) -> dict[tuple[str, str, int], int]:
+        """By namespace, name and hour: the label set under which the pod was longest. No facts: not there."""
+        fact, cut = schema.pod_fact.c, schema.cut.c
+        of_pod = {pod_id: (name, key) for name in names for pod_id, key in self._pods.get(name, ())}
+        cuts = connection.scalars(sa.select(cut.at).where(cut.at >= start, cut.at < end)).all()
+        starts = sorted({*range(start, end, HOUR), *cuts})
+        durations: dict[tuple[str, str, int], Counter[int]] = {}
+        for at_once in chunks(starts, _STARTS_AT_ONCE):  # each a look-up by the key, however many other pods there are
+            for some in chunks(sorted(of_pod)):
+                rows = connection.execute(
+                    sa.select(fact.start, fact.pod_id, fact.duration_ms).where(
+                        fact.start.in_(at_once), fact.pod_id.in_(some)
+                    )
+                )
+                for at, pod_id, duration_ms in rows:
+                    (namespace, name), label_set_id = of_pod[pod_id]
+                    its = durations.setdefault((namespace, name, at - at % HOUR), Counter())
+                    its[label_set_id] += duration_ms
+        return {
+            key: next(iter(its)) if len(its) == 1 else max(its, key=lambda one: (its[one], one))
+            for key, its in durations.items()
+        }
 
 
-def counter_ids(
+def pod_namespaces(connection: sa.Connection) -> set[str]:
+    """Those that have pods."""
+    return set(connection.scalars(sa.select(schema.pod.c.namespace).distinct()))
+
+
+def registered_counters(
     connection: sa.Connection, cluster: str, counters: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], int]:
-    """Ids of those counters that are registered, by namespace and digest."""
-    c, wanted, found = unit_counter.c, set(counters), dict[tuple[str, str], int]()
+) -> dict[tuple[str, str], RegisteredCounter]:
+    """Those counters that are registered, by namespace and digest."""
+    c, wanted, found = unit_counter.c, set(counters), dict[tuple[str, str], RegisteredCounter]()
     for digests in chunks(sorted({digest for _, digest in wanted})):
         rows = connection.execute(
-            sa.select(c.id, c.namespace, c.digest).where(c.cluster == cluster, c.digest.in_(digests))
-        )
-        found |= {(row.namespace, row.digest): row.id for row in rows if (row.namespace, row.digest) in wanted}
-    return found
-
-
-def counted_days(
-    connection: sa.Connection, ids: Iterable[int], start: int, end: int
-) -> dict[tuple[int, int], CountedDay]:
-    """What is known of each counter's day (number since 1970) in [start, end)."""
-    c, found = unit_hour.c, dict[tuple[int, int], CountedDay]()
-    # Of whole numbers, which both databases divide without a remainder; a literal, as a bound value has no fixed type.
-    day, known = c.hour.op("/")(sa.literal_column(str(24 * HOUR))), sa.case((c.state.in_(_KNOWN), 1), else_=0)
-    for some in chunks(sorted(ids)):
-        rows = connection.execute(
-            sa.select(c.counter_id, day, sa.func.count(), sa.func.sum(known), sa.func.max(c.asked_at))
-            .where(c.counter_id.in_(some), c.hour >= start, c.hour < end)
-            .group_by(c.counter_id, day)
-        )
-        for counter_id, number, hours, its, asked_at in rows:
-            found[(counter_id, int(number))] = CountedDay(hours, int(its), asked_at)
-    return found
-
-
-def counter_hours(connection: sa.Connection, ids: Iterable[int], start: int, end: int) -> Iterator[CounterHour]:
-    """The hours of [start, end) that were asked for."""
-    c = unit_hour.c
-    for some in chunks(sorted(ids)):
-        rows = connection.execute(
-            sa.select(c.counter_id, c.hour, c.state, c.asked_at, c.reason).where(
-                c.counter_id.in_(some), c.hour >= start, c.hour < end
-            )
+            sa.select(c.id, c.namespace, c.digest, c.missing_before).where(c.cluster == cluster, c.digest.in_(digests))
         )
         for row in rows:
-            yield CounterHour(*row)
+            if (row.namespace, row.digest) in wanted:
+                found[(row.namespace, row.digest)] = RegisteredCounter(row.id, row.missing_before)
+    return found
 
 
-def sealed_at(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[int, int]:
-    """When each sealed hour of [start, end) was sealed."""
+def counted_days(connection: sa.Connection, ids: Iterable[int], start: int, end: int) -> dict[tuple[int, int], str]:
+    """The letters of the hours of each counter's days, by counter and the start of the day, of [start, end)."""
+    c, found = unit_day.c, dict[tuple[int, int], str]()
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
+        rows = connection.execute(
+            sa.select(c.counter_id, c.day, c.states).where(c.counter_id.in_(some), c.day >= start, c.day < end)
+        )
+        found |= {(counter_id, day): states for counter_id, day, states in rows}
+    return found
+
+
+def failed_hours(
+    connection: sa.Connection, ids: Iterable[int], start: int, end: int
+) -> dict[tuple[int, int], dict[int, str]]:
+    """Why hours of [start, end) were asked for in vain: by counter and the start of the day, by the hour's number."""
+    c, found = unit_failure.c, dict[tuple[int, int], dict[int, str]]()
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
+        rows = connection.execute(
+            sa.select(c.counter_id, c.hour, c.reason).where(
+                c.counter_id.in_(some), c.hour >= start, c.hour < end
+            ).order_by(c.counter_id, c.hour)
+        )  # fmt: skip
+        for counter_id, hour, reason in rows:
+            found.setdefault((counter_id, hour - hour % DAY), {})[hour % DAY // HOUR] = reason
+    return found
+
+
+def sealed_hours_of(connection: sa.Connection, cluster: str, start: int, end: int) -> frozenset[int]:
+    """The sealed hours of [start, end)."""
     c = schema.sealed_hour.c
-    rows = connection.execute(sa.select(c.hour, c.sealed_at).where(c.cluster == cluster, c.hour >= start, c.hour < end))
-    return {row.hour: row.sealed_at for row in rows}
+    return frozenset(
+        connection.scalars(sa.select(c.hour).where(c.cluster == cluster, c.hour >= start, c.hour < end))
+    )  # fmt: skip
 
 
 def units_of_pods(
-    connection: sa.Connection, cluster: str, ids: Iterable[int], start: int, end: int
+    connection: sa.Connection, pods: PodNames, ids: Iterable[int], day: int, hours: Collection[int]
 ) -> Iterator[LabelledUnits]:
-    """Units of the hours of [start, end) whose pods are still stored."""
-    unit, pod, fact, node = pod_units.c, schema.pod.c, schema.pod_fact.c, schema.node.c
-    counter = sorted(ids)
-    for some in chunks(counter):
-        where = (unit.counter_id.in_(some), unit.hour >= start, unit.hour < end)
-        longest: dict[tuple[int, int, str, str], tuple[int, Counter[int]]] = {}
-        rows = connection.execute(
-            sa.select(
-                unit.counter_id, unit.hour, unit.namespace, unit.pod, unit.micro, pod.label_set_id, fact.duration_ms
-            )
-            .join(schema.pod, sa.and_(pod.namespace == unit.namespace, pod.name == unit.pod))
-            .join(schema.node, sa.and_(node.id == pod.node_id, node.cluster == cluster))
-            .join(
-                schema.pod_fact, sa.and_(fact.pod_id == pod.id, fact.start >= unit.hour, fact.start < unit.hour + HOUR)
-            )
-            .where(*where)
-        )
-        for counter_id, hour, namespace, name, micro, label_set_id, duration_ms in rows:
-            key = (counter_id, hour, namespace, name)
-            found = longest.get(key)
-            if found is None:
-                found = longest[key] = (micro, Counter())
-            found[1][label_set_id] += duration_ms
-        for (counter_id, hour, namespace, _), (micro, durations) in longest.items():
-            label_set_id = next(iter(durations)) if len(durations) == 1 else _longest(durations)
-            yield LabelledUnits(counter_id, hour, namespace, label_set_id, micro)
-        of_none = sa.select(unit.counter_id, unit.hour, unit.micro).where(*where, unit.namespace == "", unit.pod == "")
-        for counter_id, hour, micro in connection.execute(of_none):
-            yield LabelledUnits(counter_id, hour, "", NO_LABELS, micro)
-
-
-def _longest(durations: Counter[int]) -> int:
-    return max(durations, key=lambda label_set_id: (durations[label_set_id], label_set_id))
+    """Units of these hours of a day (its start), whose pods are still stored."""
+    c, counted = unit_day.c, list[tuple[int, str, str, Sequence[int]]]()
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
+        rows = connection.execute(sa.select(c.counter_id, c.pods).where(c.counter_id.in_(some), c.day == day))
+        counted += [
+            (counter_id, namespace, name, counts)
+            for counter_id, text in rows
+            for namespace, name, counts in orjson.loads(text)
+        ]
+    wanted = set(hours)
+    names = {(namespace, name) for _, namespace, name, _ in counted}
+    labels: Mapping[tuple[str, str, int], int] = {}
+    if wanted and names:
+        labels = pods.labels(connection, names, min(wanted), max(wanted) + HOUR)
+    for counter_id, namespace, name, counts in counted:
+        for index, micro in zip(counts[::2], counts[1::2], strict=True):
+            hour = day + index * HOUR
+            if hour not in wanted:
+                continue
+            if not namespace and not name:
+                yield LabelledUnits(counter_id, hour, "", NO_LABELS, micro)
+            elif (label_set_id := labels.get((namespace, name, hour))) is not None:
+                yield LabelledUnits(counter_id, hour, namespace, label_set_id, micro)
 
 
 def units_of_sealed(connection: sa.Connection, ids: Iterable[int], start: int, end: int) -> Iterator[LabelledUnits]:
-    """Units of the hours of [start, end) that were sealed after they were counted."""
+    """Units of the hours of [start, end) that were sealed after they were counted; at least one row for each."""
     c = kept_units.c
-    for some in chunks(sorted(ids)):
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
         rows = connection.execute(
             sa.select(c.counter_id, c.hour, c.namespace, c.label_set_id, c.micro).where(
                 c.counter_id.in_(some), c.hour >= start, c.hour < end
@@ -160,10 +183,22 @@ def units_of_sealed(connection: sa.Connection, ids: Iterable[int], start: int, e
 
 def units_to_keep(connection: sa.Connection, cluster: str, hour: int) -> list[LabelledUnits]:
     """The hour's units by label, one row for each set of labels, as they are stored when it is sealed."""
-    ids: Sequence[int] = connection.scalars(sa.select(unit_counter.c.id).where(unit_counter.c.cluster == cluster)).all()
+    c, day = unit_counter.c, hour - hour % DAY
+    rows = connection.execute(sa.select(c.id, c.namespace).where(c.cluster == cluster)).all()
+    index = hour % DAY // HOUR
+    letters = counted_days(connection, [row.id for row in rows], day, day + 1)
+    ids = {key[0] for key, states in letters.items() if states[index] not in (UNKNOWN, ABSENT)}
+    if not ids:
+        return []
+    # A query over the cluster may count pods of any namespace.
+    names = {row.namespace for row in rows if row.id in ids}
+    if "" in names:
+        names = pod_namespaces(connection)
     sums: Counter[tuple[int, int, str, int]] = Counter()
-    for one in units_of_pods(connection, cluster, ids, hour, hour + 1):
+    for one in units_of_pods(connection, PodNames(connection, cluster, names, hour), ids, day, {hour}):
         sums[(one.counter_id, hour, one.namespace, one.label_set_id)] += one.micro
+    for counter_id in ids - {key[0] for key in sums}:
+        sums[(counter_id, hour, "", KNOWN_WHEN_SEALED)] = 0
     return [LabelledUnits(*of, micro) for of, micro in sums.items()]
 
 

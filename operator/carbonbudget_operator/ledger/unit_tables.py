@@ -1,11 +1,13 @@
 """The tables of units: counters in Prometheus that targets ask for, and what they counted in each hour.
 
-Counts are of Prometheus' samples, by the pod's name. Energy is never read from them.
+Counts are of Prometheus' samples, by the pod's name. Energy is never read from them. A row holds a day of a counter:
+a row for each hour and pod would be a hundred times as many, and a month of a thousand targets could not be read in a
+second (docs/design/2026-11-30-counting-units.md).
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, String, Table, Text, UniqueConstraint
 
 from carbonbudget_operator.ledger.columns import ID, count, key, metadata
 
@@ -20,33 +22,42 @@ unit_counter = Table(
     Column("expression", Text, nullable=False),  # JSON: {"metric", "matchLabels"} or {"query"}
     count("first_hour"),  # the earliest hour that a target asked for
     count("wanted_at"),  # UTC second at which a target asked last
+    count("missing_before"),  # hours before this one that are not known are given up
     UniqueConstraint("cluster", "namespace", "digest"),
 )
 
-# What is known of a counter's hour. Without a row it was not asked for yet.
-unit_hour = Table(
-    "unit_hour",
+# What is known of the 24 hours of a UTC day. `states` has a letter for each: . not known, c counted, g counted with
+# gaps, a absent (no series). `pods` is JSON: [[namespace, pod, [hour of the day, millionths of a unit, ...]], ...].
+# An empty namespace and pod: a query without them.
+unit_day = Table(
+    "unit_day",
     metadata,
     key("counter_id"),
-    key("hour"),
-    Column(
-        "state", String(16), nullable=False
-    ),  # counted, absent (no series), failed (asked again), missing (given up)
-    Column("gaps", Boolean, nullable=False),  # series without samples for longer than the lookback, or refused jumps
-    count("asked_at"),
-    Column("reason", String(512), nullable=False, server_default=""),
-    Index("unit_hour_failed", "state", "asked_at"),
+    key("day"),  # UTC second of its start
+    Column("states", String(24), nullable=False),
+    Column("refused", String(512), nullable=False),  # what was refused in the newest hour with gaps
+    Column("pods", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
-# Units of a pod in an hour; pods that counted nothing have no row. An empty namespace and pod: a query without them.
-pod_units = Table(
-    "pod_units",
+# An hour that was asked for in vain. Deleted when it becomes known.
+unit_failure = Table(
+    "unit_failure",
     metadata,
     key("counter_id"),
     key("hour"),
-    Column("namespace", String(512), primary_key=True),
-    Column("pod", String(512), primary_key=True),
-    Column("micro", BigInteger, nullable=False),  # millionths of a unit
+    Column("asked_at", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("reason", String(512), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Which server asks Prometheus for a cluster's units, and until when.
+unit_lease = Table(
+    "unit_lease",
+    metadata,
+    Column("cluster", String(512), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.api.target_query_bodies import TargetQuery
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
-from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.labelled_units import pod_namespaces
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 from carbonbudget_operator.units.counter_expression import CounterExpression, InvalidCounter, expression_of
 
@@ -69,5 +69,4 @@ class TargetCounters:
     def _namespaces(self) -> list[str]:
         """Those that have pods in the ledger."""
         with self._engine.connect() as connection:
-            names = connection.scalars(sa.select(schema.pod.c.namespace).distinct())
-            return sorted(name for name in names if not is_special(name))
+            return sorted(name for name in pod_namespaces(connection) if not is_special(name))

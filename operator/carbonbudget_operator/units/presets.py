@@ -1,7 +1,7 @@
 """Counters of known inference servers, by the name that a target gives.
 
-Each is a counter of Prometheus that the serving pod itself exposes, or the count or sum of a histogram, which only grows.
-docs/units.md has the same table with what each one counts; a test compares them.
+Each is a counter of Prometheus that the serving pod itself exposes, or the count or sum of a histogram, which only
+grows. docs/units.md has the same table with what each one counts; a test compares them.
 """
 
 from __future__ import annotations

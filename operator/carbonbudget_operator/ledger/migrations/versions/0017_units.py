@@ -30,31 +30,37 @@ def upgrade() -> None:
         sa.Column("expression", sa.Text, nullable=False),
         _count("first_hour"),
         _count("wanted_at"),
+        _count("missing_before"),
         sa.UniqueConstraint("cluster", "namespace", "digest"),
     )
     op.create_table(
-        "unit_hour",
+        "unit_day",
         _key("counter_id"),
-        _key("hour"),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("gaps", sa.Boolean, nullable=False),
-        _count("asked_at"),
-        sa.Column("reason", sa.String(512), nullable=False, server_default=""),
+        _key("day"),
+        sa.Column("states", sa.String(24), nullable=False),
+        sa.Column("refused", sa.String(512), nullable=False),
+        sa.Column("pods", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("unit_hour_failed", "unit_hour", ["state", "asked_at"])
     op.create_table(
-        "pod_units",
+        "unit_failure",
         _key("counter_id"),
         _key("hour"),
-        sa.Column("namespace", sa.String(512), primary_key=True),
-        sa.Column("pod", sa.String(512), primary_key=True),
-        sa.Column("micro", sa.BigInteger, nullable=False),
+        sa.Column("asked_at", sa.BigInteger, nullable=False),
+        sa.Column("attempts", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.String(512), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "unit_lease",
+        sa.Column("cluster", sa.String(512), primary_key=True),
+        sa.Column("holder", sa.String(64), nullable=False),
+        sa.Column("lease_until", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
 
 
 def downgrade() -> None:
     """Drop the tables: units that Prometheus has forgotten meanwhile are lost."""
-    for name in ("pod_units", "unit_hour", "unit_counter"):
+    for name in ("unit_lease", "unit_failure", "unit_day", "unit_counter"):
         op.drop_table(name)

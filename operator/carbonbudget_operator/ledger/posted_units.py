@@ -19,11 +19,12 @@ from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
 from carbonbudget_operator.ledger.time_slices import HOUR
 
 _MICRO: Final = 1_000_000  # millionths of a unit in a unit
+_MOST_COUNT: Final = 10**12  # a larger one is no count of work
 _HOUR_MS: Final = HOUR * 1000
 _MAX_HOURS: Final = 24 * 35  # of one count; more is no count of work
 
 
-def client_units(
+def posted_units(
     connection: sa.Connection, cluster: str, name: str, namespaces: Collection[str] | None, start: int, end: int
 ) -> Iterator[LabelledUnits]:
     """Units of that name in the hours of [start, end), of pods with facts in them; None: in all namespaces."""
@@ -31,7 +32,13 @@ def client_units(
     query = (
         sa.select(tracked.uid, tracked.namespace, c.count, c.start_ms, c.end_ms)
         .join(tracked_pod, tracked.id == c.pod_id)
-        .where(tracked.cluster == cluster, c.name == name, c.start_ms < end * 1000, c.end_ms >= start * 1000)
+        .where(
+            tracked.cluster == cluster,
+            c.name == name,
+            c.count <= _MOST_COUNT,
+            c.start_ms < end * 1000,
+            c.end_ms >= start * 1000,
+        )
     )
     if namespaces is not None:
         query = query.where(tracked.namespace.in_(namespaces))

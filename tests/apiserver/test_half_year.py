@@ -23,7 +23,7 @@ simulated (AGE, of the real clock, is left out). `tests/apiserver/test_half_year
 differs. kubectl's context is of the namespace `team-a`.
 
 What it needs: agents on the nodes, and a Prometheus that scrapes vLLM ([units](../units.md) says how the server finds
-it). Here one pod serves 3 million tokens an hour by day and 1 million by night. The cluster stands in Germany, its PUE
+it). Here one pod serves 3 million tokens an hour by day and 1 million by night ([an example](../../examples/23-units)). The cluster stands in Germany, its PUE
 is 1.3, and the settings have a [price](../price.md) of 120 EUR a tonne and 0.28 EUR a kWh.
 """
 TARGET = """\
@@ -69,8 +69,8 @@ TAIL = """
 - [A gate in the pipeline](../gate.md) fails a release while the target is violated:
   `carbonbudget gate --target team-a/chat-tokens`.
 - [Alerts](../runbooks/) tell when a target is behind, violated, or has no units.
-- [The page and the dashboards](../targets.md) show the path and the figures of each window.
-- A fall that is only the wind: `basis: Efficiency` compares by the baseline's grid ([targets](../targets.md)).
+- [The page](../page.md) and a [dashboard](../dashboards.md) show the path and the figures of each window.
+- A cleaner grid lowers the figure too. `basis: Efficiency` compares at the baseline's grid ([targets](../targets.md#our-own-merit-basis)).
 """
 
 
@@ -119,7 +119,7 @@ async def play(year: HalfYear) -> None:
     year.kubectl("apply", "-f", year.file("experiments.yaml", BUDGET))
 
     await year.until(at(2, 9, month=7))
-    year.say("In July the credit of June is there.")
+    year.say("In July the credit for June is there. The cap, 25 % of 20 kg, cuts the last week's off.")
     said = year.kubectl("get", "carbonbudgets")
     assert "experiments" in said
     amounts = year.kubectl(

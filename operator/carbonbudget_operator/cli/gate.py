@@ -69,14 +69,17 @@ def gate(
         fail("--from must be before now", code=2)
     of_run, of_model = {run, most}, {model, version, against, max_increase}
     if target:
-        if any(of_run) or any(of_model):
-            fail("give --target alone, without --run and --model", code=2)
+        if any(of_run) or any(of_model) or start or embodied or stage is not Stage.TRAINING:
+            fail("give --target alone: its window and components are its own, so leave all other options of a gate out",
+                 code=2)  # fmt: skip
         namespace, name = _target_name(target, namespace)
         _finish(_of_target(where, service_account, namespace, name, now), f"target {target}", output)
-    if not is_label(namespace):
-        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
     if bool(any(of_run)) == bool(any(of_model)) or (any(of_run) and "" in of_run) or (any(of_model) and "" in of_model):
         fail("give --run and --max, or --model, --version, --against and --max-increase, or --target", code=2)
+    if not namespace:
+        fail(f"give --namespace too: a {'run' if run else 'model'} is of one namespace", code=2)
+    if not is_label(namespace):
+        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
     asked = _Gate((since, now), namespace, embodied)
     limit = _limit(most, max_increase)
     source = where.source(account=service_account)
@@ -109,12 +112,10 @@ def _target_name(target: str, namespace: str) -> tuple[str, str]:
 
 def _of_target(where: SourceOptions, service_account: str, namespace: str, name: str, now: int) -> GateResult:
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict, TargetStanding, gate_target
-    from carbonbudget_operator.cli.answers_from_server import ServerSource
 
     if where.local:
         fail("--target asks a server: leave --ledger and --config out, or name --server-url", code=2)
-    source = where.source(account=service_account)
-    assert isinstance(source, ServerSource)
+    source = where.server(service_account)
     try:
         with exit_on_unknown_answer():
             found = source.target(namespace, name)

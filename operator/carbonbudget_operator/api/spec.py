@@ -121,7 +121,7 @@ class CreditSpec(Model):
         ge=1,
         le=12,
         description="Where the cap leaves no room, savings are credited to a later period, at most so many periods "
-        "after they were made, 1 to 12. What is not used of a credit in its period expires. Default: 1, the next period.",
+        "after they were made, 1 to 12. What is not used of a credit in its period expires. Default: 1.",
     )
 
 

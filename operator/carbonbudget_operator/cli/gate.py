@@ -50,16 +50,17 @@ def gate(
     against: Annotated[str, typer.Option(help="The version that it is compared with.")] = "",
     max_increase: Annotated[str, typer.Option(help="In per cent: 10, or -5 for a fall that is asked for.")] = "",
     target: Annotated[str, typer.Option(help="A target: NAMESPACE/NAME, or NAME of a ClusterCarbonTarget.")] = "",
-    stage: Annotated[Stage, typer.Option(help="What of a model is compared.")] = Stage.TRAINING,
-    embodied: Annotated[bool, typer.Option("--embodied", help="With embodied emissions.")] = False,
+    stage: Annotated[Stage, typer.Option(help="Which stage of the model is compared.")] = Stage.TRAINING,
+    embodied: Annotated[bool, typer.Option("--embodied", help="Count embodied emissions too.")] = False,
     start: Annotated[str, typer.Option("--from", help="Since when: 2026-01-01.  [default: a year ago]")] = "",
     service_account: ServiceAccount = "",
     output: Annotated[GateFormat, typer.Option("--output", "-o", help="text, json or junit.")] = GateFormat.TEXT,
 ) -> None:
     """Fail a pipeline whose run or model emitted too much, or whose target is violated.
 
-    Exit code 0: it did not. 3: it did not, and its last hour is not reported yet; or the target is Behind.
-    4: it did; or the target is Violated. 5: not answerable. 2: a bad option. Location-based emissions are compared.
+    Exit code 0: within the limit; or the target is OnTrack or Achieved. 3: within the limit, but the last hour is not
+    reported yet; or the target is Behind. 4: above the limit; or the target is Violated. 5: not answerable. 2: a bad
+    option. Location-based emissions are compared; of a target those of its own accounting.
     """
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
 

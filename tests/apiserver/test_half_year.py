@@ -114,7 +114,7 @@ async def play(year: HalfYear) -> None:
         "In June it is more than 5 % above the path. Nothing is refused; the condition, an Event and an alert say so."
     )
     year.kubectl("get", "carbontarget", "chat-tokens", "-o", "jsonpath={.status.message}")
-    year.kubectl("get", "events", "-o", "custom-columns=TYPE:.type,REASON:.reason", "--sort-by=.metadata.name")
+    year.kubectl("get", "events", "-o", "custom-columns=TYPE:.type,REASON:.reason", "--sort-by=.reason")
 
     year.joules_per_kilotoken = 150
     await year.until(at(15, 9, month=6))

@@ -133,3 +133,19 @@ def test_a_target_is_named_in_one_way_and_asked_of_a_server(args: list[str], sai
     done = CliRunner().invoke(app, ["gate", *args])
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("option", ["--server-ca", "--server-token-file"])
+def test_a_file_of_the_server_that_cannot_be_read_is_named(option: str, tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    done = CliRunner().invoke(
+        app, ["gate", "--target", "a/b", "--server-url", "https://127.0.0.1:1", option, str(missing)]
+    )
+    assert done.exit_code == 5
+    assert f"{missing} cannot be read: No such file or directory" in " ".join(done.output.split())
+
+
+def test_without_a_kubeconfig_it_says_what_a_target_can_be_asked_by() -> None:
+    done = CliRunner().invoke(app, ["gate", "--target", "a/b", "--kubeconfig", "/nonexistent"])
+    assert done.exit_code == 2
+    assert "--server-url and a read token need no kubeconfig" in " ".join(done.output.split())

@@ -80,7 +80,7 @@ def test_a_failure_by_provisional_figures_says_so() -> None:
         assert result.sentence.endswith("; the figure is provisional, and its share of overhead can still fall")
 
 
-CHAT = TargetStanding("target team-a/chat", "OnTrack", "", "token", 1_000_000, 42_500_000, 45_000_000, True, 3600)
+CHAT = TargetStanding("target team-a/chat", "OnTrack", "", "tokens", 1_000_000, 42_500_000, 45_000_000, True, 3600)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,11 @@ def test_the_sentence_of_a_target_has_its_figure_and_what_its_path_asks_for() ->
     assert (result.emitted_ug, result.limit_ug) == (42_500_000, 45_000_000)
     single = replace(CHAT, unit="inference", per=1, expected_ug=None)
     assert gate_target(single).sentence == "target team-a/chat is OnTrack: 42.5g per inference"
+
+
+@pytest.mark.parametrize("unit", ["token", "output tokens", "queries"])
+def test_the_name_of_a_unit_is_shown_as_its_author_wrote_it(unit: str) -> None:
+    assert f": 42.5g per 1,000,000 {unit}, and" in gate_target(replace(CHAT, unit=unit)).sentence
 
 
 @pytest.mark.parametrize("state", ["OnTrack", "Violated"])

@@ -124,3 +124,19 @@ def test_json_has_the_name_and_the_decision(tmp_path: Path, state: str, code: in
     assert json.loads(done.stdout) == {
         "namespace": "team-a", "name": "monthly-x7k2p", "state": state, "message": "m",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["5"], "the amount '5' must be a number with a unit"),
+        (["0kg"], "the amount must be more than zero"),
+        (["9999999999t"], "has too many digits"),
+        (["5kg", "--from", "A_"], "--from must be the name of a CarbonBudget"),
+        (["5kg", "--reason", "a\nb"], "--reason must be one line"),
+    ],
+)
+def test_what_is_wrong_in_every_cluster_is_said_without_credentials(args: list[str], said: str) -> None:
+    nowhere = ["--kubeconfig", "/nonexistent"]
+    done = CliRunner().invoke(app, ["transfer", "--from", "monthly", "--to", "weekly", *nowhere, *args])
+    assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output

@@ -137,7 +137,7 @@ class UnitSpec(Model):
     name: str = Field(
         min_length=1,
         max_length=32,
-        description="What a person calls it, for example token.",
+        description="Its name, as messages show it after the number of `per`, for example output tokens.",
         json_schema_extra=rules(one_line("unit.name", "token")),
     )
     per: int = Field(

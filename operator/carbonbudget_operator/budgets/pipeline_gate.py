@@ -87,7 +87,7 @@ def gate_target(target: TargetStanding) -> GateResult:
     if verdict is GateVerdict.UNANSWERABLE or target.current_ug is None:
         said = target.message or "its units or its baseline are not known: see its conditions"
         return result(GateVerdict.UNANSWERABLE, f"{target.name} has no figure: {said}")
-    per = target.unit if target.per == 1 else f"{target.per:,} {target.unit}s"
+    per = target.unit if target.per == 1 else f"{target.per:,} {target.unit}"
     said = f"{target.name} is {target.state}: {format_mass(current_ug)} per {per}"
     if target.expected_ug is not None:
         said += f", and {format_mass(expected_ug)} are expected by now"

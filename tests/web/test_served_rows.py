@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from carbonbudget_operator.server.public.target_rows import former_windows, pars
 from carbonbudget_operator.web.budget_objects import shown_object
 from carbonbudget_operator.web.target_objects import shown_target_object
 from carbonbudget_operator.web.views.budget_answer import shown_detail
+from carbonbudget_operator.web.views.shown_target import path_points
 from carbonbudget_operator.web.views.target_answer import shown_target_detail
 
 KG = 10**9
@@ -94,6 +96,17 @@ async def test_the_steps_of_a_target_of_the_server_are_drawn() -> None:
     assert pictures[0] != pictures[1]
 
 
+def test_the_path_from_a_stated_baseline_begins_at_the_creation_of_the_target_and_not_when_it_was_frozen() -> None:
+    stated = {"perUnit": "50g", "perUnitMicrograms": 50_000_000, "frozenAt": "2026-01-10T00:00:00Z", "hash": ""}
+    body = a_target(baseline={"value": "50g"}, status=a_target_status(baseline=stated))
+    body["metadata"]["creationTimestamp"] = "2025-11-20T08:00:00Z"
+    parsed = parse_target(TARGET, body)
+    assert parsed is not None
+    created = int(dt.datetime(2025, 11, 20, 8, tzinfo=dt.UTC).timestamp())
+    for found in (shown_target_object(parsed), shown_target_detail(target_detail(TARGET, body), {})):
+        assert path_points(found)[0] == (created, 50_000_000)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -137,6 +150,7 @@ def test_a_target_is_shown_alike_by_the_servers_answer_and_by_its_object(
     namespace: str, change: dict[str, Any]
 ) -> None:
     body = a_target(namespace, **{"status": a_target_status(history=WEEKS)} | change)
+    body["metadata"]["creationTimestamp"] = "2025-11-20T08:00:00Z"
     resource = TARGET if namespace else CLUSTER_TARGET
     parsed = parse_target(resource, body)
     assert parsed is not None

@@ -97,6 +97,9 @@ class TargetDetail(TargetSummary):
     namespace_selector: str | None = Field(description="Labels of the namespaces that count; null without one")
     source: str | None = Field(description="Who counts the units: a preset, a counter, the client library or a query")
     minimum_units: int | None
+    created_at: str | None = Field(
+        description="RFC 3339, UTC. A linear path begins there if the spec states the baseline's value"
+    )
     steps: list[TargetStepBody] = Field(description="Of a stepped path, in the order of time; of another none")
     baseline: FrozenTargetBaseline | None
     conditions: list[BudgetCondition]

@@ -44,7 +44,7 @@ def shown_target_object(target: AnyTarget) -> ShownTarget:
         baseline_ug=baseline.per_unit_micrograms if baseline else None,
         baseline_start=second_of(baseline.measured.start) if baseline and baseline.measured else None,
         baseline_end=second_of(baseline.measured.end) if baseline and baseline.measured else None,
-        baseline_frozen=second_of(baseline.frozen_at) if baseline else None,
+        created=second_of(target.metadata.creation_timestamp),
         baseline_restated=(baseline.restated or "") if baseline else "",
         change=status.change or "",
         data_through=second_of(status.data_through),

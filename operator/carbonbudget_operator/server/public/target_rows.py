@@ -65,6 +65,7 @@ def target_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
         "namespace_selector": selector_cell(namespaces),
         "source": None if spec is None else cut_text(source_text(spec.unit.source)) or None,
         "minimum_units": spec.minimum_units if spec is not None else None,
+        "created_at": time_text(parsed.metadata.creation_timestamp) if parsed is not None else None,
         "steps": [
             {"by": by, "reduction_percent": one.reduction}
             for one in (spec.target.steps if spec is not None else ())

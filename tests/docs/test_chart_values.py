@@ -112,6 +112,18 @@ def test_a_price_without_a_currency_is_refused_by_helm_and_by_the_settings(
         cluster.run(*RENDER, "--set-json", f"carbon={json.dumps({key: unpriced})}")
 
 
+@pytest.mark.parametrize("given", [0.1234567, 1e-7, [{"value": 1}, {"valid_from": "2026-10-01", "value": 0.0000005}]])
+def test_a_price_of_more_than_six_decimals_is_refused_by_helm_and_by_the_settings(
+    cluster: Cluster, given: object
+) -> None:
+    carbon = {"tariff": given, "currency": "EUR"}
+    done = cluster.run(*RENDER, "--set-json", f"carbon={json.dumps(carbon)}", check=False)
+    assert (done.returncode, "has more than 6 decimals" in done.stderr) == (1, True), done.stderr
+    with pytest.raises(SettingsError, match=r"carbon\.tariff: Decimal input should have no more than 6 decimal places"):
+        parse_settings(json.dumps({"carbon": carbon}).encode(), "values")
+    cluster.run(*RENDER, "--set-json", 'carbon={"tariff":0.123456,"price":1000000,"currency":"EUR"}')
+
+
 @pytest.mark.parametrize(
     ("instant", "taken"),
     [

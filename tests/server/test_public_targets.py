@@ -100,6 +100,17 @@ async def test_one_target_is_its_spec_and_status(face: Face) -> None:
     assert cluster.namespace_selector == "x=y"
 
 
+def test_a_stepped_path_has_its_steps_in_the_order_of_time_and_another_has_none() -> None:
+    steps = [{"by": "2025-12-15T00:00:00+01:00", "reduction": 5}, {"by": "2026-02-01T00:00:00Z", "reduction": 12}]
+    body = a_target(target={"reduction": 20, "by": BY, "path": "Stepped", "steps": steps})
+    assert target_detail(TARGET, body)["steps"] == [
+        {"by": "2025-12-14T23:00:00Z", "reduction_percent": 5},
+        {"by": "2026-02-01T00:00:00Z", "reduction_percent": 12},
+    ]
+    assert target_detail(TARGET, a_target())["steps"] == []
+    assert target_detail(TARGET, a_target(unit="nonsense"))["steps"] == []
+
+
 async def test_history_has_what_was_saved_and_the_windows_without_a_baseline(face: Face) -> None:
     first, second = TargetHistory(**(await get(face, "targets/team-a/chat/history")).json()).rows
     assert (first.per_unit_ug, first.expected_g, first.state) == ("45000000", 46, "OnTrack")

@@ -131,6 +131,19 @@ class ClusterUnitSource(UnitSource):
     )
 
 
+def source_text(source: UnitSource) -> str:
+    """Who counts the units, in a word and a name; empty where no field says it."""
+    if source.preset is not None:
+        return f"preset {source.preset}"
+    if source.counter is not None:
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(source.counter.match_labels.items()))
+        return f"counter {source.counter.metric}" + (f" with {labels}" if labels else "")
+    if source.client is not None:
+        return f"client {source.client}"
+    query = source.query if isinstance(source, ClusterUnitSource) else None
+    return f"query {query}" if query else ""
+
+
 class UnitSpec(Model):
     """The unit of work."""
 

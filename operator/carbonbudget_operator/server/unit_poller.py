@@ -232,8 +232,8 @@ class UnitPoller:
             self._scraped[hour] = minutes
         if not minutes >= _SCRAPED_MINUTES:
             raise _NotScraped(
-                f"the store has samples of {minutes:g} minutes of that hour (units.scraped_query): it was away then, "
-                "or has forgotten the hour"
+                f"Prometheus has samples of {minutes:g} of that hour's 60 minutes: it was away, or has forgotten the "
+                "hour (units.scraped_query)"
             )
 
     def _keep(self, counter: StoredCounter, hour: int, counted: HourUnits) -> None:

@@ -130,3 +130,8 @@ def test_an_old_status_or_one_without_a_figure_is_no_answer(state: str, change: 
 
 def test_a_figure_that_is_a_day_old_is_still_one() -> None:
     assert gate_target(replace(CHAT, age_seconds=STALE_TARGET_SECONDS)).verdict is GateVerdict.PASSED
+
+
+def test_a_figure_that_is_not_known_is_none_and_not_zero() -> None:
+    result = gate_target(replace(CHAT, state="NoData", current_ug=None, expected_ug=None))
+    assert (result.emitted_ug, result.limit_ug) == (None, None)

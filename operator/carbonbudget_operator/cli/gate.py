@@ -91,7 +91,7 @@ def gate(
                 else asked.version(source, model, version, against, stage, limit)
             )  # fmt: skip
     except AnswerSourceError as error:
-        result = GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
+        result = GateResult(GateVerdict.UNANSWERABLE, str(error), None, None)
     _finish(result, f"run {run}" if run else f"model {model} {version}", output)
 
 
@@ -134,7 +134,7 @@ def _of_target(where: SourceOptions, service_account: str, namespace: str, name:
             )
             return gate_target(standing)
     except AnswerSourceError as error:
-        return GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
+        return GateResult(GateVerdict.UNANSWERABLE, str(error), None, None)
 
 
 class _Gate:
@@ -181,7 +181,7 @@ def _unknown(name: str, namespace: str) -> GateResult:
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
 
     sentence = f"no pod of namespace {namespace} is of {name}: see `carbonbudget usage -n {namespace}`"
-    return GateResult(GateVerdict.UNANSWERABLE, sentence, 0, 0)
+    return GateResult(GateVerdict.UNANSWERABLE, sentence, None, None)
 
 
 def _limit(most: str, max_increase: str) -> Fraction:
@@ -208,11 +208,15 @@ def _text(result: GateResult, name: str, output: GateFormat) -> str:
         return json.dumps(
             {
                 "verdict": result.verdict, "exitCode": _EXIT_CODES[result.verdict], "sentence": result.sentence,
-                "emitted_ug": str(result.emitted_ug), "limit_ug": str(result.limit_ug),
+                "emitted_ug": _digits(result.emitted_ug), "limit_ug": _digits(result.limit_ug),
             },
             indent=2,
         )  # fmt: skip
     return _junit(result, printable_cell(name))
+
+
+def _digits(micrograms: int | None) -> str | None:
+    return None if micrograms is None else str(micrograms)
 
 
 def _junit(result: GateResult, name: str) -> str:

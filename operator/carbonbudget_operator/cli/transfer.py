@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.wire_names import GROUP, TRANSFER, VERSION
+from carbonbudget_operator.api.wire_names import BUDGET, GROUP, TRANSFER, VERSION
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.workload_demand import duration_s
@@ -163,7 +163,23 @@ async def _create(client: KubeClient, body: Mapping[str, object], space: str, dr
                 0, f"this cluster has no CarbonTransfers, or no namespace {space}: {error.reason}"
             ) from error
         raise
+    if dry_run:
+        await _check_budgets(client, body, space)
     return _answer(made, space)
+
+
+async def _check_budgets(client: KubeClient, body: Mapping[str, object], space: str) -> None:
+    """Raises KubeError if a budget does not exist. Who may update budgets and not get them is not told."""
+    spec = at(body, "spec")
+    to = at(spec, "to")
+    for namespace, name in ((space, spec["source"]), (to["namespace"], to["name"])):
+        try:
+            await client.request("GET", BUDGET.path(str(namespace), str(name)))
+        except KubeError as error:
+            if error.status == 404:
+                raise KubeError(0, f"there is no CarbonBudget {namespace}/{name}") from error
+            if error.status != 403:
+                raise
 
 
 async def _decided(client: KubeClient, made: _Answer, wait_s: int) -> _Answer:

@@ -14,6 +14,7 @@ from carbonbudget_operator.budgets.adjustments import (
     ClosingTerms,
     PeriodOutcome,
     carry_over,
+    counts_row,
     effective_limit_ug,
     is_closed_into,
     nothing_carried,
@@ -70,6 +71,16 @@ def test_of_two_limits_the_smaller_one_counts() -> None:
 @pytest.mark.parametrize(("coverage", "kilos"), [(95, 1), (94, 0), (0, 0)])
 def test_missing_data_is_no_allowance(coverage: int, kilos: int) -> None:
     assert sources(carry_over(FIFTH, ended(1), 5 * KG, coverage)) == {"left@100#1": kilos}
+
+
+def test_what_other_pods_left_is_no_allowance() -> None:
+    def made(counted: str, *before: str) -> dict[str, float]:
+        rows = [counts_row(100, each) for each in before]
+        return sources(carry_over(FIFTH, PeriodOutcome(100, 5 * KG, KG, rows, counted), 5 * KG, 100))
+
+    assert made("now", "now") == made("now") == made("") == {"left@100#1": 1}
+    assert made("now", "before") == made("now", "before", "now") == {"left@100#1": 0}
+    assert not is_closed_into([counts_row(100, "now")])
 
 
 def test_without_carry_over_only_the_zero_row_is_booked() -> None:

@@ -10,6 +10,7 @@ from tests.controller.evaluation_bench import HOUR, Bench
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW
 
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, BudgetPeriod
+from carbonbudget_operator.budgets.adjustments import is_closed_into
 from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
 from carbonbudget_operator.controller.evaluation_loop import EvaluationLoop
 
@@ -352,8 +353,74 @@ async def test_restarts_and_a_server_that_comes_and_goes_create_nothing(bench: B
         assert owed == max(0, used[start] - G - booked(bench, start))
         assert 0 <= carried <= min(G // 2, max(0, in_force - used[start]))
         # Each day was closed, if only with a row of 0.
-        assert [each for each in bench.world.booked if each.key[2:4] == (start + DAY, "CarryOver")]
+        assert is_closed_into([each for each in bench.world.booked if each.budget.period_start == start + DAY])
     allowed = days * G
     carried = booked(bench, first + days * DAY, "CarryOver")
     owed = -booked(bench, first + days * DAY, "Overspend")
     assert sum(used.values()) + carried <= allowed + owed
+
+
+def relabelled(bench: Bench, body: dict[str, Any]) -> None:
+    """Its owner makes it count other pods, which have used nothing."""
+    body["spec"]["selector"] = {"matchLabels": {"app": "none"}}
+    body["metadata"]["generation"] += 1
+    bench.world.used_ug = 0
+    bench.world.uses_ug = {}
+
+
+@pytest.mark.parametrize("when", ["before the end", "after the end", "while the controller is away"])
+async def test_an_edit_of_what_is_counted_leaves_nothing_of_its_period_to_carry_over(bench: Bench, when: str) -> None:
+    body = bench.add("monthly", carryOver={"max": 100, "periods": 1})
+    bench.world.used_ug = G
+    await evaluate(bench, NOW)
+    if when == "before the end":
+        relabelled(bench, body)
+        await evaluate(bench, DECEMBER - 60)
+        restarted(bench)
+    elif when == "after the end":
+        await evaluate(bench, DECEMBER + 60)
+        relabelled(bench, body)
+        await evaluate(bench, DECEMBER + 120)
+    else:
+        relabelled(bench, body)
+        restarted(bench)
+    status = await evaluate(bench, DECEMBER + 960, 4)
+    assert "adjustments" not in status
+    assert booked(bench, DECEMBER) == 0
+
+
+async def test_the_period_after_such_an_edit_is_carried_over_again(bench: Bench) -> None:
+    body = bench.add("monthly", period="Day", carryOver=CARRY)
+    await evaluate(bench, NOW)
+    relabelled(bench, body)
+    await evaluate(bench, NOW + 60)
+    midnight = NOW - NOW % DAY + DAY
+    await evaluate(bench, midnight + 960, 3)
+    assert booked(bench, midnight) == 0
+    await evaluate(bench, midnight + DAY + 960, 3)
+    assert booked(bench, midnight + DAY) == 200_000
+
+
+async def test_a_budget_that_is_replaced_between_two_evaluations_erases_no_deduction(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {NOW - HOUR: 3_000_000, NOW: 200_000}  # an eighth of what is booked is one step
+    await evaluate(bench, NOW)
+    await evaluate(bench, NOW + HOUR)
+    assert booked(bench, DECEMBER) == -2_000_000
+    bench.add("monthly", uid="made-anew")  # kubectl replace --force; it forgives
+    await evaluate(bench, NOW + HOUR + 60)
+    assert booked(bench, DECEMBER) == -2_200_000
+
+
+async def test_a_transfer_blocks_and_unblocks_with_the_next_evaluation(bench: Bench) -> None:
+    bench.add("monthly", thresholds=[{"at": 100, "action": "Block"}])
+    bench.world.used_ug = G
+    status = await evaluate(bench, NOW, 1)
+    assert status["enforcement"]["action"] == "Block"
+    given(bench, G)
+    status = await evaluate(bench, NOW + 60, 1)
+    assert (status["state"], "enforcement" in status) == ("WithinBudget", False)
+    given(bench, -G // 2, "TransferOut")
+    given(bench, -G // 2, "TransferOut")
+    status = await evaluate(bench, NOW + 120, 1)
+    assert (status["state"], status["enforcement"]["action"]) == ("Exceeded", "Block")

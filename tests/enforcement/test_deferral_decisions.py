@@ -90,6 +90,21 @@ def test_a_job_waits_until_its_start_and_is_started_once() -> None:
     assert actions(planned(T0, marks={STARTED: format_time(T0)}), now=T0 + 60) == []  # its owner suspended it again
 
 
+def test_a_job_that_its_owner_started_and_suspended_again_is_not_started() -> None:
+    running = planned(T0, suspend=False, metadata={"generation": 2})
+    (action,) = actions(running, now=NOW + 60)
+    assert action == LeaveJob(running)
+    patch, event = patch_of_deferral(action, NOW + 60)
+    assert patch is not None
+    assert event is None
+    assert "spec" not in patch
+    marks = patch["metadata"]["annotations"]  # type: ignore[index] # JSON
+    assert marks == {START: None, FORECAST: None, HELD: None, STARTED: format_time(NOW + 60)}
+    left = deferred(metadata={"generation": 3}, marks={STARTED: format_time(NOW + 60)})
+    assert actions(left, now=T0) == []
+    assert not is_deferred(left)
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -19,6 +19,7 @@ from carbonbudget_operator.budgets.adjustments import (
     ClosingTerms,
     PeriodOutcome,
     carry_over,
+    counts_row,
     is_closed_into,
     nothing_carried,
     overspend,
@@ -97,7 +98,11 @@ def closing_group(
     if answer is None:
         return _group(prepared, after, [nothing_carried(period.start)])
     outcome = PeriodOutcome(
-        period.start, parse_mass(former_limit(prepared, period)), final_use(prepared, answer), booked(period.start)
+        period.start,
+        parse_mass(former_limit(prepared, period)),
+        final_use(prepared, answer),
+        booked(period.start),
+        prepared.budget_limit.counted_hash,
     )
     next_limit_ug = prepared.base_limit_ug
     if after != prepared.budget_limit.period:
@@ -105,6 +110,15 @@ def closing_group(
     changes = carry_over(terms, outcome, next_limit_ug, answer.coverage_percent)
     deducted = overspend(outcome, booked(after.start), final=True) if terms.deducts else None
     return _group(prepared, after, [*changes, *([deducted] if deducted is not None else [])])
+
+
+def counting_group(prepared: PreparedBudget, booked: Booked) -> AdjustmentGroup | None:
+    """The row that says what is counted in the present period; None if it is booked, or nothing asks for it."""
+    terms, period = closing_terms(prepared), prepared.budget_limit.period
+    row = counts_row(period.start, prepared.budget_limit.counted_hash)
+    if terms is None or not terms.carry_percent or any(one.source == row.source for one in booked(period.start)):
+        return None
+    return _group(prepared, period, [row])
 
 
 def overspend_group(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.controller.evaluation_bench import HOUR
@@ -13,7 +14,7 @@ from tests.controller.test_credit_loop import WEEK
 
 G = 10**6
 WEEK_S = 7 * DAY
-TERMS = {"carryOver": {"max": 50, "periods": 2}, "overspend": "Deduct"}
+TERMS: dict[str, Any] = {"carryOver": {"max": 50, "periods": 2}, "overspend": "Deduct"}
 CREDITS = [{"target": "chatbot", "cap": 50, "share": 100}]
 
 
@@ -74,7 +75,8 @@ async def test_six_weeks_of_everything_at_once_create_nothing_and_lose_no_deduct
             if chance.random() < 0.15:
                 play.restart()
             if chance.random() < 0.4:
-                play.transfer(*chance.sample(names, 2), chance.choice([50_000, 300_000, 900_000]))
+                source, to = chance.sample(names, 2)
+                play.transfer(source, to, chance.choice([50_000, 300_000, 900_000]))
             if chance.random() < 0.05:
                 gone = chance.choice(names)
                 play.delete(gone)

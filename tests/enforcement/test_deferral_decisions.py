@@ -29,6 +29,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     DeclineDeferral,
     DeferralAction,
     HoldStart,
+    LeaveJob,
     SpreadStart,
     StartJob,
     WaitingJobs,
@@ -99,9 +100,10 @@ def test_a_job_that_its_owner_started_and_suspended_again_is_not_started() -> No
     assert event is None
     assert "spec" not in patch
     marks = patch["metadata"]["annotations"]  # type: ignore[index] # JSON
-    assert marks == {START: None, FORECAST: None, HELD: None, STARTED: format_time(NOW + 60)}
-    left = deferred(metadata={"generation": 3}, marks={STARTED: format_time(NOW + 60)})
-    assert actions(left, now=T0) == []
+    assert marks == {START: None, FORECAST: None, HELD: None}
+    left = deferred(metadata={"generation": 3})
+    (said,) = actions(left, now=T0)
+    assert isinstance(said, DeclineDeferral)
     assert not is_deferred(left)
 
 
@@ -110,10 +112,10 @@ def test_a_job_that_its_owner_started_and_suspended_again_is_not_started() -> No
     [
         {"labels": {}},
         {"labels": DEFER | {"carbonbudget.dev/suspended": "true"}},
-        {"suspend": False, "metadata": {"generation": 2}},
+        {"suspend": False, "metadata": {"generation": 2}, "labels": DEFER | {"kueue.x-k8s.io/queue-name": "q"}},
         {"status": finished(NOW, NOW - HOUR)},
     ],
-    ids=["no label", "suspended by a budget", "started by its owner", "finished"],
+    ids=["no label", "suspended by a budget", "started by Kueue", "finished"],
 )
 def test_no_job_is_touched_that_does_not_wait_for_its_start(more: dict[str, Any]) -> None:
     assert actions(planned(NOW - HOUR, **more)) == []

@@ -9,9 +9,7 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.client_units import read_client_units
 from carbonbudget_operator.ledger.retention import drop_before
-from carbonbudget_operator.ledger.span_store import Post, PostedUnit, SpanStore
 from carbonbudget_operator.ledger.unit_store import (
     LEASE_SECONDS,
     CounterHours,
@@ -202,26 +200,3 @@ def test_any_hours_in_any_order_are_read_back(
     assert found.units == {FIRST + n * HOUR: counts for n, counts in hours.items() if counts}
     assert found.states == {FIRST + n * HOUR: "absent" if counts is None else "counted" for n, counts in hours.items()}
     assert store.known_hours([key], FIRST).get(key, set()) == {FIRST + n * HOUR for n in hours}
-
-
-def posted(store: SpanStore, namespace: str, pod: str, *counts: tuple[int, int, int], name: str = "token") -> None:
-    made = [PostedUnit(f"u{n}", name, count, start, end) for n, (count, start, end) in enumerate(counts)]
-    assert all(store.store([Post(namespace, f"uid-{namespace}-{pod}-{name}", pod, units=made)], NOW))
-
-
-def test_units_of_the_client_library_are_read_by_hour_and_spread_where_they_cross_one(engine: sa.Engine) -> None:
-    store, ms = SpanStore(engine, "default", 10**6), FIRST * 1000
-    hour = HOUR * 1000
-    posted(store, "a", "p", (5, ms, ms + 1000), (7, ms + 2000, ms + hour), (9, ms + 5, ms + 5))
-    posted(store, "a", "q", (10, ms + hour // 2, ms + 2 * hour + hour // 2), (3, ms - hour, ms + hour))
-    posted(store, "b", "p", (100, ms, ms + 1000))
-    posted(store, "a", "r", (100, ms, ms + 1000), name="request")
-    posted(store, "a", "s", (10**13, ms, ms + 1000))
-    with engine.connect() as connection:
-        found = read_client_units(connection, "default", ["a"], "token", FIRST, FIRST + 2 * HOUR)
-        everywhere = read_client_units(connection, "default", None, "token", FIRST, FIRST + HOUR)
-        elsewhere = read_client_units(connection, "other", None, "token", FIRST, FIRST + HOUR)
-    q = 2_500_000 + 1_500_000
-    assert found == {FIRST: {("a", "p"): 21 * MICRO, ("a", "q"): q}, FIRST + HOUR: {("a", "q"): 5 * MICRO}}
-    assert everywhere[FIRST]["b", "p"] == 100 * MICRO
-    assert elsewhere == {}

@@ -17,6 +17,7 @@ from carbonbudget_operator.budgets.adjustments import (
     counts_row,
     effective_limit_ug,
     is_closed_into,
+    moved_deductions,
     nothing_carried,
     overspend,
     shown_changes,
@@ -180,6 +181,23 @@ def test_what_a_transfer_covered_since_is_given_back_when_the_period_is_closed()
     covered = ended(6, AppliedChange("TransferIn", "uid", 3 * KG))
     assert overspend(covered, booked, final=False) is None
     assert overspend(covered, booked, final=True) == AppliedChange("Overspend", f"over@100+{KG}", KG)
+
+
+# --- edited calendars ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_period_owed_is_taken_over_once_whatever_is_edited_there_and_back() -> None:
+    rows: dict[int, dict[str, AppliedChange]] = {
+        10: {"over@5+0": AppliedChange("Overspend", "over@5+0", -7), "uid": AppliedChange("TransferIn", "uid", 2)}
+    }
+    for left, start in ((10, 20), (20, 30), (30, 10), (10, 20), (20, 10), (10, 30), (30, 20)):
+        for change in moved_deductions(left, list(rows.get(left, {}).values()), start):
+            rows.setdefault(start, {}).setdefault(change.source, change)
+        assert {at: sum(one.micrograms for one in some.values()) for at, some in rows.items()}[start] == -5
+
+
+def test_what_a_period_was_given_is_not_taken_over() -> None:
+    assert moved_deductions(10, [carried(3), AppliedChange("Overspend", "over@5+0", -KG)], 20) == []
 
 
 # --- histories -------------------------------------------------------------------------------------------------------

@@ -107,3 +107,37 @@ async def test_six_weeks_of_everything_at_once_create_nothing_and_lose_no_deduct
     assert {"Applied", "Refused"} == set(decided)
     applied = {f"uid-{name}" for name, one in play.transfers.items() if one["status"]["state"] == "Applied"}
     assert {r.source for r in rows if r.reason == "TransferOut"} == applied
+
+
+async def test_a_calendar_that_is_edited_there_and_back_books_nothing_twice(play: Played) -> None:
+    """Week, Day and Month have periods that begin in the same second; rows are named by the beginning."""
+    play.budget("first", credits=CREDITS, **TERMS)
+    play.world.now = WEEK + HOUR
+    await play.run(2)
+    play.world.used["team-a/first", WEEK + DAY] = 600_000
+    play.world.now = WEEK + WEEK_S + HOUR  # a Monday
+    await play.run(4)
+    monday = WEEK + WEEK_S
+    assert play.booked("first", monday) == 400_000
+    for number, period in enumerate(("Day", "Week", "Month", "Day", "Week")):
+        play.edit("first", period=period)
+        play.world.now = monday + 2 * HOUR + number * 600
+        await play.run(3)
+        assert play.booked("first", monday) == 400_000
+        in_force = {"Day": 1_400_000, "Week": 1_400_000, "Month": G}[period]
+        assert play.status("first")["effectiveLimitMicrograms"] == in_force
+
+
+@pytest.mark.parametrize("edit", [{"timeZone": "Europe/Berlin"}, {"period": "Month"}])
+async def test_an_edited_calendar_erases_no_deduction(play: Played, edit: dict[str, Any]) -> None:
+    play.budget("first", overspend="Deduct")
+    play.world.now = WEEK + HOUR
+    await play.run(2)
+    play.world.used["team-a/first", WEEK + DAY] = 1_600_000
+    play.world.now = WEEK + WEEK_S + HOUR
+    await play.run(4)
+    assert play.status("first")["effectiveLimitMicrograms"] == 400_000
+    play.edit("first", **edit)
+    play.world.now += 120
+    await play.run(4)
+    assert play.status("first")["effectiveLimitMicrograms"] == 400_000

@@ -24,6 +24,7 @@ MOST_UG: Final = 2**62
 _LEFT: Final = "left@"
 _OVER: Final = "over@"
 _COUNTS: Final = "counts@"
+_FROM: Final = "from@"
 # While a period runs, overspend is booked in steps of a hundredth of the limit, or of an eighth of what is booked. So
 # a thousand times the limit is some eighty rows.
 _STEP_OF_LIMIT: Final = 100
@@ -148,6 +149,23 @@ def overspend(outcome: PeriodOutcome, booked_next: Iterable[LimitChange], final:
         back_ug = min(before_ug - max(0, total_ug), covered_ug) if final else 0
         return AppliedChange(OVERSPEND, f"{mark}{before_ug}", back_ug) if back_ug > 0 else None
     return AppliedChange(OVERSPEND, f"{mark}{before_ug}", -min(fresh_ug, MOST_UG))
+
+
+def moved_deductions(left_start: int, left: Iterable[LimitChange], start: int) -> list[AppliedChange]:
+    """What the period that begins at `start` takes over from the one that an edit of the calendar left at once.
+
+    It is what that period owed: otherwise an edit would erase a deduction, or what was given away. Each row names the
+    period that owed it first, so that edits there and back take nothing over twice.
+    """
+    owed: dict[int, int] = {}
+    for each in left:
+        origin = int(each.source.removeprefix(_FROM)) if each.source.startswith(_FROM) else left_start
+        owed[origin] = owed.get(origin, 0) + each.micrograms
+    return [
+        AppliedChange(OVERSPEND, f"{_FROM}{origin}", max(amount, -MOST_UG))
+        for origin, amount in owed.items()
+        if amount < 0 and origin != start
+    ]
 
 
 def shown_changes(booked: Iterable[LimitChange], most: int) -> list[AppliedChange]:

@@ -20,6 +20,7 @@ from carbonbudget_operator.controller.period_closing import (
     closing_group,
     counting_group,
     is_followed,
+    moved_groups,
     overspend_group,
     period_to_close,
 )
@@ -63,6 +64,8 @@ class BudgetAdjusting:
         booked, current = self._booked(prepared), prepared.budget_limit.period
         if not self._knows(prepared, current.start):
             return
+        for group in moved_groups(prepared, booked):
+            self.book.propose(group)
         if (counting := counting_group(prepared, booked)) is not None:
             self.book.propose(counting)
         closing = period_to_close(prepared, booked)

@@ -21,6 +21,7 @@ from carbonbudget_operator.budgets.adjustments import (
     carry_over,
     counts_row,
     is_closed_into,
+    moved_deductions,
     nothing_carried,
     overspend,
 )
@@ -56,11 +57,34 @@ def asked_periods(prepared: PreparedBudget, booked: Booked) -> list[BudgetPeriod
     if prepared.budget_limit.per_workload:
         return []
     asked = [current]
+    if (left := left_period(prepared)) is not None:
+        asked.append(left)
     if closing_terms(prepared) is not None:
         asked.append(_next(prepared, current))
         if not is_closed_into(booked(current.start)):
             asked += _before(prepared, current)
     return [_named(prepared, period) for period in asked]
+
+
+def left_period(prepared: PreparedBudget) -> Period | None:
+    """The period that was evaluated last, where an edit of the calendar ended it; None in all other cases."""
+    shown, current = prepared.budget_object.status.period, prepared.budget_limit.period
+    if shown is None or prepared.budget_limit.per_workload:
+        return None
+    left = Period(seconds(shown.start), seconds(shown.end))
+    overlaps = left.start < current.end and current.start < left.end
+    return left if overlaps and left.start != current.start else None
+
+
+def moved_groups(prepared: PreparedBudget, booked: Booked) -> list[AdjustmentGroup]:
+    """What the present period takes over from `left_period`."""
+    left, current = left_period(prepared), prepared.budget_limit.period
+    if left is None:
+        return []
+    return [
+        _group(prepared, current, [change])
+        for change in moved_deductions(left.start, booked(left.start), current.start)
+    ]
 
 
 def period_to_close(prepared: PreparedBudget, booked: Booked) -> tuple[Period, Period] | None:

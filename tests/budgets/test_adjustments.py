@@ -183,7 +183,7 @@ def test_what_a_transfer_covered_since_is_given_back_when_the_period_is_closed()
     assert overspend(covered, booked, final=True) == AppliedChange("Overspend", f"over@100+{KG}", KG)
 
 
-# --- edited calendars ---------------------------------------------------------------------------------------------------
+# --- edited calendars -------------------------------------------------------------------------------------------------
 
 
 def test_what_a_period_owed_is_taken_over_once_whatever_is_edited_there_and_back() -> None:

@@ -117,7 +117,11 @@ class CreditSpec(Model):
     )
     cap: int = Field(ge=1, le=100, description="At most so many per cent of the limit in one period, 1 to 100.")
     expires_after: int = Field(
-        default=1, ge=1, le=12, description="For how many periods a credit stays usable, 1 to 12. Default: 1."
+        default=1,
+        ge=1,
+        le=12,
+        description="Into how many periods after its end a window can be credited, 1 to 12: into the first one in which "
+        "cap leaves room. What is not used of a credit in its period expires. Default: 1.",
     )
 
 

@@ -424,3 +424,23 @@ async def test_a_transfer_blocks_and_unblocks_with_the_next_evaluation(bench: Be
     given(bench, -G // 2, "TransferOut")
     status = await evaluate(bench, NOW + 120, 1)
     assert (status["state"], status["enforcement"]["action"]) == ("Exceeded", "Block")
+
+
+async def test_what_revised_factors_added_while_the_period_ran_is_not_deducted_when_it_is_closed(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {NOW - 2 * HOUR: 900_000}
+    await evaluate(bench, NOW)
+    await evaluate(bench, NOW + 2 * HOUR)
+    answer = bench.world._answer
+
+    def revised(query: dict[str, Any]) -> dict[str, Any]:
+        found = answer(query)
+        return found | {"used_ug": 2 * found["used_ug"], "settled_ug": 2 * found["settled_ug"]}
+
+    bench.world._answer = revised  # type: ignore[method-assign] # the same energy, other factors
+    status = await evaluate(bench, NOW + 3 * HOUR)
+    assert status["settled"]["revisedMicrograms"] == 900_000
+    assert booked(bench, DECEMBER) == 0
+    await evaluate(bench, DECEMBER + 60)
+    await evaluate(bench, DECEMBER + 960)
+    assert booked(bench, DECEMBER) == 0

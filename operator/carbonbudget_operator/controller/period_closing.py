@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
@@ -28,7 +29,7 @@ from carbonbudget_operator.budgets.adjustments import (
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.use_evaluation import UseEvaluation
-from carbonbudget_operator.controller.period_history import MOST_PERIODS, final_use, former_limit
+from carbonbudget_operator.controller.period_history import MOST_PERIODS, final_use, former_limit, revised_use
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 # After a period's end: by then its last windows have arrived.
@@ -132,7 +133,8 @@ def closing_group(
     if after != prepared.budget_limit.period:
         next_limit_ug = parse_mass(former_limit(prepared, after))
     changes = carry_over(terms, outcome, next_limit_ug, answer.coverage_percent)
-    deducted = overspend(outcome, booked(after.start), final=True) if terms.deducts else None
+    unrevised = replace(outcome, used_ug=max(0, outcome.used_ug - revised_use(prepared, period)))
+    deducted = overspend(unrevised, booked(after.start), final=True) if terms.deducts else None
     return _group(prepared, after, [*changes, *([deducted] if deducted is not None else [])])
 
 

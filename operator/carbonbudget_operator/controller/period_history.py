@@ -61,7 +61,11 @@ def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) ->
             "used": made[period],
             "limit": former_limit(prepared, period),
         }
-        rows.append(row if in_force is None else row | {"effectiveLimit": in_force})
+        if in_force is not None:
+            row["effectiveLimit"] = in_force
+        if revised_ug := revised_use(prepared, period):
+            row["revisedMicrograms"] = revised_ug
+        rows.append(row)
     return rows or None
 
 
@@ -78,6 +82,15 @@ def former_limit(prepared: PreparedBudget, period: Period) -> str:
         adjusted_ug = sum(each.micrograms for each in status.adjustments or ())
         return exact_mass(status.effective_limit_micrograms - adjusted_ug)
     return exact_mass(prepared.base_limit_ug)
+
+
+def revised_use(prepared: PreparedBudget, period: Period) -> int:
+    """Micrograms of the period's use that revised factors added while it ran, as its last evaluation showed them."""
+    status = prepared.budget_object.status
+    kept = next((item.revised_micrograms for item in status.history or () if _period(item) == period), None)
+    if kept is None and _shown(prepared) == period and status.settled is not None:
+        kept = status.settled.revised_micrograms
+    return max(0, kept or 0)
 
 
 def _effective_limit(prepared: PreparedBudget, period: Period) -> str | None:

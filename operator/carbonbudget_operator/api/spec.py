@@ -120,7 +120,7 @@ class CreditSpec(Model):
         default=1,
         ge=1,
         le=12,
-        description="Into how many periods after its end a window can be credited, 1 to 12: into the first one in which "
+        description="Into how many periods after its end a window can be credited, 1 to 12: into the first one where "
         "cap leaves room. What is not used of a credit in its period expires. Default: 1.",
     )
 

@@ -444,3 +444,34 @@ async def test_what_revised_factors_added_while_the_period_ran_is_not_deducted_w
     await evaluate(bench, DECEMBER + 60)
     await evaluate(bench, DECEMBER + 960)
     assert booked(bench, DECEMBER) == 0
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_namespace_that_gets_other_labels_at_the_end_leaves_nothing_to_carry_over(
+    bench: Bench, restarts: bool
+) -> None:
+    """Who may label a namespace takes it out of the next period of a ClusterCarbonBudget, not out of the last one."""
+    bench.add_cluster_wide("teams", namespaceSelector={"matchLabels": {"kind": "team"}}, carryOver=CARRY)
+    for name in ("team-a", "team-b"):
+        bench.seen.namespaces.seen("ADDED", {"metadata": {"name": name, "labels": {"kind": "team"}}})
+    bench.seen.namespaces.listed = True
+    answer = bench.world._answer
+
+    def by_namespace(query: dict[str, Any]) -> dict[str, Any]:
+        return answer(query) | {"used_ug": G if "team-a" in query["namespaces"] else 0}
+
+    bench.world._answer = by_namespace  # type: ignore[method-assign] # only team-a emits
+    for at in (NOW, DECEMBER - 60, DECEMBER + 60, DECEMBER + 300, DECEMBER + 960, DECEMBER + 1_020, DECEMBER + HOUR):
+        if at == DECEMBER - 60:
+            bench.seen.namespaces.seen("MODIFIED", {"metadata": {"name": "team-a", "labels": {}}})
+        bench.world.now = at
+        if restarts:
+            restarted(bench)
+        await bench.evaluate()
+    assert booked(bench, DECEMBER) == 0
+    status = bench.world.objects["clustercarbonbudgets/teams"]["status"]
+    assert [item["used"] for item in status["history"]] == ["1g"]
+    assert (status["namespaces"], status["used"]) == (["team-b"], "0mg")
+    bench.world.now = DECEMBER + 2 * HOUR
+    await bench.evaluate()
+    assert "formerNamespaces" not in bench.world.objects["clustercarbonbudgets/teams"]["status"]

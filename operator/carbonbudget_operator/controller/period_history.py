@@ -13,7 +13,7 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 MOST_PERIODS = 12
 # The last windows of a period arrive after its end: its use is asked for again that long.
-_SETTLING_S = 3600
+SETTLING_S = 3600
 
 
 def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
@@ -28,7 +28,7 @@ def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
     if shown == current:
         newest = next(iter(status.history or ()), None)
         settling = newest is not None and seconds(newest.end) == current.start
-        if newest is None or not settling or now - current.start >= _SETTLING_S:
+        if newest is None or not settling or now - current.start >= SETTLING_S:
             return []
         return [Period(seconds(newest.start), seconds(newest.end))]
     if shown.end > current.start:  # its calendar was edited: there is no period between

@@ -475,3 +475,17 @@ async def test_a_namespace_that_gets_other_labels_at_the_end_leaves_nothing_to_c
     bench.world.now = DECEMBER + 2 * HOUR
     await bench.evaluate()
     assert "formerNamespaces" not in bench.world.objects["clustercarbonbudgets/teams"]["status"]
+
+
+@pytest.mark.parametrize(("written", "carried"), [(DECEMBER - 60, 200_000), (DECEMBER + 60, 0)])
+async def test_carry_over_that_is_written_after_the_end_is_of_the_next_period(
+    bench: Bench, written: int, carried: int
+) -> None:
+    body = bench.add("monthly", overspend="Deduct")
+    await evaluate(bench, NOW)
+    await evaluate(bench, min(written, DECEMBER + 30))
+    body["spec"]["carryOver"] = CARRY
+    body["metadata"]["generation"] = 2
+    await evaluate(bench, written)
+    await evaluate(bench, DECEMBER + 960, 3)
+    assert booked(bench, DECEMBER) == carried

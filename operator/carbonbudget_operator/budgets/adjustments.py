@@ -25,6 +25,7 @@ _LEFT: Final = "left@"
 _OVER: Final = "over@"
 _COUNTS: Final = "counts@"
 _FROM: Final = "from@"
+_UNASKED: Final = "-"
 # While a period runs, overspend is booked in steps of a hundredth of the limit, or of an eighth of what is booked. So
 # a thousand times the limit is some eighty rows.
 _STEP_OF_LIMIT: Final = 100
@@ -95,9 +96,12 @@ def nothing_carried(start: int, detail: str = "") -> AppliedChange:
     return AppliedChange(CARRY_OVER, f"{_LEFT}{start}#1", 0, detail)
 
 
-def counts_row(start: int, counted: str) -> AppliedChange:
-    """The row of 0 that says what was counted in a period; another one if that was changed while it ran."""
-    return AppliedChange(CARRY_OVER, f"{_COUNTS}{start}#{counted}", 0)
+def counts_row(start: int, counted: str, carries: bool = True) -> AppliedChange:
+    """The row of 0 that says what was counted in a period; another one if that was changed while it ran.
+
+    Without carry-over (not `carries`) it says that instead.
+    """
+    return AppliedChange(CARRY_OVER, f"{_COUNTS}{start}#{counted if carries else _UNASKED}", 0)
 
 
 def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, coverage_percent: int) -> list[
@@ -116,8 +120,10 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
     if coverage_percent < MIN_COVERAGE_PERCENT:
         detail = f"nothing carried over: {coverage_percent} % of the nodes' time was reported"
         return [nothing_carried(outcome.start, detail)]
-    marks = [one.source.partition("#")[2] for one in outcome.booked if one.source.startswith(_COUNTS)]
-    if len({outcome.counted, *marks} - {""}) > 1:
+    marks = {one.source.partition("#")[2] for one in outcome.booked if one.source.startswith(_COUNTS)}
+    if marks == {_UNASKED}:
+        return [nothing_carried(outcome.start, "nothing carried over: the period ended without carryOver")]
+    if len({outcome.counted, *marks} - {"", _UNASKED}) > 1:
         return [nothing_carried(outcome.start, "nothing carried over: what is counted was changed")]
     room_ug = min(terms.carry_percent * min(outcome.limit_ug, next_limit_ug) // 100, MOST_UG)
     made: list[AppliedChange] = []

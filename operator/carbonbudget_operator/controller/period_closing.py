@@ -141,8 +141,10 @@ def closing_group(
 def counting_group(prepared: PreparedBudget, booked: Booked) -> AdjustmentGroup | None:
     """The row that says what is counted in the present period; None if it is booked, or nothing asks for it."""
     terms, period = closing_terms(prepared), prepared.budget_limit.period
-    row = counts_row(period.start, prepared.budget_limit.counted_hash)
-    if terms is None or not terms.carry_percent or any(one.source == row.source for one in booked(period.start)):
+    if terms is None:
+        return None
+    row = counts_row(period.start, prepared.budget_limit.counted_hash, bool(terms.carry_percent))
+    if any(one.source == row.source for one in booked(period.start)):
         return None
     return _group(prepared, period, [row])
 

@@ -13,6 +13,7 @@ from carbonbudget_operator.api.adjustment_bodies import Adjustment, BudgetPeriod
 from carbonbudget_operator.budgets.adjustments import is_closed_into
 from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
 from carbonbudget_operator.controller.evaluation_loop import EvaluationLoop
+from carbonbudget_operator.controller.period_closing import asked_periods
 
 G = 10**6
 DAY = 86_400
@@ -489,3 +490,14 @@ async def test_carry_over_that_is_written_after_the_end_is_of_the_next_period(
     await evaluate(bench, written)
     await evaluate(bench, DECEMBER + 960, 3)
     assert booked(bench, DECEMBER) == carried
+
+
+async def test_while_a_period_waits_to_be_closed_three_periods_are_asked_for(bench: Bench) -> None:
+    """A thousand budgets that all wait at the start of a month are three thousand periods in each evaluation."""
+    bench.add("monthly", carryOver=CARRY)
+    await evaluate(bench, NOW)
+    await evaluate(bench, DECEMBER + 60)
+    (prepared,) = [bench.loop._prepare(one, int(bench.world.now)) for one in bench.seen.budgets.snapshot().values()]
+    book = bench.loop.adjusting.book
+    asked = asked_periods(prepared, lambda start: book.booked("team-a", "monthly", start))
+    assert [one.period_start for one in asked] == [DECEMBER, DECEMBER + 31 * DAY, NOVEMBER]

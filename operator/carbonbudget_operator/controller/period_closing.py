@@ -63,7 +63,10 @@ def asked_periods(prepared: PreparedBudget, booked: Booked) -> list[BudgetPeriod
     if closing_terms(prepared) is not None:
         asked.append(_next(prepared, current))
         if not is_closed_into(booked(current.start)):
-            asked += _before(prepared, current)
+            for period in _before(prepared, current):
+                asked.append(period)
+                if is_closed_into(booked(period.start)):  # those before it are closed too
+                    break
     return [_named(prepared, period) for period in asked]
 
 

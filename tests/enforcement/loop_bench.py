@@ -206,6 +206,6 @@ class Bench:
         return self.registry.get_sample_value(f"carbonbudget_enforcement_{name}", labels) or 0.0
 
 
-def marks_of(bench: Bench, name: str = "train") -> Body:
+def annotations(bench: Bench, name: str = "train") -> Body:
     found: Body = bench.world.jobs[name]["metadata"]["annotations"]
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.enforcement.deferred_worlds import DEFER, FORECAST, HELD, START, STARTED, T0, deferred_body, wish
-from tests.enforcement.loop_bench import Bench, marks_of
+from tests.enforcement.loop_bench import Bench, annotations
 from tests.enforcement.worlds import HOUR, NOW, Body, budget_body, finished
 
 from carbonbudget_operator.api.times import format_time
@@ -32,8 +32,8 @@ async def test_a_job_is_started_at_the_hour_that_the_forecast_names_and_compared
     add(bench)
     await with_forecast(bench)
     await bench.defer()
-    assert marks_of(bench)[START] == format_time(CLEAN)
-    assert json.loads(marks_of(bench)[FORECAST]) == {
+    assert annotations(bench)[START] == format_time(CLEAN)
+    assert json.loads(annotations(bench)[FORECAST]) == {
         "forecastOf": format_time(NOW), "zones": "DE", "chosenAt": format_time(NOW),
         "expected": "5g", "expectedAtOnce": "20g", "percentLess": 75,
     }  # fmt: skip
@@ -43,14 +43,14 @@ async def test_a_job_is_started_at_the_hour_that_the_forecast_names_and_compared
     bench.time[0] = CLEAN
     await bench.defer()
     assert bench.world.jobs["train"]["spec"]["suspend"] is False
-    assert marks_of(bench)[STARTED] == marks_of(bench)["carbonbudget.dev/resumed-at"] == format_time(CLEAN)
+    assert annotations(bench)[STARTED] == annotations(bench)["carbonbudget.dev/resumed-at"] == format_time(CLEAN)
     assert gauges(bench) == (None, None, None)
     bench.world.jobs["train"]["status"] = finished(CLEAN + HOUR, CLEAN)
     bench.time[0] = bench.world.data_through = CLEAN + 2 * HOUR
     bench.world.location_ug = 6_000_000
     await bench.annotate()
     result = f"expected 5g at {format_time(CLEAN)}, would have been 20g at {format_time(NOW)}, emitted 6g CO2e"
-    assert marks_of(bench)["carbonbudget.dev/deferred-result"] == result
+    assert annotations(bench)["carbonbudget.dev/deferred-result"] == result
     reasons = [reason for reason, _ in bench.world.events]
     assert reasons == ["StartDeferred", "DeferredJobStarted", "CarbonEmitted"]
     chosen, started, emitted = (message for _, message in bench.world.events)
@@ -88,12 +88,12 @@ async def test_a_blocked_job_waits_with_one_event_and_is_started_once_the_block_
         await bench.defer()
         bench.time[0] += 60
     assert bench.world.jobs["train"]["spec"]["suspend"] is True
-    assert marks_of(bench)[HELD] == "team-a/monthly"
+    assert annotations(bench)[HELD] == "team-a/monthly"
     assert [reason for reason, _ in bench.world.events] == ["DeferredStartHeld"]
     bench.world.budgets = []
     await bench.defer()
     assert bench.world.jobs["train"]["spec"]["suspend"] is False
-    assert HELD not in marks_of(bench)
+    assert HELD not in annotations(bench)
 
 
 async def test_why_a_job_is_not_deferred_is_said_once_and_nothing_is_written(bench: Bench) -> None:
@@ -168,7 +168,7 @@ async def test_in_every_mode_and_namespace_deferral_is_the_owners_wish(bench: Be
     await with_forecast(bench)
     bench.time[0] = NOW
     await bench.defer()
-    assert marks_of(bench)[START] == format_time(CLEAN)
+    assert annotations(bench)[START] == format_time(CLEAN)
 
 
 async def test_a_write_that_fails_is_tried_again(bench: Bench) -> None:
@@ -196,7 +196,7 @@ async def test_the_running_loop_starts_what_is_due_and_asks_for_a_forecast_of_wh
     running = asyncio.create_task(bench.loop.run())
     try:
         async with asyncio.timeout(20):
-            while bench.world.jobs["due"]["spec"]["suspend"] or START not in marks_of(bench):
+            while bench.world.jobs["due"]["spec"]["suspend"] or START not in annotations(bench):
                 await asyncio.wait([running], timeout=0.05)
     finally:
         running.cancel()
@@ -221,7 +221,7 @@ async def test_a_job_that_its_owner_started_and_suspended_again_stays_suspended(
     await bench.defer()
     by_its_owner(suspend=False, generation=2)
     await bench.defer()
-    assert not {START, FORECAST, HELD, STARTED} & marks_of(bench).keys()
+    assert not {START, FORECAST, HELD, STARTED} & annotations(bench).keys()
     by_its_owner(suspend=True, generation=3)
     for at in (NOW + 60, CLEAN, NOW + 13 * HOUR):
         bench.time[0] = at

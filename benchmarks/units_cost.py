@@ -1,7 +1,7 @@
 """How long it takes to read 30 days of hourly units of 1,000 targets, and of ten times as many.
 
-Each target has a counter of its own with three pods. The ledger is filled first, which is not measured. All counters are
-read and decoded one after the other, as the server does it. Times are CPU time. Bound: 1 s for 1,000 targets.
+Each target has a counter of its own with three pods. The ledger is filled first, which is not measured. All counters
+are read and decoded one after the other, as the server does it. Times are CPU time. Bound: 1 s for 1,000 targets.
 """
 
 from __future__ import annotations

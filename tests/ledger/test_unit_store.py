@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.ledger.reports import a_report, book
 
-from carbonbudget_operator.ledger.batch_delete import BatchDeleter
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.client_units import read_client_units
+from carbonbudget_operator.ledger.client_units import client_units
+from carbonbudget_operator.ledger.kept_unit_table import kept_units
+from carbonbudget_operator.ledger.labelled_units import LabelledUnits, keep_units, units_of_sealed
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.span_store import Post, PostedUnit, SpanStore
 from carbonbudget_operator.ledger.unit_store import (
@@ -161,6 +167,37 @@ def test_counters_that_no_target_needs_any_more_are_deleted_with_their_hours(eng
     assert not store.store_hour(key["a"], FIRST + 2 * HOUR, ABSENT)
 
 
+def test_hours_of_a_deleted_counter_are_of_no_later_one(engine: sa.Engine) -> None:
+    """The deletion of its hours may be interrupted, and what was kept of sealed hours stays."""
+    store = a_store(engine, "a")
+    (key,) = ids(store).values()
+    store.store_hour(key, FIRST, units({("a", "p"): 1}))
+    store.store_failures([FailedHour(key, FIRST + HOUR, AttemptedHour(NOW, 1), "away")])
+    with engine.begin() as connection:
+        keep_units(connection, [LabelledUnits(key, FIRST, "a", 0, 5)])
+    with suppress(DeletionUnfinished):
+        store.drop_unused(NOW + 5 * DAY, Interrupted(engine))
+    assert not ids(store)
+    store.register([WantedCounter("b", MODEL, FIRST)], NOW + 40 * DAY)
+    later = read(engine, "b", FIRST, FIRST + 2 * HOUR, MODEL)
+    assert (later.states, later.units) == ({}, {})
+    with engine.connect() as connection:
+        assert list(units_of_sealed(connection, ids(store).values(), FIRST, FIRST + HOUR)) == []
+    store.drop_unused(NOW + 5 * DAY, BatchDeleter(engine))  # what is left of it goes with the next call
+    with engine.connect() as connection:
+        for table in (unit_day, unit_failure, kept_units):
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0, table.name
+
+
+class Interrupted(BatchDeleter):
+    """Its time is used up after one transaction."""
+
+    def delete(self, statements: Sequence[sa.Delete]) -> int:
+        deleted = super().delete(statements)
+        self._until = 0.0
+        return deleted
+
+
 def test_hours_past_the_ledgers_retention_are_deleted_by_day(engine: sa.Engine) -> None:
     store = a_store(engine, "a")
     (key,) = ids(store).values()
@@ -206,22 +243,32 @@ def test_any_hours_in_any_order_are_read_back(
 
 def posted(store: SpanStore, namespace: str, pod: str, *counts: tuple[int, int, int], name: str = "token") -> None:
     made = [PostedUnit(f"u{n}", name, count, start, end) for n, (count, start, end) in enumerate(counts)]
-    assert all(store.store([Post(namespace, f"uid-{namespace}-{pod}-{name}", pod, units=made)], NOW))
+    assert all(store.store([Post(namespace, f"{namespace}-{pod}", pod, units=made)], NOW))
 
 
 def test_units_of_the_client_library_are_read_by_hour_and_spread_where_they_cross_one(engine: sa.Engine) -> None:
     store, ms = SpanStore(engine, "default", 10**6), FIRST * 1000
     hour = HOUR * 1000
+    for second, namespace in ((0, "a"), (60, "b")):
+        for n in range(2):
+            pods = {f"{namespace}-{pod}": 10**6 for pod in "pqrs"}
+            labels = {"namespace": namespace}
+            book(Booker(engine), a_report(FIRST + n * HOUR + second, "n", pods, namespace=namespace, labels=labels))
     posted(store, "a", "p", (5, ms, ms + 1000), (7, ms + 2000, ms + hour), (9, ms + 5, ms + 5))
     posted(store, "a", "q", (10, ms + hour // 2, ms + 2 * hour + hour // 2), (3, ms - hour, ms + hour))
     posted(store, "b", "p", (100, ms, ms + 1000))
     posted(store, "a", "r", (100, ms, ms + 1000), name="request")
     posted(store, "a", "s", (10**13, ms, ms + 1000))
-    with engine.connect() as connection:
-        found = read_client_units(connection, "default", ["a"], "token", FIRST, FIRST + 2 * HOUR)
-        everywhere = read_client_units(connection, "default", None, "token", FIRST, FIRST + HOUR)
-        elsewhere = read_client_units(connection, "other", None, "token", FIRST, FIRST + HOUR)
+    posted(store, "a", "without-facts", (4, ms, ms + 1000))
+
+    def found(namespaces: list[str] | None, end: int, cluster: str = "default") -> Counter[tuple[str, int]]:
+        sums: Counter[tuple[str, int]] = Counter()
+        with engine.connect() as connection:
+            for one in client_units(connection, cluster, "token", namespaces, FIRST, end):
+                sums[one.namespace, one.hour] += one.micro
+        return sums
+
     q = 2_500_000 + 1_500_000
-    assert found == {FIRST: {("a", "p"): 21 * MICRO, ("a", "q"): q}, FIRST + HOUR: {("a", "q"): 5 * MICRO}}
-    assert everywhere[FIRST]["b", "p"] == 100 * MICRO
-    assert elsewhere == {}
+    assert found(["a"], FIRST + 2 * HOUR) == {("a", FIRST): 21 * MICRO + q, ("a", FIRST + HOUR): 5 * MICRO}
+    assert found(None, FIRST + HOUR) == {("a", FIRST): 21 * MICRO + q, ("b", FIRST): 100 * MICRO}
+    assert found(None, FIRST + HOUR, "other") == {}

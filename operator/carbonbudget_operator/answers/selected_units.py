@@ -21,6 +21,7 @@ from carbonbudget_operator.budgets.coverage import Covers, among, selects
 from carbonbudget_operator.ledger.client_units import client_units
 from carbonbudget_operator.ledger.controller_pods import label_sets
 from carbonbudget_operator.ledger.labelled_units import (
+    MOST_MICRO,
     NO_LABELS,
     LabelledUnits,
     StoredCounterId,
@@ -39,6 +40,7 @@ DAY: Final = 24 * HOUR
 _MAX_DAYS: Final = 200_000  # some 450 bytes each
 _MAX_LABEL_SETS: Final = 50_000
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
+_TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
 _NOT_ASKED = "Prometheus has not been asked for these hours yet"
 
 
@@ -69,6 +71,16 @@ class UnitDay:
     micro: array[int]
     known: bytearray
     reasons: dict[int, str] = field(default_factory=dict)  # of hours that were asked for and are not known
+
+    def add(self, at: int, micro: int) -> None:
+        """Add units to an hour that is known. Pods claim them: more than any pods can serve are not believed."""
+        if not self.known[at]:
+            return
+        total = self.micro[at] + micro
+        if total >= MOST_MICRO:
+            self.known[at], self.reasons[at] = False, _TOO_MANY
+            total = 0
+        self.micro[at] = total
 
 
 class UnitHours:
@@ -203,7 +215,7 @@ class SelectedUnits:
             at = (row.hour - start) // HOUR
             for one, filled in of_counter[row.counter_id]:
                 if filled.known[at] and self._is_of(one, row):
-                    filled.micro[at] += row.micro
+                    filled.add(at, row.micro)
 
     def _fill_client(
         self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: frozenset[int],
@@ -221,7 +233,7 @@ class SelectedUnits:
         for row in read:
             at = (row.hour - start) // HOUR
             if filled.known[at] and self._is_of(one, row):
-                filled.micro[at] += row.micro
+                filled.add(at, row.micro)
 
     def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
         if row.label_set_id == NO_LABELS:  # of a query that names no pods: it is about the target's pods as a whole

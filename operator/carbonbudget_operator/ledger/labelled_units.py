@@ -21,6 +21,7 @@ from carbonbudget_operator.ledger.unit_days import DAY
 from carbonbudget_operator.ledger.unit_store import CounterHours, read_counters
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 
+MOST_MICRO = 2**63 - 1  # what a column holds; an hour with so many units is not known
 NO_LABELS = 0  # in place of a label set: a query's count of no pod
 _KNOWN = ("counted", "absent")
 _NAMED = 500  # pods that one statement names
@@ -165,7 +166,7 @@ def units_to_keep(connection: sa.Connection, cluster: str, hour: int) -> list[La
     sums = Counter({(counter_id, hour, "", NO_LABELS): 0 for counter_id in counted})
     for one in units_of_pods(connection, cluster, counted, hour, hour + HOUR):
         sums[(one.counter_id, hour, one.namespace, one.label_set_id)] += one.micro
-    return [LabelledUnits(*of, micro) for of, micro in sums.items()]
+    return [LabelledUnits(*of, min(micro, MOST_MICRO)) for of, micro in sums.items()]
 
 
 def keep_units(connection: sa.Connection, units: Iterable[LabelledUnits]) -> None:

@@ -52,7 +52,14 @@ class HourUnits(NamedTuple):
 
 
 class UnusableAnswer(ValueError):
-    """An answer of Prometheus says nothing about the hour. The message says why and what to do."""
+    """An answer of Prometheus says nothing about the hour. The message says why and what to do.
+
+    `of_counter`: only about this counter. The store itself answers as it should.
+    """
+
+    def __init__(self, message: str, of_counter: bool = False) -> None:
+        super().__init__(message)
+        self.of_counter = of_counter
 
 
 def micro_of(text: str) -> int | None:
@@ -142,7 +149,8 @@ def count_hour(
         found[namespace, pod] += growth.micro
     if number and without_pod == number:
         raise UnusableAnswer(
-            f"no series has the label {pod_label}: name the label of pods in units.pod_label, or add it by relabelling"
+            f"no series has the label {pod_label}: name the label of pods in units.pod_label, or add it by relabelling",
+            of_counter=True,
         )
     return _hour_units(found, not number, is_sampled, bad, most_units)
 

@@ -10,6 +10,7 @@ and one of other windows.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -27,7 +28,8 @@ from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.unit_tables import pod_units, unit_counter, unit_hour
+from carbonbudget_operator.ledger.unit_days import COUNTED
+from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
@@ -140,15 +142,18 @@ def fill(engine: sa.Engine, targets: int, hours: int, pods: int) -> None:
                     for t, _, i in ids
                 ),
             )
-            insert(unit_hour, (
-                {"counter_id": n + 1, "hour": hour, "state": "counted", "gaps": False, "asked_at": hour + 3900}
-                for n in range(namespaces)
-            ))  # fmt: skip
-            insert(pod_units, (
-                {"counter_id": t // 10 + 1, "hour": hour, "namespace": f"team-{t // 10}", "pod": f"model-{t}-{p}",
-                 "micro": 10**9 + at}
-                for t, p, _ in ids
-            ))  # fmt: skip
+        insert(unit_day, (
+            {"counter_id": n + 1, "day": FIRST + day * DAY, "states": COUNTED * 24, "refused": "",
+             "pods": counted_pods(n, targets, pods)}
+            for n in range(namespaces) for day in range(-(-hours // 24))
+        ))  # fmt: skip
+
+
+def counted_pods(namespace: int, targets: int, pods: int) -> str:
+    """What the pods of a namespace count on a day, as a row has it."""
+    counts = [number for hour in range(24) for number in (hour, 10**9 + hour)]
+    models = range(10 * namespace, min(10 * namespace + 10, targets))
+    return json.dumps([[f"team-{namespace}", f"model-{t}-{p}", counts] for t in models for p in range(pods)])
 
 
 def keep(engine: sa.Engine, now: int) -> None:

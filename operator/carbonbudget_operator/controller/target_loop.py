@@ -27,7 +27,13 @@ from carbonbudget_operator.controller.target_evaluation import (
 )
 from carbonbudget_operator.controller.target_history import SavingsPrice, no_price
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
-from carbonbudget_operator.controller.target_queries import AskedSpans, TargetSource, frozen_in, spans_to_ask
+from carbonbudget_operator.controller.target_queries import (
+    AskedSpans,
+    TargetSource,
+    batches_of,
+    frozen_in,
+    spans_to_ask,
+)
 from carbonbudget_operator.controller.target_store import StoredTarget, TargetStore
 from carbonbudget_operator.controller.target_writer import TargetWriter, needs_target_event
 from carbonbudget_operator.kube.client import KubeClient
@@ -151,8 +157,7 @@ class TargetLoop:
                 queries.append(asked[key].spans.query(each))
             except Exception as error:
                 made[key] = self._unexpected(stored[key], error, now)
-        for first in range(0, len(queries), _AT_ONCE):
-            batch = queries[first : first + _AT_ONCE]
+        for batch in batches_of(queries, _AT_ONCE):
             try:
                 answers = await self._source.targets(batch)
             except ServerUnavailable as error:

@@ -47,11 +47,16 @@ CounterKey = tuple[str, CounterExpression]
 
 
 class WantedCounter(NamedTuple):
-    """A counter of a namespace that a target needs from an hour on. The namespace is empty for a raw query."""
+    """A counter of a namespace that a target needs from an hour on. The namespace is empty for a raw query.
+
+    `of_cluster`: for a target of several namespaces. The limit of a namespace's counters does not hold for it: else its
+    tenants could keep it from being counted, by targets of their own.
+    """
 
     namespace: str
     expression: CounterExpression
     first_hour: int
+    of_cluster: bool = False
 
 
 class StoredCounter(NamedTuple):
@@ -122,8 +127,10 @@ class UnitStore:
         wanted: dict[tuple[str, str], WantedCounter] = {}
         for one in counters:
             key = one.namespace, one.expression.digest
-            if key not in wanted or one.first_hour < wanted[key].first_hour:
-                wanted[key] = one
+            if (before := wanted.get(key)) is not None:
+                first, wide = min(one.first_hour, before.first_hour), one.of_cluster or before.of_cluster
+                one = WantedCounter(one.namespace, one.expression, first, wide)
+            wanted[key] = one
         c = unit_counter.c
         query = sa.select(c.namespace, c.digest, c.first_hour, c.wanted_at).where(c.cluster == self._cluster)
         stored = {(row.namespace, row.digest): row for row in connection.execute(query)}
@@ -135,7 +142,7 @@ class UnitStore:
             first, found = one.first_hour - one.first_hour % HOUR, stored.get((namespace, digest))
             if found is None:
                 numbers[namespace] += 1
-                if numbers[namespace] > self._most_counters:
+                if numbers[namespace] > self._most_counters and not one.of_cluster:
                     continue
             elif found.first_hour <= first and found.wanted_at > now - _RENEWED_SECONDS:
                 continue

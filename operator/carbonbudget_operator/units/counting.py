@@ -161,6 +161,9 @@ def count_vector(
     """Count an hour by the values of a query at its end: labels, and the value as text.
 
     Without the labels of namespace and pod they are empty: such units are of the whole selection.
+
+    Raises:
+        UnusableAnswer: a series has only one of these labels, so that nobody knows whose units they are.
     """
     found: dict[PodKey, int] = defaultdict(int)
     number = bad = 0
@@ -169,8 +172,15 @@ def count_vector(
         value = micro_of(text)
         if value is None:
             bad += 1
-        else:
-            found[labels.get(namespace_label, ""), labels.get(pod_label, "")] += value
+            continue
+        namespace, pod = labels.get(namespace_label, ""), labels.get(pod_label, "")
+        if bool(namespace) != bool(pod):
+            raise UnusableAnswer(
+                f"the query's series need both of the labels {namespace_label} and {pod_label}, or neither: sum by "
+                f"({namespace_label}, {pod_label})",
+                of_counter=True,
+            )
+        found[namespace, pod] += value
     return _hour_units(found, not number, number > 0, bad, most_units)
 
 

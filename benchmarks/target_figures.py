@@ -28,7 +28,6 @@ from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.ledger.unit_days import COUNTED
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
@@ -142,18 +141,15 @@ def fill(engine: sa.Engine, targets: int, hours: int, pods: int) -> None:
                     for t, _, i in ids
                 ),
             )
-        insert(unit_day, (
-            {"counter_id": n + 1, "day": FIRST + day * DAY, "states": COUNTED * 24, "refused": "",
-             "pods": counted_pods(n, targets, pods)}
-            for n in range(namespaces) for day in range(-(-hours // 24))
-        ))  # fmt: skip
-
-
-def counted_pods(namespace: int, targets: int, pods: int) -> str:
-    """What the pods of a namespace count on a day, as a row has it."""
-    counts = [number for hour in range(24) for number in (hour, 10**9 + hour)]
-    models = range(10 * namespace, min(10 * namespace + 10, targets))
-    return json.dumps([[f"team-{namespace}", f"model-{t}-{p}", counts] for t in models for p in range(pods)])
+            if at % 24 == 0:
+                per_hour = [number for index in range(24) for number in (index, 10**9 + at)]
+                insert(unit_day, (
+                    {"counter_id": n + 1, "day": hour, "states": "c" * 24, "refused": "", "pods": json.dumps(
+                        [(f"team-{n}", f"model-{t}-{p}", per_hour)
+                         for t in range(10 * n, min(10 * n + 10, targets)) for p in range(pods)]
+                    )}
+                    for n in range(namespaces)
+                ))  # fmt: skip
 
 
 def keep(engine: sa.Engine, now: int) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitCounter
-from carbonbudget_operator.ledger.unit_store import FailedHour, UnitStore, WantedCounter
-from carbonbudget_operator.ledger.unit_tables import unit_counter
+from carbonbudget_operator.ledger.unit_days import ABSENT, COUNTED, NOTHING_KNOWN, UNKNOWN, day_of, with_hour
+from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 from carbonbudget_operator.units.counter_expression import expression_of
-from carbonbudget_operator.units.counting import HourUnits
-from carbonbudget_operator.units.pending_hours import AttemptedHour
 
 MICRO = 1_000_000
 REQUESTS = ClusterUnitSource(counter=UnitCounter(metric="requests_total"))
@@ -20,24 +18,40 @@ REQUESTS = ClusterUnitSource(counter=UnitCounter(metric="requests_total"))
 def a_counter(engine: sa.Engine, namespace: str, source: ClusterUnitSource = REQUESTS, cluster: str = "default") -> int:
     """Register a counter; its id."""
     expression = expression_of(source)
-    UnitStore(engine, cluster).register([WantedCounter(namespace, expression, 0)], 1)
-    c = unit_counter.c
-    with engine.connect() as connection:
-        found = connection.scalar(
-            sa.select(c.id).where(c.cluster == cluster, c.namespace == namespace, c.digest == expression.digest)
+    with engine.begin() as connection:
+        made = connection.execute(
+            sa.insert(unit_counter).values(
+                cluster=cluster, namespace=namespace, digest=expression.digest, expression=expression.to_json()
+            )
         )
-    assert found is not None
-    return int(found)
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
 
 
 def an_hour(
-    engine: sa.Engine, counter_id: int, hour: int, pods: Mapping[tuple[str, str], int] | None, reason: str = ""
-) -> None:
+    engine: sa.Engine, counter_id: int, hour: int, pods: Mapping[tuple[str, str], int] | None,
+    reason: str = "Prometheus does not answer: connection refused",
+) -> None:  # fmt: skip
     """What a counter counted in an hour, in units by namespace and pod; None: Prometheus did not answer."""
-    store = UnitStore(engine, "default")
-    if pods is None:
-        reason = reason or "Prometheus does not answer: connection refused"
-        store.store_failures([FailedHour(counter_id, hour, AttemptedHour(hour + 3900, 1), reason)])
-        return
-    micro = {pod: units * MICRO for pod, units in pods.items()}
-    assert store.store_hour(counter_id, hour, HourUnits(micro, is_absent=not pods, is_sampled=bool(pods)))
+    day, index = day_of(hour)
+    at = (unit_day.c.counter_id == counter_id, unit_day.c.day == day)
+    failed = (unit_failure.c.counter_id == counter_id, unit_failure.c.hour == hour)
+    with engine.begin() as connection:
+        connection.execute(sa.delete(unit_failure).where(*failed))
+        if pods is None:
+            connection.execute(
+                sa.insert(unit_failure).values(
+                    counter_id=counter_id, hour=hour, asked_at=hour + 3900, attempts=1, reason=reason
+                )
+            )
+            return
+        found = connection.execute(sa.select(unit_day).where(*at)).first()
+        states, stored = (found.states, found.pods) if found else (NOTHING_KNOWN, "[]")
+        if states[index] != UNKNOWN:
+            raise ValueError("an hour that is known stays as it is")
+        letter, micro = COUNTED if pods else ABSENT, {pod: units * MICRO for pod, units in pods.items()}
+        states, stored = with_hour(states, stored, index, letter, micro)
+        connection.execute(sa.delete(unit_day).where(*at))
+        connection.execute(
+            sa.insert(unit_day).values(counter_id=counter_id, day=day, states=states, refused="", pods=stored)
+        )

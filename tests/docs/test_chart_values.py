@@ -222,7 +222,7 @@ def test_the_monitoring_example_brings_monitors_and_dashboards(cluster: Cluster)
     assert str(file) == f"{spec['volumeMounts'][0]['mountPath']}/{token['path']}"
     assert token["audience"] == settings.server.audience
     boards = [one["metadata"] for one in made if one["metadata"]["name"].startswith("carbonbudget-dashboard-")]
-    assert len(boards) == 7
+    assert len(boards) == 8
     annotation = stack["grafana"]["sidecar"]["dashboards"]["folderAnnotation"]
     assert all(annotation in board["annotations"] for board in boards)
     source = yaml.safe_load((folder / "grafana-infinity.yaml").read_text(encoding="utf-8"))["datasources"][0]

@@ -20,12 +20,13 @@ from carbonbudget_operator.kube.credentials import Credentials
 OPERATOR = ROOT / "operator" / "carbonbudget_operator"
 # Text that begins so is a path of the API server.
 STARTS = ("/api/", "/apis/", "/api", "/apis", "apis/", "api/")
-# Our own API is /api/v1 too, and InfluxDB's is /api/v2.
+# Our own API is /api/v1 too, as Prometheus' is, and InfluxDB's is /api/v2.
 OURS = {
     "api_path.py", "public", "callers.py", "target_http.py", "export_settings.py",
     "server_gateway.py", "token_guard.py", "budgets_from_api.py", "data_page.py", "emissions_page.py", "grid_page.py",
     "budget_pages.py",
-    "runs_page.py", "answers_from_server.py",
+    "runs_page.py", "answers_from_server.py", "target_pages.py", "targets_from_api.py",
+    "server_client.py", "unit_queries.py", "unit_settings.py",
 }  # fmt: skip
 DEPLOYMENTS = ApiPath("apps", "v1", "deployments")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,11 +12,9 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.client_units import client_units
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.labelled_units import LabelledUnits, keep_units, units_of_sealed
 from carbonbudget_operator.ledger.retention import drop_before
-from carbonbudget_operator.ledger.span_store import Post, PostedUnit, SpanStore
 from carbonbudget_operator.ledger.unit_store import (
     LEASE_SECONDS,
     CounterHours,
@@ -239,36 +236,3 @@ def test_any_hours_in_any_order_are_read_back(
     assert found.units == {FIRST + n * HOUR: counts for n, counts in hours.items() if counts}
     assert found.states == {FIRST + n * HOUR: "absent" if counts is None else "counted" for n, counts in hours.items()}
     assert store.known_hours([key], FIRST).get(key, set()) == {FIRST + n * HOUR for n in hours}
-
-
-def posted(store: SpanStore, namespace: str, pod: str, *counts: tuple[int, int, int], name: str = "token") -> None:
-    made = [PostedUnit(f"u{n}", name, count, start, end) for n, (count, start, end) in enumerate(counts)]
-    assert all(store.store([Post(namespace, f"{namespace}-{pod}", pod, units=made)], NOW))
-
-
-def test_units_of_the_client_library_are_read_by_hour_and_spread_where_they_cross_one(engine: sa.Engine) -> None:
-    store, ms = SpanStore(engine, "default", 10**6), FIRST * 1000
-    hour = HOUR * 1000
-    for second, namespace in ((0, "a"), (60, "b")):
-        for n in range(2):
-            pods = {f"{namespace}-{pod}": 10**6 for pod in "pqrs"}
-            labels = {"namespace": namespace}
-            book(Booker(engine), a_report(FIRST + n * HOUR + second, "n", pods, namespace=namespace, labels=labels))
-    posted(store, "a", "p", (5, ms, ms + 1000), (7, ms + 2000, ms + hour), (9, ms + 5, ms + 5))
-    posted(store, "a", "q", (10, ms + hour // 2, ms + 2 * hour + hour // 2), (3, ms - hour, ms + hour))
-    posted(store, "b", "p", (100, ms, ms + 1000))
-    posted(store, "a", "r", (100, ms, ms + 1000), name="request")
-    posted(store, "a", "s", (10**13, ms, ms + 1000))
-    posted(store, "a", "without-facts", (4, ms, ms + 1000))
-
-    def found(namespaces: list[str] | None, end: int, cluster: str = "default") -> Counter[tuple[str, int]]:
-        sums: Counter[tuple[str, int]] = Counter()
-        with engine.connect() as connection:
-            for one in client_units(connection, cluster, "token", namespaces, FIRST, end):
-                sums[one.namespace, one.hour] += one.micro
-        return sums
-
-    q = 2_500_000 + 1_500_000
-    assert found(["a"], FIRST + 2 * HOUR) == {("a", FIRST): 21 * MICRO + q, ("a", FIRST + HOUR): 5 * MICRO}
-    assert found(None, FIRST + HOUR) == {("a", FIRST): 21 * MICRO + q, ("b", FIRST): 100 * MICRO}
-    assert found(None, FIRST + HOUR, "other") == {}

@@ -16,7 +16,8 @@ from tests.server.server_face import Face, a_face
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery, TargetSpan
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger.store import migrate, open_ledger
-from carbonbudget_operator.server.target_counters import CounterOfTarget, TargetCounters
+from carbonbudget_operator.ledger.unit_store import WantedCounter
+from carbonbudget_operator.server.target_counters import TargetCounters
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.units.counter_expression import expression_of
 
@@ -108,7 +109,7 @@ def test_counters_are_wanted_once_since_the_earliest_hour_and_in_each_namespace_
                 ),
                 {"uid": str(number), "name": name},
             )
-    wanted: list[CounterOfTarget] = []
+    wanted: list[WantedCounter] = []
 
     def a_target(source: ClusterUnitSource, start: int, *names: str) -> TargetQuery:
         spans = [TargetSpan(start=start, end=start + 7200), TargetSpan(start=start + 3600, end=start + 7200)]
@@ -128,8 +129,8 @@ def test_counters_are_wanted_once_since_the_earliest_hour_and_in_each_namespace_
     preset = expression_of(ClusterUnitSource(preset="vLLMRequests"))
     assert len(wanted) == len(set(wanted))
     assert set(wanted) == {
-        CounterOfTarget("team-a", expression_of(REQUESTS), 3600),
-        CounterOfTarget("", expression_of(whole), 3600),
-        CounterOfTarget("team-a", preset, 3600),
-        CounterOfTarget("team-b", preset, 3600),
+        WantedCounter("team-a", expression_of(REQUESTS), 3600),
+        WantedCounter("", expression_of(whole), 3600),
+        WantedCounter("team-a", preset, 3600),
+        WantedCounter("team-b", preset, 3600),
     }

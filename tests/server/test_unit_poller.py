@@ -163,7 +163,7 @@ async def test_prometheus_away_is_asked_again_and_after_a_month_the_hours_are_mi
     await back.poller.close()
 
     later = Polling(engine, "http://127.0.0.1:9")
-    later.want(FIRST - 2 * HOUR, now, "team-a")
+    later.want(FIRST - 2 * HOUR, now + 31 * 24 * HOUR, "team-a")
     with pytest.raises(Exception, match="asked for again"):
         await later.poller.step(now + 31 * 24 * HOUR)
     await later.poller.close()
@@ -172,6 +172,24 @@ async def test_prometheus_away_is_asked_again_and_after_a_month_the_hours_are_mi
     assert "give_up_days" in found.reason
     assert set(found.units) == {FIRST}
     assert later.waiting()[2] > 0
+
+
+async def test_hours_that_prometheus_has_forgotten_are_missing_and_the_later_ones_are_counted(
+    engine: sa.Engine, prometheus: Prometheus
+) -> None:
+    polling, now = Polling(engine, url_of(prometheus)), FIRST + 3 * HOUR + 300
+    first = FIRST - 50 * HOUR
+    polling.want(first, now, "team-a")
+    assert await polling.poller.step(now) == 4  # with the hour before FIRST
+    assert await polling.poller.step(now + 30) == 0  # the rest: a round has at most 48 hours of a counter
+    await polling.poller.close()
+    states = polling.hours("team-a", first, FIRST + 3 * HOUR).states
+    assert states[first] == "missing"
+    assert states[FIRST - 2 * HOUR] == "failed"
+    assert (states[FIRST - HOUR], states[FIRST]) == ("counted", "counted")  # a sample at FIRST is of the hour before
+    waiting, failed, missing = polling.waiting()
+    assert missing == sum(state == "missing" for state in states.values()) > 0
+    assert (failed, waiting + failed + missing) == (sum(state == "failed" for state in states.values()), 49)
 
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carbonbudget_operator.units.pending_hours import AttemptedHour, PendingHours
+from carbonbudget_operator.units.pending_hours import NOT_IN_STORE, AttemptedHour, PendingHours
 
 HOUR = 3600
 NOW = 1_000 * HOUR
@@ -42,7 +42,7 @@ def test_known_hours_are_not_asked_for_and_the_next_ones_become_due() -> None:
     made.known(1, NOW - HOUR)
     made.move(NOW - 2 * HOUR, NOW + HOUR)
     assert [hour for _, hour in made.due(NOW, 9)] == [NOW]
-    assert made.counts() == (1, 0)
+    assert made.counts() == (1, 0, 0)
 
 
 def test_an_hour_that_failed_waits_and_comes_after_those_that_were_never_asked_for() -> None:
@@ -51,12 +51,20 @@ def test_an_hour_that_failed_waits_and_comes_after_those_that_were_never_asked_f
     assert [hour for _, hour in made.due(NOW + 299, 9)] == [NOW - 2 * HOUR, NOW - 3 * HOUR]
     assert [hour for _, hour in made.due(NOW + 300, 9)] == [NOW - 2 * HOUR, NOW - 3 * HOUR, NOW - HOUR]
     assert (made.attempts(0, NOW - HOUR), made.attempts(0, NOW - 2 * HOUR)) == (1, 0)
-    assert made.counts() == (2, 1)
+    assert made.counts() == (2, 1, 0)
 
 
 def test_the_pause_doubles_up_to_six_hours() -> None:
     pauses = [AttemptedHour(0, attempts).not_before for attempts in (1, 2, 3, 8, 1000)]
     assert pauses == [300, 600, 1200, 6 * HOUR, 6 * HOUR]
+
+
+def test_an_hour_that_is_not_in_the_store_is_asked_for_once_a_day_and_counts_as_missing() -> None:
+    made = pending(a=1)
+    made.failed(0, NOW - HOUR, AttemptedHour(NOW, NOT_IN_STORE))
+    assert made.counts() == (2, 0, 1)
+    assert (0, NOW - HOUR) not in made.due(NOW + 24 * HOUR - 1, 9)
+    assert (0, NOW - HOUR) in made.due(NOW + 24 * HOUR, 9)
 
 
 def test_counters_that_are_gone_are_forgotten() -> None:

@@ -104,6 +104,11 @@ def budget_detail(row: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to /api/v1/budgets/{namespace}/{name}."""
     return dict(row) | {
         "read_at": instant(NOW),
+        "base_limit_g": row["limit_g"],
+        "base_limit_ug": row["limit_ug"],
+        "adjustments": [],
+        "parent": None,
+        "children": None,
         "selector": "app=train",
         "namespace_selector": None,
         "namespaces": None,

@@ -60,10 +60,9 @@ def target_windows(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         expected, figure = int(baseline * (1 - 0.2 * part)), int(baseline * (0.99 - 0.21 * part + 0.04 * (number % 3)))
         state = "OnTrack" if figure <= expected else "Behind" if figure <= 1.05 * expected else "Violated"
         found.append({
-            "start": instant(end - 7 * DAY), "end": instant(end),
-            "per_unit_ug": str(figure), "per_unit_g": figure / 1e6,
-            "expected_g": expected / 1e6, "emissions_ug": "1", "energy_uj": "1", "state": state,
-            "units": str(90_000_000 - number * 1_000_000),
+            "start": instant(end - 7 * DAY), "end": instant(end), "per_unit_ug": str(figure),
+            "per_unit_g": figure / 1e6, "expected_g": expected / 1e6, "emissions_ug": "1", "energy_uj": "1",
+            "state": state, "units": str(90_000_000 - number * 1_000_000),
             "hours_percent": 100 if number else 96, "saved_ug": str((baseline - figure) * 90),
             "saved_uj": str((baseline - figure) * 90 * 10_000), "absolute_fall_ug": "1000000",
             "money": f"{(baseline - figure) * 90 / 1e9:.2f} EUR",

@@ -18,22 +18,25 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.budgets.coverage import Covers, among, selects
-from carbonbudget_operator.ledger.client_units import client_units
 from carbonbudget_operator.ledger.controller_pods import label_sets
 from carbonbudget_operator.ledger.labelled_units import (
+    KNOWN_WHEN_SEALED,
     MOST_MICRO,
     NO_LABELS,
     LabelledUnits,
-    StoredCounterId,
+    PodNames,
+    RegisteredCounter,
     counted_days,
-    counter_ids,
-    is_known,
-    sealed_at,
+    failed_hours,
+    pod_namespaces,
+    registered_counters,
+    sealed_hours_of,
     units_of_pods,
     units_of_sealed,
 )
+from carbonbudget_operator.ledger.posted_units import posted_units
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.unit_store import read_counters
+from carbonbudget_operator.ledger.unit_days import ABSENT, NOTHING_KNOWN, UNKNOWN
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 DAY: Final = 24 * HOUR
@@ -41,6 +44,7 @@ _MAX_DAYS: Final = 200_000  # some 450 bytes each
 _MAX_LABEL_SETS: Final = 50_000
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
 _TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
+_GIVEN_UP = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
 _NOT_ASKED = "Prometheus has not been asked for these hours yet"
 
 
@@ -101,7 +105,7 @@ class UnitHours:
         """Why hours of [start, end) are not known, which some are not: of the newest that was asked for in vain."""
         for day, first, last in reversed(list(self._cut(start, end))):
             for at in range(last - 1, first - 1, -1):
-                if text := day.reasons.get(at):
+                if not day.known[at] and (text := day.reasons.get(at)):
                     return text
         return _NOT_ASKED
 
@@ -148,77 +152,95 @@ class SelectedUnits:
         if not days:
             return {key: UnitHours(its) for key, its in found.items()}
         start, end = min(days) * DAY, (max(days) + 1) * DAY
-        sealed = sealed_at(connection, self._cluster, start, end)
+        sealed = sealed_hours_of(connection, self._cluster, start, end)
         facts = {day: hash(tuple(revisions.get(hour, 0) for hour in _hours(day))) for day in days}
-        sealed_hours = {day: sum(hour in sealed for hour in _hours(day)) for day in days}
-        ids = counter_ids(connection, self._cluster, {one.counter for one, _ in asked.values() if not one.client})
-        counted = counted_days(connection, {one.id for one in ids.values()}, start, end)
+        gone = {day: sum(hour in sealed for hour in _hours(day)) for day in days}
+        counters = registered_counters(
+            connection, self._cluster, {one.counter for one, _ in asked.values() if not one.client}
+        )
+        ids = {counter.id for counter in counters.values()}
+        letters, failed = counted_days(connection, ids, start, end), failed_hours(connection, ids, start, end)
         missing: dict[int, dict[Hashable, UnitDay]] = defaultdict(dict)
         for key, (one, numbers) in asked.items():
-            stored = ids.get(one.counter)
+            counter = counters.get(one.counter)
             for day in numbers:
-                seen: Hashable = counted.get((stored.id, day)) if stored is not None else None
-                given_up = stored is not None and stored.missing_before > day * DAY
-                signature = (facts[day], sealed_hours[day], stored and stored.id, seen, given_up)
+                at = (counter.id if counter is not None else 0, day * DAY)
+                seen = (letters.get(at), tuple(failed.get(at, {}).items()))
+                signature = (facts[day], gone[day], counter, seen)
                 # What pods post is no counter's hour: it may come at any time, so it is read each time.
                 remembered = self._known.get((key, day)) if not one.client else None
                 if remembered is not None and remembered.signature == signature:
                     found[key][day] = remembered
-                else:
-                    fresh = UnitDay(signature, array("q", bytes(8 * 24)), bytearray(24))
-                    missing[day][key] = found[key][day] = fresh
-        for day, fresh_days in sorted(missing.items()):
-            self._fill(connection, day, {key: asked[key][0] for key in fresh_days}, fresh_days, ids, sealed, through)
+                    continue
+                fresh = UnitDay(signature, array("q", bytes(8 * 24)), bytearray(24), dict(failed.get(at, {})))
+                missing[day][key] = found[key][day] = fresh
+        self._fill(connection, asked, missing, counters, letters, sealed, through)
         self._remember(asked, missing)
         return {key: UnitHours(its) for key, its in found.items()}
 
     def _fill(
         self,
         connection: sa.Connection,
-        day: int,
-        selections: Mapping[Hashable, UnitSelection],
-        days: Mapping[Hashable, UnitDay],
-        ids: Mapping[tuple[str, str], StoredCounterId],
-        sealed: frozenset[int],
+        asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
+        missing: Mapping[int, Mapping[Hashable, UnitDay]],
+        counters: Mapping[tuple[str, str], RegisteredCounter],
+        letters: Mapping[tuple[int, int], str],
+        sealed: Collection[int],
         through: int,
     ) -> None:
-        start, end = day * DAY, (day + 1) * DAY
-        of_counter: dict[int, list[tuple[UnitSelection, UnitDay]]] = defaultdict(list)
-        missing_before: dict[int, int] = {}
-        for key, one in selections.items():
-            if one.client:
-                self._fill_client(connection, one, days[key], start, sealed, through)
-            elif one.counter in ids:
-                stored = ids[one.counter]
-                of_counter[stored.id].append((one, days[key]))
-                missing_before[stored.id] = stored.missing_before
-        readings = read_counters(connection, missing_before, start, end)
-        kept = list(units_of_sealed(connection, of_counter, start, end)) if not sealed.isdisjoint(_hours(day)) else []
-        kept_hours = {(row.counter_id, row.hour) for row in kept}
-        counted = {}
-        for counter_id, hours in readings.items():
-            counted[counter_id] = hours
-            for hour, state in hours.states.items():
-                at = (hour - start) // HOUR
-                # Of a sealed hour the pods' labels are only stored if it was known when it was sealed.
-                known = is_known(state) and (
-                    hour not in sealed or state == "absent" or (counter_id, hour) in kept_hours
-                )
-                for _, filled in of_counter[counter_id]:
-                    filled.known[at] = known
+        if not missing:
+            return
+        names = {name for filled in missing.values() for key in filled for name in asked[key][0].namespaces}
+        if EVERY_NAMESPACE in names:
+            names = pod_namespaces(connection)
+        pods = PodNames(connection, self._cluster, names, min(missing) * DAY)
+        for day, filled in sorted(missing.items()):
+            of_counter: dict[int, list[tuple[UnitSelection, UnitDay]]] = defaultdict(list)
+            for key, its in filled.items():
+                one, counter = asked[key][0], counters.get(asked[key][0].counter)
+                if one.client:
+                    self._fill_client(connection, one, its, day * DAY, sealed, through)
+                elif counter is not None:
+                    of_counter[counter.id].append((one, its))
+                    _give_up(its, day * DAY, counter.missing_before)
+            if of_counter:
+                self._fill_day(connection, day * DAY, of_counter, letters, sealed, pods)
+
+    def _fill_day(
+        self,
+        connection: sa.Connection,
+        day: int,
+        of_counter: Mapping[int, Sequence[tuple[UnitSelection, UnitDay]]],
+        letters: Mapping[tuple[int, int], str],
+        sealed: Collection[int],
+        pods: PodNames,
+    ) -> None:
+        stored = [hour for hour in _hours(day // DAY) if hour not in sealed]
+        read = list(units_of_pods(connection, pods, of_counter, day, stored)) if stored else []
+        kept: set[tuple[int, int]] = set()
+        if len(stored) < 24:
+            of_sealed = [row for row in units_of_sealed(connection, of_counter, day, day + DAY) if row.hour in sealed]
+            kept = {(row.counter_id, row.hour) for row in of_sealed}
+            read += of_sealed
+        for counter_id, selections in of_counter.items():
+            for index, letter in enumerate(letters.get((counter_id, day), NOTHING_KNOWN)):
+                if letter == UNKNOWN:
+                    continue
+                hour = day + index * HOUR
+                known = hour not in sealed or letter == ABSENT or (counter_id, hour) in kept
+                for _, filled in selections:
+                    filled.known[index] = known
                     if not known:
-                        filled.reasons[at] = _SEALED if is_known(state) else hours.reason
-        read = [row for row in units_of_pods(connection, self._cluster, counted, start, end) if row.hour not in sealed]
-        read += [row for row in kept if row.hour in sealed]
+                        filled.reasons[index] = _SEALED
         self._load_labels(connection, {row.label_set_id for row in read})
         for row in read:
-            at = (row.hour - start) // HOUR
+            at = (row.hour - day) // HOUR
             for one, filled in of_counter[row.counter_id]:
                 if filled.known[at] and self._is_of(one, row):
                     filled.add(at, row.micro)
 
     def _fill_client(
-        self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: frozenset[int],
+        self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: Collection[int],
         through: int,
     ) -> None:  # fmt: skip
         stored_from = through - self._result_days * DAY
@@ -228,7 +250,7 @@ class SelectedUnits:
             if not filled.known[at]:
                 filled.reasons[at] = _SEALED
         names = None if EVERY_NAMESPACE in one.namespaces else one.namespaces
-        read = list(client_units(connection, self._cluster, one.client, names, start, start + DAY))
+        read = list(posted_units(connection, self._cluster, one.client, names, start, start + DAY))
         self._load_labels(connection, {row.label_set_id for row in read})
         for row in read:
             at = (row.hour - start) // HOUR
@@ -236,6 +258,8 @@ class SelectedUnits:
                 filled.add(at, row.micro)
 
     def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
+        if row.label_set_id == KNOWN_WHEN_SEALED:
+            return False
         if row.label_set_id == NO_LABELS:  # of a query that names no pods: it is about the target's pods as a whole
             return True
         if not among(one.namespaces, row.namespace):
@@ -252,7 +276,7 @@ class SelectedUnits:
     def _load_labels(self, connection: sa.Connection, ids: Iterable[int]) -> None:
         if len(self._labels) > _MAX_LABEL_SETS or len(self._matches) > 20 * _MAX_LABEL_SETS:
             self._labels, self._matches = {}, {}
-        unknown = {key for key in ids if key != NO_LABELS and key not in self._labels}
+        unknown = {key for key in ids if key > NO_LABELS and key not in self._labels}
         self._labels |= {key: json.loads(text) for key, text in label_sets(connection, unknown).items()}
 
     def _remember(
@@ -272,9 +296,9 @@ class SelectedUnits:
 def runs_of(known: bytes, start: int, longest: int | None = None) -> list[tuple[int, int]]:
     """The maximal runs of known hours, [start, end) each; `longest` bounds them, in hours."""
     runs: list[tuple[int, int]] = []
-    for number, is_there in enumerate(known):
+    for number, is_known in enumerate(known):
         at = start + number * HOUR
-        if not is_there:
+        if not is_known:
             continue
         if runs and runs[-1][1] == at and (longest is None or runs[-1][1] - runs[-1][0] < longest * HOUR):
             runs[-1] = (runs[-1][0], at + HOUR)
@@ -285,3 +309,10 @@ def runs_of(known: bytes, start: int, longest: int | None = None) -> list[tuple[
 
 def _hours(day: int) -> Sequence[int]:
     return range(day * DAY, (day + 1) * DAY, HOUR)
+
+
+def _give_up(filled: UnitDay, day: int, missing_before: int) -> None:
+    """Note of hours that were never asked for and will not be why they are missing."""
+    for index in range(24):
+        if day + index * HOUR < missing_before:
+            filled.reasons.setdefault(index, _GIVEN_UP)

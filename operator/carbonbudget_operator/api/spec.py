@@ -223,9 +223,9 @@ class CarbonBudgetSpec(Model):
     )
     carry_over: CarryOverSpec | None = Field(
         default=None,
-        description="What is left of the limit at a period's end, added to the next one. Only from periods of which at "
-        "least 95 % of the nodes' time was reported, and that began with this field or end after it was written. Needs "
-        "period, and per: Selection. Left out: nothing is carried over.",
+        description="What is left of the limit at a period's end, added to the next one. Only from periods that end "
+        "after this field was written, and of which at least 95 % of the nodes' time was reported. Needs period, and "
+        "per: Selection. Left out: nothing is carried over.",
     )
     overspend: Literal["Deduct", "Forgive"] = Field(
         default="Forgive",

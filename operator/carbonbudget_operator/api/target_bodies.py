@@ -69,7 +69,7 @@ class TargetsAnswer(BaseModel):
     rows: list[TargetSummary]
 
 
-class TargetBaseline(BaseModel):
+class FrozenTargetBaseline(BaseModel):
     """The baseline as it was frozen."""
 
     per_unit_g: float
@@ -90,7 +90,7 @@ class TargetDetail(TargetSummary):
     namespace_selector: str | None = Field(description="Labels of the namespaces that count; null without one")
     source: str | None = Field(description="Who counts the units: a preset, a counter, the client library or a query")
     minimum_units: int | None
-    baseline: TargetBaseline | None
+    baseline: FrozenTargetBaseline | None
     conditions: list[BudgetCondition]
 
 

@@ -28,8 +28,9 @@ from carbonbudget_operator.budgets.credits import (
     WindowClaim,
     credit_periods,
 )
+from carbonbudget_operator.budgets.limit_in_force import base_limit_ug
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, time_zone
-from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.controller.budget_store import StoredBudget
 
 # No budget can have this name, so claims of a namespace are apart from its budgets.
@@ -69,7 +70,7 @@ def credited_budgets(stored: Iterable[StoredBudget]) -> list[CreditedBudget]:
             spec = one.budget_object.spec
             if not spec.credits or spec.period is None or spec.per != "Selection":
                 continue
-            limit_ug, zone = parse_mass(spec.limit), time_zone(spec.time_zone)
+            limit_ug, zone = base_limit_ug(one.budget_object), time_zone(spec.time_zone)
         except (ValidationError, QuantityError, PeriodError):
             continue
         terms = [CreditTerms(each.target, each.share, each.cap, each.expires_after) for each in spec.credits]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.budgets.limit_in_force import base_limit_ug
+from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.transfers import BudgetFigures
 from carbonbudget_operator.budgets.verdict import State, Verdict
 from carbonbudget_operator.controller.budget_store import StoredBudget
@@ -20,13 +21,13 @@ def transfer_figures(stored: StoredBudget, verdict: Verdict | None) -> BudgetFig
         return None
     try:
         resource = stored.budget_object
-        base_limit_ug = parse_mass(resource.spec.limit)
+        base_ug = base_limit_ug(resource)
     except (ValidationError, QuantityError):
         return None
     known = verdict.state is not State.UNKNOWN and verdict.generation == resource.metadata.generation
     return BudgetFigures(
         period=verdict.period,
-        base_limit_ug=base_limit_ug,
+        base_limit_ug=base_ug,
         used_ug=verdict.used_ug if known else None,
         parent=resource.spec.parent or "",
         accounting=resource.spec.accounting,

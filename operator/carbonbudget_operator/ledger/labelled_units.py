@@ -9,22 +9,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.unit_days import DAY
-from carbonbudget_operator.ledger.unit_store import CounterHours, read_counters
+from carbonbudget_operator.ledger.unit_days import ABSENT, DAY, UNKNOWN
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 
-MOST_MICRO = 2**63 - 1  # what a column holds; an hour with so many units is not known
-NO_LABELS = 0  # in place of a label set: a query's count of no pod
-_KNOWN = ("counted", "absent")
-_NAMED = 500  # pods that one statement names
+MOST_MICRO: Final = 2**63 - 1  # what a column holds; an hour with so many units is not known
+NO_LABELS: Final = 0  # in place of a label set: a query's count of no pod
+KNOWN_WHEN_SEALED: Final = -1  # in place of a label set: the hour was counted, and no pod of facts counted anything
+_COUNTERS_AT_ONCE: Final = 500
+_STARTS_AT_ONCE: Final = 100
+
+
+class RegisteredCounter(NamedTuple):
+    """A counter's id; its hours before `missing_before` that are not known are given up."""
+
+    id: int
+    missing_before: int
 
 
 class LabelledUnits(NamedTuple):
@@ -37,115 +45,134 @@ class LabelledUnits(NamedTuple):
     micro: int
 
 
-class CountedDay(NamedTuple):
-    """What is stored of a counter's day: it changes whenever one of its hours is known, or was asked for in vain."""
+class PodNames:
+    """The pods of some namespaces that may have facts from an hour on, by namespace and name: ids and label sets."""
 
-    states: str
-    failures: int
-    asked_at: int
+    def __init__(self, connection: sa.Connection, cluster: str, namespaces: Collection[str], since: int) -> None:
+        pod, node = schema.pod.c, schema.node.c
+        self._pods: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        for some in chunks(sorted(namespaces)):
+            rows = connection.execute(
+                sa.select(pod.namespace, pod.name, pod.id, pod.label_set_id)
+                .join(schema.node, node.id == pod.node_id)
+                .where(node.cluster == cluster, pod.namespace.in_(some), pod.last_hour >= since)
+            )
+            for namespace, name, pod_id, label_set_id in rows:
+                self._pods[(namespace, name)].append((pod_id, label_set_id))
+
+    def labels(
+        self, connection: sa.Connection, names: Iterable[tuple[str, str]], start: int, end: int
+    ) -> dict[tuple[str, str, int], int]:
+        """By namespace, name and hour: the label set under which the pod was longest. No facts: not there."""
+        fact, cut = schema.pod_fact.c, schema.cut.c
+        of_pod = {pod_id: (name, key) for name in names for pod_id, key in self._pods.get(name, ())}
+        cuts = connection.scalars(sa.select(cut.at).where(cut.at >= start, cut.at < end)).all()
+        starts = sorted({*range(start, end, HOUR), *cuts})
+        durations: dict[tuple[str, str, int], Counter[int]] = {}
+        for at_once in chunks(starts, _STARTS_AT_ONCE):  # each a look-up by the key, however many other pods there are
+            for some in chunks(sorted(of_pod)):
+                rows = connection.execute(
+                    sa.select(fact.start, fact.pod_id, fact.duration_ms).where(
+                        fact.start.in_(at_once), fact.pod_id.in_(some)
+                    )
+                )
+                for at, pod_id, duration_ms in rows:
+                    (namespace, name), label_set_id = of_pod[pod_id]
+                    its = durations.setdefault((namespace, name, at - at % HOUR), Counter())
+                    its[label_set_id] += duration_ms
+        return {
+            key: next(iter(its)) if len(its) == 1 else max(its, key=lambda one: (its[one], one))
+            for key, its in durations.items()
+        }
 
 
-class StoredCounterId(NamedTuple):
-    """A registered counter. Its hours before `missing_before` that are not known are given up."""
-
-    id: int
-    missing_before: int
+def pod_namespaces(connection: sa.Connection) -> set[str]:
+    """Those that have pods."""
+    return set(connection.scalars(sa.select(schema.pod.c.namespace).distinct()))
 
 
-def counter_ids(
+def registered_counters(
     connection: sa.Connection, cluster: str, counters: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], StoredCounterId]:
+) -> dict[tuple[str, str], RegisteredCounter]:
     """Those counters that are registered, by namespace and digest."""
-    c, wanted, found = unit_counter.c, set(counters), dict[tuple[str, str], StoredCounterId]()
+    c, wanted, found = unit_counter.c, set(counters), dict[tuple[str, str], RegisteredCounter]()
     for digests in chunks(sorted({digest for _, digest in wanted})):
         rows = connection.execute(
-            sa.select(c.id, c.missing_before, c.namespace, c.digest).where(c.cluster == cluster, c.digest.in_(digests))
+            sa.select(c.id, c.namespace, c.digest, c.missing_before).where(c.cluster == cluster, c.digest.in_(digests))
         )
-        found |= {
-            (row.namespace, row.digest): StoredCounterId(row.id, row.missing_before)
-            for row in rows
-            if (row.namespace, row.digest) in wanted
-        }
+        for row in rows:
+            if (row.namespace, row.digest) in wanted:
+                found[(row.namespace, row.digest)] = RegisteredCounter(row.id, row.missing_before)
     return found
 
 
-def counted_days(
+def counted_days(connection: sa.Connection, ids: Iterable[int], start: int, end: int) -> dict[tuple[int, int], str]:
+    """The letters of the hours of each counter's days, by counter and the start of the day, of [start, end)."""
+    c, found = unit_day.c, dict[tuple[int, int], str]()
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
+        rows = connection.execute(
+            sa.select(c.counter_id, c.day, c.states).where(c.counter_id.in_(some), c.day >= start, c.day < end)
+        )
+        found |= {(counter_id, day): states for counter_id, day, states in rows}
+    return found
+
+
+def failed_hours(
     connection: sa.Connection, ids: Iterable[int], start: int, end: int
-) -> dict[tuple[int, int], CountedDay]:
-    """What is stored of each counter's day (number since 1970) in [start, end), whole days."""
-    c, failure, wanted = unit_day.c, unit_failure.c, sorted(ids)
-    states: dict[tuple[int, int], str] = {}
-    failures: dict[tuple[int, int], tuple[int, int]] = {}
-    for some in chunks(wanted):
-        query = sa.select(c.counter_id, c.day, c.states).where(c.counter_id.in_(some), c.day >= start, c.day < end)
-        states |= {(row.counter_id, row.day // DAY): row.states for row in connection.execute(query)}
-        within = (failure.counter_id.in_(some), failure.hour >= start, failure.hour < end)
-        for counter_id, hour, asked_at in connection.execute(
-            sa.select(failure.counter_id, failure.hour, failure.asked_at).where(*within)
-        ):
-            key = (counter_id, hour // DAY)
-            number, latest = failures.get(key, (0, 0))
-            failures[key] = (number + 1, max(latest, asked_at))
-    return {key: CountedDay(states.get(key, ""), *failures.get(key, (0, 0))) for key in states.keys() | failures.keys()}
+) -> dict[tuple[int, int], dict[int, str]]:
+    """Why hours of [start, end) were asked for in vain: by counter and the start of the day, by the hour's number."""
+    c, found = unit_failure.c, dict[tuple[int, int], dict[int, str]]()
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
+        rows = connection.execute(
+            sa.select(c.counter_id, c.hour, c.reason).where(
+                c.counter_id.in_(some), c.hour >= start, c.hour < end
+            ).order_by(c.counter_id, c.hour)
+        )  # fmt: skip
+        for counter_id, hour, reason in rows:
+            found.setdefault((counter_id, hour - hour % DAY), {})[hour % DAY // HOUR] = reason
+    return found
 
 
-def is_known(state: str | None) -> bool:
-    """Whether an hour was counted, or Prometheus answered that there is no series."""
-    return state in _KNOWN
-
-
-def sealed_at(connection: sa.Connection, cluster: str, start: int, end: int) -> frozenset[int]:
+def sealed_hours_of(connection: sa.Connection, cluster: str, start: int, end: int) -> frozenset[int]:
     """The sealed hours of [start, end)."""
     c = schema.sealed_hour.c
-    return frozenset(connection.scalars(sa.select(c.hour).where(c.cluster == cluster, c.hour >= start, c.hour < end)))
+    return frozenset(
+        connection.scalars(sa.select(c.hour).where(c.cluster == cluster, c.hour >= start, c.hour < end))
+    )  # fmt: skip
 
 
 def units_of_pods(
-    connection: sa.Connection, cluster: str, counted: Mapping[int, CounterHours], start: int, end: int
+    connection: sa.Connection, pods: PodNames, ids: Iterable[int], day: int, hours: Collection[int]
 ) -> Iterator[LabelledUnits]:
-    """Units of the hours of [start, end) whose pods are still stored, of what is `counted` by counter id."""
-    durations = _durations(connection, cluster, counted.values(), start, end)
-    for counter_id, hours in counted.items():
-        for hour, pods in hours.units.items():
-            for (namespace, name), micro in pods.items():
-                if not start <= hour < end:
-                    continue
-                if not namespace and not name:
-                    yield LabelledUnits(counter_id, hour, "", NO_LABELS, micro)
-                elif its := durations.get((namespace, name, hour)):
-                    label_set_id = max(its, key=lambda key: (its[key], key)) if len(its) > 1 else next(iter(its))
-                    yield LabelledUnits(counter_id, hour, namespace, label_set_id, micro)
-
-
-def _durations(
-    connection: sa.Connection, cluster: str, counted: Iterable[CounterHours], start: int, end: int
-) -> dict[tuple[str, str, int], Counter[int]]:
-    """How long each counted pod had each set of labels, by namespace, name and hour."""
-    namespaces: dict[str, set[str]] = defaultdict(set)  # by the pod's name
-    for hours in counted:
-        for pods in hours.units.values():
-            for namespace, name in pods:
-                namespaces[name].add(namespace)
-    pod, fact, node = schema.pod.c, schema.pod_fact.c, schema.node.c
-    found: dict[tuple[str, str, int], Counter[int]] = {}
-    query = (
-        sa.select(pod.namespace, pod.name, pod.label_set_id, fact.start, fact.duration_ms)
-        .join(schema.node, sa.and_(node.id == pod.node_id, node.cluster == cluster))
-        .join(schema.pod_fact, fact.pod_id == pod.id)
-        .where(fact.start >= start, fact.start < end)
-    )
-    if len(namespaces) <= _NAMED:  # with more, all pods of the span are read once
-        query = query.where(pod.name.in_(sorted(namespaces)))
-    for namespace, name, label_set_id, at, duration_ms in connection.execute(query):
-        if namespace in namespaces.get(name, ()):
-            found.setdefault((namespace, name, at - at % HOUR), Counter())[label_set_id] += duration_ms
-    return found
+    """Units of these hours of a day (its start), whose pods are still stored."""
+    c, counted = unit_day.c, list[tuple[int, str, str, Sequence[int]]]()
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
+        rows = connection.execute(sa.select(c.counter_id, c.pods).where(c.counter_id.in_(some), c.day == day))
+        counted += [
+            (counter_id, namespace, name, counts)
+            for counter_id, text in rows
+            for namespace, name, counts in orjson.loads(text)
+        ]
+    wanted = set(hours)
+    names = {(namespace, name) for _, namespace, name, _ in counted}
+    labels: Mapping[tuple[str, str, int], int] = {}
+    if wanted and names:
+        labels = pods.labels(connection, names, min(wanted), max(wanted) + HOUR)
+    for counter_id, namespace, name, counts in counted:
+        for index, micro in zip(counts[::2], counts[1::2], strict=True):
+            hour = day + index * HOUR
+            if hour not in wanted:
+                continue
+            if not namespace and not name:
+                yield LabelledUnits(counter_id, hour, "", NO_LABELS, micro)
+            elif (label_set_id := labels.get((namespace, name, hour))) is not None:
+                yield LabelledUnits(counter_id, hour, namespace, label_set_id, micro)
 
 
 def units_of_sealed(connection: sa.Connection, ids: Iterable[int], start: int, end: int) -> Iterator[LabelledUnits]:
-    """What was known of the hours of [start, end) when they were sealed. Each such hour has at least one row."""
+    """Units of the hours of [start, end) that were sealed after they were counted; at least one row for each."""
     c = kept_units.c
-    for some in chunks(sorted(ids)):
+    for some in chunks(sorted(ids), _COUNTERS_AT_ONCE):
         rows = connection.execute(
             sa.select(c.counter_id, c.hour, c.namespace, c.label_set_id, c.micro).where(
                 c.counter_id.in_(some), c.hour >= start, c.hour < end
@@ -156,16 +183,23 @@ def units_of_sealed(connection: sa.Connection, ids: Iterable[int], start: int, e
 
 
 def units_to_keep(connection: sa.Connection, cluster: str, hour: int) -> list[LabelledUnits]:
-    """The hour's units by label, one row for each set of labels, as they are stored when it is sealed.
-
-    A counter whose hour is known has a row of no labels too: it tells that the hour was known then.
-    """
-    ids: Sequence[int] = connection.scalars(sa.select(unit_counter.c.id).where(unit_counter.c.cluster == cluster)).all()
-    readings = read_counters(connection, dict.fromkeys(ids, 0), hour, hour + HOUR)
-    counted = {counter_id: hours for counter_id, hours in readings.items() if is_known(hours.states.get(hour))}
-    sums = Counter({(counter_id, hour, "", NO_LABELS): 0 for counter_id in counted})
-    for one in units_of_pods(connection, cluster, counted, hour, hour + HOUR):
+    """The hour's units by label, one row for each set of labels, as they are stored when it is sealed."""
+    c, day = unit_counter.c, hour - hour % DAY
+    rows = connection.execute(sa.select(c.id, c.namespace).where(c.cluster == cluster)).all()
+    index = hour % DAY // HOUR
+    letters = counted_days(connection, [row.id for row in rows], day, day + 1)
+    ids = {key[0] for key, states in letters.items() if states[index] not in (UNKNOWN, ABSENT)}
+    if not ids:
+        return []
+    # A query over the cluster may count pods of any namespace.
+    names = {row.namespace for row in rows if row.id in ids}
+    if "" in names:
+        names = pod_namespaces(connection)
+    sums: Counter[tuple[int, int, str, int]] = Counter()
+    for one in units_of_pods(connection, PodNames(connection, cluster, names, hour), ids, day, {hour}):
         sums[(one.counter_id, hour, one.namespace, one.label_set_id)] += one.micro
+    for counter_id in ids - {key[0] for key in sums}:
+        sums[(counter_id, hour, "", KNOWN_WHEN_SEALED)] = 0
     return [LabelledUnits(*of, min(micro, MOST_MICRO)) for of, micro in sums.items()]
 
 

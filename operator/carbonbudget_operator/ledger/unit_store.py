@@ -6,9 +6,9 @@ An hour that is known stays as it is: Prometheus forgets, the ledger does not. A
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -32,7 +32,7 @@ from carbonbudget_operator.ledger.unit_days import (
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure, unit_lease
 from carbonbudget_operator.units.counter_expression import CounterExpression
 from carbonbudget_operator.units.counting import HourUnits
-from carbonbudget_operator.units.pending_hours import AttemptedHour
+from carbonbudget_operator.units.pending_hours import NOT_IN_STORE, AttemptedHour
 
 LEASE_SECONDS: Final = 120
 MOST_COUNTERS: Final = 200  # of a namespace
@@ -82,10 +82,10 @@ class FailedHour(NamedTuple):
 class CounterHours:
     """What is known of a counter in a span.
 
-    `states`: counted, absent (no series: 0 units), failed (asked again) or missing (given up) by hour; an hour that is
-    not there was not asked for yet. `units`: millionths by hour, then by namespace and pod; pods that counted nothing
-    are not there. `gaps`: counted hours in which something was refused. `reason`: why the newest hour that failed or
-    is missing did; empty if none is. `refused`: what was refused in one of `gaps`.
+    `states`: counted, absent (no series: 0 units), failed (asked again) or missing (given up, or long past and not in
+    the store) by hour; an hour that is not there was not asked for yet. `units`: millionths by hour, then by namespace
+    and pod; pods that counted nothing are not there. `gaps`: counted hours in which something was refused. `reason`:
+    why the newest hour that failed or is missing did; empty if none is. `refused`: what was refused in one of `gaps`.
     """
 
     states: Mapping[int, str] = field(default_factory=dict)
@@ -169,13 +169,15 @@ class UnitStore:
             found = connection.scalar(sa.select(c.holder).where(c.cluster == self._cluster))
         return bool(found == holder)
 
-    def counters(self) -> list[StoredCounter]:
-        """All counters of the cluster. One whose text cannot be read is left out: a later version wrote it."""
+    def counters(self, wanted_since: int = 0) -> list[StoredCounter]:
+        """The counters that a target has asked for since. One of a later version, which cannot be read, is left out."""
         c = unit_counter.c
         query = sa.select(c.id, c.namespace, c.expression, c.first_hour, c.missing_before)
         found = []
         with self._engine.connect() as connection:
-            for row in connection.execute(query.where(c.cluster == self._cluster).order_by(c.id)):
+            for row in connection.execute(
+                query.where(c.cluster == self._cluster, c.wanted_at >= wanted_since).order_by(c.id)
+            ):
                 try:
                     expression = CounterExpression.from_json(row.expression)
                 except (ValueError, KeyError, TypeError, AttributeError):
@@ -290,10 +292,7 @@ def _drop_hours(dropper: BatchDeleter, counter_id: int, limit: int) -> None:
     dropper.before(unit_failure, limit, prefix={"counter_id": counter_id})
 
 
-_Key = TypeVar("_Key", bound=Hashable)
-
-
-class CounterReadings(Mapping[_Key, CounterHours]):
+class CounterReadings(Mapping[CounterKey, CounterHours]):
     """What is known of several counters. It holds them as they are stored; each access decodes one counter anew.
 
     All of them decoded would take a hundred times the memory: go through them one after the other.
@@ -301,17 +300,17 @@ class CounterReadings(Mapping[_Key, CounterHours]):
 
     def __init__(self, start: int, end: int) -> None:
         self._start, self._end = start, end
-        self._missing_before: dict[_Key, int | None] = {}
-        self._days: dict[_Key, list[Any]] = defaultdict(list)
-        self._failures: dict[_Key, dict[int, str]] = defaultdict(dict)
+        self._missing_before: dict[CounterKey, int | None] = {}
+        self._days: dict[CounterKey, list[Any]] = defaultdict(list)
+        self._failures: dict[CounterKey, dict[int, tuple[int, str]]] = defaultdict(dict)
 
-    def __iter__(self) -> Iterator[_Key]:
+    def __iter__(self) -> Iterator[CounterKey]:
         return iter(self._missing_before)
 
     def __len__(self) -> int:
         return len(self._missing_before)
 
-    def __getitem__(self, key: _Key) -> CounterHours:
+    def __getitem__(self, key: CounterKey) -> CounterHours:
         missing_before = self._missing_before[key]
         if missing_before is None:
             return CounterHours(reason="the counter was not asked for yet")
@@ -332,9 +331,9 @@ class CounterReadings(Mapping[_Key, CounterHours]):
                         refused = day_refused
             add_pods(pods, day, start, end, units)
         reasons = {}
-        for hour, reason in self._failures.get(key, {}).items():
+        for hour, (attempts, reason) in self._failures.get(key, {}).items():
             if hour not in states:
-                states[hour] = "missing" if hour < missing_before else "failed"
+                states[hour] = "missing" if hour < missing_before or attempts == NOT_IN_STORE else "failed"
                 reasons[hour] = reason
         for hour in range(start, min(end, missing_before), HOUR):
             if hour not in states:
@@ -346,41 +345,27 @@ class CounterReadings(Mapping[_Key, CounterHours]):
 
 def read_units(
     connection: sa.Connection, cluster: str, counters: Sequence[CounterKey], start: int, end: int
-) -> CounterReadings[CounterKey]:
+) -> CounterReadings:  # fmt: skip
     """What is known of counters, by namespace and expression, in the full hours of [start, end)."""
-    c = unit_counter.c
+    start += -start % HOUR
+    readings = CounterReadings(start, end)
+    c, day, failure = unit_counter.c, unit_day.c, unit_failure.c
     query = sa.select(c.namespace, c.digest, c.id, c.missing_before).where(c.cluster == cluster)
     stored = {(row.namespace, row.digest): row for row in connection.execute(query)}
-    readings: CounterReadings[CounterKey] = CounterReadings(start + -start % HOUR, end)
     keys: dict[int, CounterKey] = {}
     for key in counters:
         found = stored.get((key[0], key[1].digest))
         readings._missing_before[key] = None if found is None else found.missing_before
         if found is not None:
             keys[found.id] = key
-    _read_into(connection, readings, keys)
-    return readings
-
-
-def read_counters(
-    connection: sa.Connection, missing_before: Mapping[int, int], start: int, end: int
-) -> CounterReadings[int]:
-    """The same by the ids of counters, with the hour before which what is not known of each is given up."""
-    readings: CounterReadings[int] = CounterReadings(start + -start % HOUR, end)
-    readings._missing_before |= missing_before
-    _read_into(connection, readings, {counter_id: counter_id for counter_id in missing_before})
-    return readings
-
-
-def _read_into(connection: sa.Connection, readings: CounterReadings[_Key], keys: Mapping[int, _Key]) -> None:
-    day, failure, start, end = unit_day.c, unit_failure.c, readings._start, readings._end
     columns = (day.counter_id, day.day, day.states, day.refused, day.pods)
     for some in chunks(sorted(keys)):
         within = (day.counter_id.in_(some), day.day > start - DAY, day.day < end)
         for row in connection.execute(sa.select(*columns).where(*within).order_by(day.counter_id, day.day)):
             readings._days[keys[row[0]]].append(row)
         at = (failure.counter_id.in_(some), failure.hour >= start, failure.hour < end)
-        for counter_id, hour, reason in connection.execute(
-            sa.select(failure.counter_id, failure.hour, failure.reason).where(*at)
+        for counter_id, hour, attempts, reason in connection.execute(
+            sa.select(failure.counter_id, failure.hour, failure.attempts, failure.reason).where(*at)
         ):
-            readings._failures[keys[counter_id]][hour] = reason
+            readings._failures[keys[counter_id]][hour] = attempts, reason
+    return readings

@@ -5,6 +5,7 @@ The server has authorized the caller before. Nothing here writes to the ledger.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -71,7 +72,8 @@ class LedgerAnswers:
         self.queries, self.settings = queries, settings
         self.projections = ProjectionTable(queries.book)
         units = SelectedUnits(settings.cluster, settings.server.spans.result_days)
-        self.targets = TargetFigures(queries, units, digest_of)
+        labels = settings.units.namespace_label, settings.units.pod_label
+        self.targets = TargetFigures(queries, units, functools.partial(digest_of, reserved=labels))
         self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
         self.workloads = WorkloadPredictions(queries.book, self.predictions)
 

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+import sqlalchemy as sa
+
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.span_store import Post, SpanStore
 from carbonbudget_operator.ledger.writer import LedgerWriter
@@ -22,6 +24,14 @@ _MOST_RECORDS: Final = 2_000  # of a transaction: some 30 ms
 _PAUSE_SECONDS: Final = 0.5  # in which others come: a transaction costs as much as some posts
 _COME_AGAIN_SECONDS: Final = 5
 _Waiting = tuple[Post, "asyncio.Future[bool]"]
+
+
+# Errors of SQLAlchemy that are about a record. A database that is away or full raises others, for all that is posted.
+_OF_A_RECORD: Final = (sa.exc.DataError, sa.exc.IntegrityError)
+
+
+class _NotStorable(Exception):
+    """A post in the batch that the ledger does not take."""
 
 
 class SpanInbox:
@@ -38,7 +48,8 @@ class SpanInbox:
         """Store it; returns after the commit.
 
         Raises:
-            Refusal: 503 if too many wait or the ledger fails, 429 if the namespace posted too much today.
+            Refusal: 503 if too many wait or the ledger fails, 429 if the namespace posted too much today, 422 if the
+                ledger cannot hold what was posted.
         """
         if self._number >= _MOST_WAITING:
             raise Refusal(
@@ -79,13 +90,23 @@ class SpanInbox:
 
     async def _store_batch(self, batch: list[_Waiting]) -> None:
         posts, now = [post for post, _ in batch], int(self._now())
+
+        def store() -> list[bool]:
+            try:
+                return self._store.store(posts, now)
+            except _OF_A_RECORD as error:  # not of the database: it would refuse the same again
+                raise _NotStorable(f"the ledger does not take what was posted: {type(error).__name__}") from None
+
         try:
-            stored = await self._pool.ask(lambda _: self._store.store(posts, now))
+            stored = await self._pool.ask(lambda _: store())
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, Refusal):  # one that cannot be stored must not harm the others
-                for one in batch:
-                    await self._store_batch([one])
+                half = len(batch) // 2
+                await self._store_batch(batch[:half])
+                await self._store_batch(batch[half:])
                 return
+            if isinstance(error, _NotStorable):
+                error = Refusal(422, "malformed", str(error))
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

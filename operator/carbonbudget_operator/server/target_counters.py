@@ -5,13 +5,13 @@ This is the one place where the server's answers about targets meet the package 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.target_query_bodies import TargetQuery
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
-from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.labelled_units import pod_namespaces
 from carbonbudget_operator.ledger.unit_store import WantedCounter
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 from carbonbudget_operator.units.counter_expression import CounterExpression, InvalidCounter, expression_of
@@ -23,16 +23,19 @@ def want_nothing(_: Sequence[WantedCounter], __: int) -> None:
     """Where nobody asks Prometheus."""
 
 
-def digest_of(source: ClusterUnitSource) -> str:
-    """The digest under which the source's counter is registered. Raises ValueError: no counter can be like this."""
-    return expression_of(source).digest
+def digest_of(source: ClusterUnitSource, reserved: Collection[str] = ()) -> str:
+    """The digest under which the source's counter is registered. Raises ValueError: no counter can be like this.
+
+    `reserved`: the labels of namespace and pod by the settings.
+    """
+    return expression_of(source, reserved).digest
 
 
 class TargetCounters:
     """Registers them. `want` stores that a counter is needed; it is called in a thread and may write to the ledger."""
 
-    def __init__(self, engine: sa.Engine, want: WantCounters) -> None:
-        self._engine, self._want = engine, want
+    def __init__(self, engine: sa.Engine, want: WantCounters, reserved: Collection[str] = ()) -> None:
+        self._engine, self._want, self._reserved = engine, want, reserved
 
     def register(self, queries: Iterable[TargetQuery], now: int) -> None:
         """Register the counters of these questions; those that no counter can be like are left out."""
@@ -40,7 +43,7 @@ class TargetCounters:
         everywhere: list[str] | None = None
         for query in queries:
             try:
-                expression = None if query.source.client is not None else expression_of(query.source)
+                expression = None if query.source.client is not None else expression_of(query.source, self._reserved)
             except InvalidCounter:
                 continue
             if expression is None or not query.spans:
@@ -61,5 +64,4 @@ class TargetCounters:
     def _namespaces(self) -> list[str]:
         """Those that have pods in the ledger."""
         with self._engine.connect() as connection:
-            names = connection.scalars(sa.select(schema.pod.c.namespace).distinct())
-            return sorted(name for name in names if not is_special(name))
+            return sorted(name for name in pod_namespaces(connection) if not is_special(name))

@@ -20,8 +20,8 @@ class UnitMetrics:
         )  # fmt: skip
         self._hours = Gauge(
             "carbonbudget_unit_hours",
-            "Hours of counters that are not known: not asked for yet, failed and asked again, or given up in the last "
-            "7 days. Of the server whose turn it is; 0 of the others.",
+            "Hours of counters that are not known: not asked for yet, failed and asked again, or missing: not in the "
+            "store, or given up in the last 7 days. Of the server whose turn it is; 0 of the others.",
             ["state"], registry=registry,
         )  # fmt: skip
         self.show(0, 0, 0)

@@ -27,7 +27,7 @@ from carbonbudget_operator.server.unit_queries import QueryFailed, UnitQueries
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.units.counter_expression import InvalidCounter
 from carbonbudget_operator.units.counting import HourUnits, RawSeries, UnusableAnswer, count_hour, count_vector
-from carbonbudget_operator.units.pending_hours import AttemptedHour, PendingHours
+from carbonbudget_operator.units.pending_hours import NOT_IN_STORE, AttemptedHour, PendingHours
 from carbonbudget_operator.units.promql import counter_query, scraped_query
 from carbonbudget_operator.units.query_answer import raw_series, values_of
 
@@ -40,6 +40,8 @@ _FAILURES_IN_A_ROW: Final = 8  # then the store is away, and the round ends
 _LONGEST_PAUSE_SECONDS: Final = 300.0
 _SCRAPED_MINUTES: Final = 30  # of an hour in which the store got samples: then no series means no units
 _MOST_SCRAPED_HOURS: Final = 2_000
+_LONG_PAST_SECONDS: Final = 2 * DAY  # an hour of before of which the store has no samples will hardly come back
+_WANTED_SECONDS: Final = 3 * DAY  # for which a counter is asked for after a target last needed it
 _MISSING_SECONDS: Final = 7 * DAY  # for which the metrics show hours that were given up
 _DROP_SECONDS: Final = 10.0
 _LONGEST_REST_SECONDS: Final = 0.2
@@ -146,7 +148,7 @@ class UnitPoller:
             return self._due(store, now, horizon, end)
 
     def _due(self, store: UnitStore, now: int, horizon: int, end: int) -> list[tuple[StoredCounter, int]]:
-        self._counters = {one.id: one for one in store.counters()}
+        self._counters = {one.id: one for one in store.counters(now - _WANTED_SECONDS)}
         pending = self._pending = self._pending or PendingHours()
         pending.keep(self._counters)
         pending.move(horizon, end)
@@ -162,9 +164,13 @@ class UnitPoller:
                 pending.put(counter_id, namespace, first, end, known.get(counter_id, ()), failed.get(counter_id, {}))
         if horizon != self._missing_of[0]:  # once an hour
             self._missing_of = horizon, self._missing(store, horizon)
-        self._metrics.show(*pending.counts(), self._missing_of[1])
+        self._show(pending)
         due = pending.due(now, _MOST_OF_A_ROUND, self._last_turn)
         return [(self._counters[key], hour) for key, hour in due]
+
+    def _show(self, pending: PendingHours) -> None:
+        waiting, failed, lost = pending.counts()
+        self._metrics.show(waiting, failed, lost + self._missing_of[1])
 
     def _missing(self, store: UnitStore, horizon: int) -> int:
         """Hours that were given up lately."""
@@ -261,12 +267,14 @@ class UnitPoller:
         if pending is None:
             return []
         failures = []
-        for counter, hour, reason in asked.failures:
+        for counter, hour, error in asked.failures:
             attempts = max(1, pending.attempts(counter.id, hour) + asked.is_reached)
+            if isinstance(error, _NotScraped) and hour < now - _LONG_PAST_SECONDS:
+                attempts = NOT_IN_STORE
             attempt = AttemptedHour(now, attempts)
             pending.failed(counter.id, hour, attempt)
-            failures.append(FailedHour(counter.id, hour, attempt, reason))
-        self._metrics.show(*pending.counts(), self._missing_of[1])
+            failures.append(FailedHour(counter.id, hour, attempt, str(error)))
+        self._show(pending)
         with ledger_errors(self._engine):
             self._opened().store_failures(failures)
         return failures
@@ -284,7 +292,7 @@ class _Round:
         self.is_reached = False  # by any answer of a store that is not away
         self.asked_seconds = 0
         self.ledger_error: LedgerError | None = None
-        self.failures: list[tuple[StoredCounter, int, str]] = []
+        self.failures: list[tuple[StoredCounter, int, Exception]] = []
 
     def next(self) -> tuple[StoredCounter, int] | None:
         """The next hour; None if the round is over."""
@@ -306,7 +314,7 @@ class _Round:
             self._in_a_row += 1
         if isinstance(error, QueryFailed):
             self.asked_seconds = max(self.asked_seconds, error.asked_seconds)
-        self.failures.append((counter, hour, str(error)))
+        self.failures.append((counter, hour, error))
 
     def succeed(self) -> None:
         self._in_a_row = 0

@@ -14,11 +14,13 @@ from typing import Final, NamedTuple
 HOUR: Final = 3600
 FIRST_PAUSE_SECONDS: Final = 300
 LONGEST_PAUSE_SECONDS: Final = 6 * HOUR
+NOT_IN_STORE: Final = -1  # in place of attempts: the store answers, and has no samples of an hour long past
+_AGAIN_SECONDS: Final = 24 * HOUR  # after which such an hour is asked for again: a store may be filled later
 _MOST_OF_A_COUNTER: Final = 48  # hours that are looked at in one round: all pending ones may be a month of each
 
 
 class AttemptedHour(NamedTuple):
-    """An hour that was asked for in vain: when last, and how often while others were answered."""
+    """An hour that was asked for in vain: when last, and how often while others were answered, or NOT_IN_STORE."""
 
     asked_at: int
     attempts: int
@@ -26,6 +28,8 @@ class AttemptedHour(NamedTuple):
     @property
     def not_before(self) -> int:
         """When it is asked for again: the pause is doubled with each attempt, up to six hours."""
+        if self.attempts == NOT_IN_STORE:
+            return self.asked_at + _AGAIN_SECONDS
         return self.asked_at + min(FIRST_PAUSE_SECONDS << min(max(0, self.attempts - 1), 10), LONGEST_PAUSE_SECONDS)
 
 
@@ -85,11 +89,12 @@ class PendingHours:
         found = None if one is None else one.hours.get(hour)
         return 0 if found is None else found.attempts
 
-    def counts(self) -> tuple[int, int]:
-        """How many hours were not asked for yet, and how many in vain."""
+    def counts(self) -> tuple[int, int, int]:
+        """How many hours were not asked for yet, how many failed, and of how many the store has no samples."""
         states = [state for one in self._counters.values() for state in one.hours.values()]
-        waiting = sum(state is None for state in states)
-        return waiting, len(states) - waiting
+        asked = [state for state in states if state is not None]
+        lost = sum(state.attempts == NOT_IN_STORE for state in asked)
+        return len(states) - len(asked), len(asked) - lost, lost
 
     def due(self, now: int, most: int, after: str = "") -> list[tuple[int, int]]:
         """Counters and hours to ask for now, in this order, at most so many.

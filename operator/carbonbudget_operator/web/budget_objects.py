@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
+from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.web.object_times import second_of as _second
 from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
@@ -67,7 +67,7 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
             if _BAD.get(one.type) == one.status
         ],
         sections=sections,
-        base_limit_ug=_mass(spec.limit),
+        base_limit_ug=_base_limit(budget),
         adjustments=[
             ShownAdjustment(one.reason, one.micrograms, one.source) for one in status.adjustments or ()
         ],
@@ -81,6 +81,13 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
 def _limit(budget: AnyBudget) -> int | None:
     try:
         return limit_in_force_ug(budget)
+    except QuantityError:
+        return None
+
+
+def _base_limit(budget: AnyBudget) -> int | None:
+    try:
+        return base_limit_ug(budget)
     except QuantityError:
         return None
 

@@ -73,7 +73,7 @@ def shown_detail(answer: JsonObject, history: JsonObject) -> ShownBudget:
         ],
         history=_periods(history),
         sections=[(heading, sentences) for heading, sentences in sections if sentences],
-        base_limit_ug=_mass(answer, "base_limit"),
+        base_limit_ug=shown.limit_ug if (base_ug := _mass(answer, "base_limit")) is None else base_ug,
         adjustments=[
             ShownAdjustment(word(one, "reason"), changed_ug, word(one, "source"))
             for one in objects(answer.get("adjustments"))

@@ -19,10 +19,10 @@ from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.units.counting import MICRO
 from carbonbudget_operator.units.spread_count import spread_count
 
-MOST_COUNT: Final = 10**12  # a larger one is no count of an hour, and sums of it would not fit into a column
+_MOST_COUNT: Final = 10**12  # a larger one is no count of work
 
 
-def client_units(
+def posted_units(
     connection: sa.Connection, cluster: str, name: str, namespaces: Collection[str] | None, start: int, end: int
 ) -> Iterator[LabelledUnits]:
     """Units of that name in the hours of [start, end), of pods with facts in them; None: in all namespaces."""
@@ -33,7 +33,7 @@ def client_units(
         .where(
             tracked.cluster == cluster,
             c.name == name,
-            c.count <= MOST_COUNT,
+            c.count <= _MOST_COUNT,
             c.start_ms < end * 1000,
             c.end_ms >= start * 1000,
         )

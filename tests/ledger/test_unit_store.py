@@ -129,6 +129,15 @@ def test_a_namespace_has_a_limit_of_counters_and_others_have_theirs(engine: sa.E
     assert read(engine, "a", FIRST, NOW, CounterExpression("m4")).reason == "the counter was not asked for yet"
 
 
+def test_a_tenants_counters_keep_no_target_of_the_cluster_from_its_own(engine: sa.Engine) -> None:
+    store = UnitStore(engine, "default", most_counters=3)
+    store.register([WantedCounter("a", CounterExpression(f"m{n}"), FIRST) for n in range(5)], NOW)
+    store.register([WantedCounter("a", TOKENS, FIRST, True), WantedCounter("b", TOKENS, FIRST, True)], NOW)
+    store.register([WantedCounter("a", MODEL, FIRST), WantedCounter("a", MODEL, FIRST - HOUR, True)], NOW + 1)
+    assert [one.expression for one in store.counters() if one.namespace == "a"][3:] == [TOKENS, MODEL]
+    assert store.counters()[-1].first_hour == FIRST - HOUR
+
+
 def test_clusters_in_one_ledger_are_apart(engine: sa.Engine) -> None:
     one, two = a_store(engine, "a"), a_store(engine, "a", cluster="other")
     one.store_hour(ids(one)["a"], FIRST, units({("a", "p"): 1}))

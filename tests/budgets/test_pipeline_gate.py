@@ -125,3 +125,10 @@ def test_an_old_status_or_one_without_a_figure_is_no_answer(state: str, change: 
 
 def test_a_figure_that_is_a_day_old_is_still_one() -> None:
     assert gate_target(replace(CHAT, age_seconds=STALE_TARGET_SECONDS)).verdict is GateVerdict.PASSED
+
+
+def test_a_target_whose_spec_cannot_be_evaluated_says_why_and_not_to_ask_again() -> None:
+    said = "spec.namespaceSelector selects no namespace: change it, or label a namespace"
+    found = gate_target(replace(CHAT, state="NoData", message=said, is_current=False, is_refused=True))
+    assert found.verdict is GateVerdict.UNANSWERABLE
+    assert found.sentence == f"target team-a/chat cannot be evaluated: {said}"

@@ -75,5 +75,28 @@ async def test_baselines_of_one_namespace_that_take_too_long_leave_the_others_th
         assert body["status"]["baseline"]["perUnit"] == "100g"
 
 
+async def test_a_request_that_fails_each_minute_is_logged_once(
+    targets: TargetBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    targets.add("chat")
+    answered = targets.server.targets
+    is_broken = True
+
+    async def busy(queries: Sequence[TargetQuery]) -> TargetAnswers:
+        if queries and is_broken:
+            raise ServerUnavailable("the server does not answer: played")
+        return await answered(queries)
+
+    monkeypatch.setattr(targets.server, "targets", busy)
+    with caplog.at_level("INFO"):
+        for minute in range(3):
+            await targets.evaluate("2026-11-02", lag_s=60 * minute)
+        assert caplog.text.count("targets keep their last state") == 1
+        assert "answers again" not in caplog.text
+        is_broken = False
+        await targets.evaluate("2026-11-02", lag_s=180)
+    assert caplog.text.count("answers again") == 1
+
+
 def _time(seconds: int) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

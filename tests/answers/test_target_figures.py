@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -342,6 +343,30 @@ def test_runs_are_the_known_hours_each_once(known: bytes, longest: int | None) -
     assert hours == [FIRST + number * HOUR for number, one in enumerate(known) if one]
     if longest is None:
         assert all(before[1] < after[0] for before, after in pairwise(runs))
+
+
+def test_units_are_read_for_some_selections_at_a_time(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(engine)
+    queries = [
+        a_query((FIRST, END), (FIRST + DAY, END), namespaces=names, selector=selector, source=source)
+        for names in (["team-a"], ["team-a", "team-b"], ["*"])
+        for selector in (None, CHAT)
+        for source in (REQUESTS, ClusterUnitSource(client="images"))
+    ]
+    at_once = figures(engine).answers(queries)
+    read, sizes = SelectedUnits.read, []
+
+    def counted(
+        self: SelectedUnits, connection: sa.Connection, asked: Mapping[Any, tuple[Any, Collection[int]]], *more: Any
+    ) -> Any:
+        sizes.append(sum(len(days) for _, days in asked.values()))
+        return read(self, connection, asked, *more)
+
+    monkeypatch.setattr(SelectedUnits, "read", counted)
+    monkeypatch.setattr("carbonbudget_operator.answers.target_figures._DAYS_AT_ONCE", 3)
+    assert figures(engine).answers(queries) == at_once
+    assert len(sizes) > 3
+    assert max(sizes) <= 4  # the last selection of a reading may have two days more than are left
 
 
 def test_counts_that_no_column_can_hold_make_their_hour_unknown_and_hinder_nobody(engine: sa.Engine) -> None:

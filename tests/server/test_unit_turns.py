@@ -14,6 +14,7 @@ from tests.server.stored_metrics import full_hour_ago
 from tests.server.unit_polling import HOUR, Polling
 
 from carbonbudget_operator.server import unit_poller
+from carbonbudget_operator.server.unit_queries import QueryFailed
 from carbonbudget_operator.units.counter_expression import CounterExpression
 
 FIRST = full_hour_ago(30)
@@ -79,7 +80,7 @@ async def test_where_a_round_is_too_short_for_all_the_next_one_goes_on(
         for step in range(4):
             try:
                 await polling.poller.step(NOW + 30 * step)
-            except unit_poller.QueryFailed:
+            except QueryFailed:
                 assert step < 3, "in the fourth round at the latest it is the turn of z"
         await polling.poller.close()
     assert len(polling.hours("z", FIRST, FIRST + 20 * HOUR).states) == 1

@@ -40,7 +40,7 @@ from carbonbudget_operator.ledger.unit_days import ABSENT, NOTHING_KNOWN, UNKNOW
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 DAY: Final = 24 * HOUR
-_MAX_DAYS: Final = 200_000  # some 450 bytes each
+_MAX_DAYS: Final = 100_000  # some 900 bytes each: a month of three thousand targets
 _MAX_LABEL_SETS: Final = 50_000
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
 _TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"

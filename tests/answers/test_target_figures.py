@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -342,3 +343,72 @@ def test_runs_are_the_known_hours_each_once(known: bytes, longest: int | None) -
     assert hours == [FIRST + number * HOUR for number, one in enumerate(known) if one]
     if longest is None:
         assert all(before[1] < after[0] for before, after in pairwise(runs))
+
+
+def test_units_are_read_for_some_selections_at_a_time(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(engine)
+    queries = [
+        a_query((FIRST, END), (FIRST + DAY, END), namespaces=names, selector=selector, source=source)
+        for names in (["team-a"], ["team-a", "team-b"], ["*"])
+        for selector in (None, CHAT)
+        for source in (REQUESTS, ClusterUnitSource(client="images"))
+    ]
+    at_once = figures(engine).answers(queries)
+    read, sizes = SelectedUnits.read, []
+
+    def counted(
+        self: SelectedUnits, connection: sa.Connection, asked: Mapping[Any, tuple[Any, Collection[int]]], *more: Any
+    ) -> Any:
+        sizes.append(sum(len(days) for _, days in asked.values()))
+        return read(self, connection, asked, *more)
+
+    monkeypatch.setattr(SelectedUnits, "read", counted)
+    monkeypatch.setattr("carbonbudget_operator.answers.target_figures._DAYS_AT_ONCE", 3)
+    assert figures(engine).answers(queries) == at_once
+    assert len(sizes) > 3
+    assert max(sizes) <= 4  # the last selection of a reading may have two days more than are left
+
+
+def test_counts_that_no_column_can_hold_make_their_hour_unknown_and_hinder_nobody(engine: sa.Engine) -> None:
+    """A pod may claim up to 10^12 units in an hour, and ten of them more than 64 bits hold in millionths."""
+    fill(engine)
+    names = [f"claims-{n}" for n in range(12)]
+    hour = FIRST + HOURS * HOUR
+    book(Booker(engine), a_report(hour + 600, "n1", dict.fromkeys(names, 10**6), labels={"app": "web"}))
+    book(Booker(engine), a_report(hour + HOUR, "n1", {}), a_report(hour + HOUR, "n2", {}))
+    with engine.connect() as connection:
+        counter = connection.scalar(sa.text("SELECT id FROM unit_counter WHERE namespace = 'team-a'"))
+    an_hour(engine, counter, hour, {("team-a", name): 10**12 for name in names})
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(tracked_pod),
+            [{"id": n, "cluster": "default", "uid": name, "namespace": "team-a", "posted": True}
+             for n, name in enumerate(names, 1)],
+        )  # fmt: skip
+        connection.execute(
+            sa.insert(unit_count),
+            [{"pod_id": n, "id": "a", "name": "images", "count": 10**12, "start_ms": hour * 1000,
+              "end_ms": hour * 1000 + 5, "posted_at": hour} for n in range(1, 13)],
+        )  # fmt: skip
+    span = (hour - HOUR, hour + HOUR)
+    theirs = a_query(span, selector=CHAT)
+    posted = a_query(span, selector=CHAT, source=ClusterUnitSource(client="images"))
+    ours = a_query(span, namespaces=["team-b"])
+    before = figures(engine).answers([ours]).answers[0].spans
+
+    def check() -> None:
+        found = figures(engine).answers([theirs, ours, posted]).answers
+        assert found[1].spans == before
+        for answer in (found[0], found[2]):
+            (one,) = answer.spans
+            assert one.known_hours == 1
+            assert one.units_micro < 2**63
+            assert "more than can be" in one.missing
+
+    check()
+    keep(engine, hour + 40 * DAY, pod_days=30)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.max(schema.sealed_hour.c.hour))) >= hour, "it is sealed"
+    found = figures(engine).answers([theirs, ours]).answers
+    assert found[1].spans == before
+    assert (found[0].spans[0].known_hours, found[0].spans[0].units_micro < 2**63) == (1, True)

@@ -135,3 +135,10 @@ def test_a_figure_that_is_a_day_old_is_still_one() -> None:
 def test_a_figure_that_is_not_known_is_none_and_not_zero() -> None:
     result = gate_target(replace(CHAT, state="NoData", current_ug=None, expected_ug=None))
     assert (result.emitted_ug, result.limit_ug) == (None, None)
+
+
+def test_a_target_whose_spec_cannot_be_evaluated_says_why_and_not_to_ask_again() -> None:
+    said = "spec.namespaceSelector selects no namespace: change it, or label a namespace"
+    found = gate_target(replace(CHAT, state="NoData", message=said, is_current=False, is_refused=True))
+    assert found.verdict is GateVerdict.UNANSWERABLE
+    assert found.sentence == f"target team-a/chat cannot be evaluated: {said}"

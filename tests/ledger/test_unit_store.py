@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.ledger.reports import a_report, book
 
-from carbonbudget_operator.ledger.batch_delete import BatchDeleter
+from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.kept_unit_table import kept_units
+from carbonbudget_operator.ledger.labelled_units import LabelledUnits, keep_units, units_of_sealed
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.unit_store import (
     LEASE_SECONDS,
@@ -124,6 +129,15 @@ def test_a_namespace_has_a_limit_of_counters_and_others_have_theirs(engine: sa.E
     assert read(engine, "a", FIRST, NOW, CounterExpression("m4")).reason == "the counter was not asked for yet"
 
 
+def test_a_tenants_counters_keep_no_target_of_the_cluster_from_its_own(engine: sa.Engine) -> None:
+    store = UnitStore(engine, "default", most_counters=3)
+    store.register([WantedCounter("a", CounterExpression(f"m{n}"), FIRST) for n in range(5)], NOW)
+    store.register([WantedCounter("a", TOKENS, FIRST, True), WantedCounter("b", TOKENS, FIRST, True)], NOW)
+    store.register([WantedCounter("a", MODEL, FIRST), WantedCounter("a", MODEL, FIRST - HOUR, True)], NOW + 1)
+    assert [one.expression for one in store.counters() if one.namespace == "a"][3:] == [TOKENS, MODEL]
+    assert store.counters()[-1].first_hour == FIRST - HOUR
+
+
 def test_clusters_in_one_ledger_are_apart(engine: sa.Engine) -> None:
     one, two = a_store(engine, "a"), a_store(engine, "a", cluster="other")
     one.store_hour(ids(one)["a"], FIRST, units({("a", "p"): 1}))
@@ -157,6 +171,37 @@ def test_counters_that_no_target_needs_any_more_are_deleted_with_their_hours(eng
         for table in (unit_day, unit_failure):
             assert connection.scalars(sa.select(table.c.counter_id)).all() == [key["b"]]
     assert not store.store_hour(key["a"], FIRST + 2 * HOUR, ABSENT)
+
+
+def test_hours_of_a_deleted_counter_are_of_no_later_one(engine: sa.Engine) -> None:
+    """The deletion of its hours may be interrupted, and what was kept of sealed hours stays."""
+    store = a_store(engine, "a")
+    (key,) = ids(store).values()
+    store.store_hour(key, FIRST, units({("a", "p"): 1}))
+    store.store_failures([FailedHour(key, FIRST + HOUR, AttemptedHour(NOW, 1), "away")])
+    with engine.begin() as connection:
+        keep_units(connection, [LabelledUnits(key, FIRST, "a", 0, 5)])
+    with suppress(DeletionUnfinished):
+        store.drop_unused(NOW + 5 * DAY, Interrupted(engine))
+    assert not ids(store)
+    store.register([WantedCounter("b", MODEL, FIRST)], NOW + 40 * DAY)
+    later = read(engine, "b", FIRST, FIRST + 2 * HOUR, MODEL)
+    assert (later.states, later.units) == ({}, {})
+    with engine.connect() as connection:
+        assert list(units_of_sealed(connection, ids(store).values(), FIRST, FIRST + HOUR)) == []
+    store.drop_unused(NOW + 5 * DAY, BatchDeleter(engine))  # what is left of it goes with the next call
+    with engine.connect() as connection:
+        for table in (unit_day, unit_failure, kept_units):
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0, table.name
+
+
+class Interrupted(BatchDeleter):
+    """Its time is used up after one transaction."""
+
+    def delete(self, statements: Sequence[sa.Delete]) -> int:
+        deleted = super().delete(statements)
+        self._until = 0.0
+        return deleted
 
 
 def test_hours_past_the_ledgers_retention_are_deleted_by_day(engine: sa.Engine) -> None:

@@ -130,7 +130,7 @@ def test_counters_are_wanted_once_since_the_earliest_hour_and_in_each_namespace_
     assert len(wanted) == len(set(wanted))
     assert set(wanted) == {
         WantedCounter("team-a", expression_of(REQUESTS), 3600),
-        WantedCounter("", expression_of(whole), 3600),
-        WantedCounter("team-a", preset, 3600),
-        WantedCounter("team-b", preset, 3600),
+        WantedCounter("", expression_of(whole), 3600, True),
+        WantedCounter("team-a", preset, 3600, True),
+        WantedCounter("team-b", preset, 3600, True),
     }

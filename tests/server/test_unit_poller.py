@@ -117,13 +117,14 @@ async def test_a_hostile_value_is_a_value_and_reads_its_own_series_alone(
 async def test_a_query_of_the_cluster_kind_counts_its_value_at_the_end_of_the_hour(
     engine: sa.Engine, prometheus: Prometheus
 ) -> None:
-    query = CounterExpression(query='sum by (namespace) (rate(vllm:generation_tokens_total{namespace="team-b"}[10m]))')
+    rate = 'rate(vllm:generation_tokens_total{namespace="team-b"}[10m])'
+    query = CounterExpression(query=f"sum by (namespace, pod) ({rate})")
     polling, now = Polling(engine, url_of(prometheus)), FIRST + 2 * HOUR + 300
     polling.want(FIRST, now, "", expression=query)
     assert await polling.poller.step(now) == 2
     await polling.poller.close()
     units = polling.hours("", FIRST, FIRST + 2 * HOUR, query).units
-    assert units == {FIRST + n * HOUR: {("team-b", ""): MICRO} for n in range(2)}
+    assert units == {FIRST + n * HOUR: {("team-b", "chat-0"): MICRO} for n in range(2)}
 
 
 async def test_a_counter_that_does_not_exist_is_known_to_be_zero_only_while_the_store_was_scraping(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.targets.figures import (
     BY,
@@ -78,6 +78,10 @@ def test_a_window_of_which_less_than_half_of_the_hours_are_known_has_no_figure()
     ("window", "reason"),
     [
         (sums(1, 0), "no units were counted in the window"),
+        (
+            sums(0, 7000),
+            "units were counted, and no pod that spec.selector selects used energy: does it select those that serve?",
+        ),
         (sums(1, 999), "999 units were counted in the window, minimumUnits is 1000"),
         (sums(0, 0, hours=0), "no hour of the window is reported yet"),
     ],
@@ -129,6 +133,7 @@ def test_the_state_is_never_better_with_more_emissions(
     terms = EFFICIENCY if efficiency else TERMS
     of = measured_baseline(span, terms.per, START)
     worse = replace(window, emissions_ug=window.emissions_ug + more)
+    assume(window.energy_uj or window.emissions_ug)  # else no pod was there
     first, then = (judge_target(terms, path, of, one, at).state for one in (window, worse))
     assert (first is TargetState.NO_DATA) == (then is TargetState.NO_DATA)
     if first is not TargetState.NO_DATA:

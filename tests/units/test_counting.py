@@ -170,3 +170,10 @@ def test_a_query_counts_by_its_labels_and_refuses_what_is_no_count() -> None:
     assert found.micro == {("a", "p"): 3_500_000, ("", ""): 7 * MICRO}
     assert found.gaps
     assert count_vector([], "namespace", "pod", 1000).is_absent
+
+
+@pytest.mark.parametrize("labels", [{"namespace": "a"}, {"pod": "p"}, {"namespace": "a", "pod": ""}])
+def test_a_query_whose_series_name_no_pod_is_refused_and_never_zero(labels: dict[str, str]) -> None:
+    """Units of a namespace as a whole are of no pod: they would be given to nobody, and the hour would be known."""
+    with pytest.raises(UnusableAnswer, match=r"sum by \(namespace, pod\)"):
+        count_vector([(labels, "5")], "namespace", "pod", 1000)

@@ -24,6 +24,17 @@ def test_the_newest_hours_come_first_and_namespaces_take_turns() -> None:
     assert len(due) == 3 * 51
 
 
+def test_turns_go_on_after_the_namespace_that_was_last() -> None:
+    made, order = pending(a=9, b=9, c=1), []
+    last = ""
+    for _ in range(3):
+        ((key, _),) = made.due(NOW, 1, last)
+        last = "abc"[key // 100]
+        order.append(last)
+    assert order == ["a", "b", "c"]
+    assert [key for key, _ in made.due(NOW, 2, "c")] == [0, 100]
+
+
 def test_known_hours_are_not_asked_for_and_the_next_ones_become_due() -> None:
     made = PendingHours()
     made.put(1, "a", NOW - 3 * HOUR, NOW, {NOW - 2 * HOUR}, {})

@@ -21,6 +21,7 @@ from carbonbudget_operator.budgets.coverage import Covers, among, selects
 from carbonbudget_operator.ledger.controller_pods import label_sets
 from carbonbudget_operator.ledger.labelled_units import (
     KNOWN_WHEN_SEALED,
+    MOST_MICRO,
     NO_LABELS,
     LabelledUnits,
     PodNames,
@@ -39,10 +40,10 @@ from carbonbudget_operator.ledger.unit_days import ABSENT, NOTHING_KNOWN, UNKNOW
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 DAY: Final = 24 * HOUR
-_MOST_MICRO: Final = 2**62  # what 64 bits hold: a pod can post any number, and must not end others' answers
-_MAX_DAYS: Final = 200_000  # some 450 bytes each
+_MAX_DAYS: Final = 100_000  # some 900 bytes each: a month of three thousand targets
 _MAX_LABEL_SETS: Final = 50_000
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
+_TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
 _GIVEN_UP = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
 _NOT_ASKED = "Prometheus has not been asked for these hours yet"
 
@@ -75,6 +76,16 @@ class UnitDay:
     known: bytearray
     reasons: dict[int, str] = field(default_factory=dict)  # of hours that were asked for and are not known
 
+    def add(self, at: int, micro: int) -> None:
+        """Add units to an hour that is known. Pods claim them: more than any pods can serve are not believed."""
+        if not self.known[at]:
+            return
+        total = self.micro[at] + micro
+        if total >= MOST_MICRO:
+            self.known[at], self.reasons[at] = False, _TOO_MANY
+            total = 0
+        self.micro[at] = total
+
 
 class UnitHours:
     """The hours of one selection in one question."""
@@ -94,7 +105,7 @@ class UnitHours:
         """Why hours of [start, end) are not known, which some are not: of the newest that was asked for in vain."""
         for day, first, last in reversed(list(self._cut(start, end))):
             for at in range(last - 1, first - 1, -1):
-                if text := day.reasons.get(at):
+                if not day.known[at] and (text := day.reasons.get(at)):
                     return text
         return _NOT_ASKED
 
@@ -161,7 +172,7 @@ class SelectedUnits:
                 if remembered is not None and remembered.signature == signature:
                     found[key][day] = remembered
                     continue
-                fresh = UnitDay(signature, array("q", bytes(8 * 24)), bytearray(24), failed.get(at, {}))
+                fresh = UnitDay(signature, array("q", bytes(8 * 24)), bytearray(24), dict(failed.get(at, {})))
                 missing[day][key] = found[key][day] = fresh
         self._fill(connection, asked, missing, counters, letters, sealed, through)
         self._remember(asked, missing)
@@ -226,7 +237,7 @@ class SelectedUnits:
             at = (row.hour - day) // HOUR
             for one, filled in of_counter[row.counter_id]:
                 if filled.known[at] and self._is_of(one, row):
-                    filled.micro[at] = min(_MOST_MICRO, filled.micro[at] + row.micro)
+                    filled.add(at, row.micro)
 
     def _fill_client(
         self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: Collection[int],
@@ -244,7 +255,7 @@ class SelectedUnits:
         for row in read:
             at = (row.hour - start) // HOUR
             if filled.known[at] and self._is_of(one, row):
-                filled.micro[at] = min(_MOST_MICRO, filled.micro[at] + row.micro)
+                filled.add(at, row.micro)
 
     def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
         if row.label_set_id == KNOWN_WHEN_SEALED:

@@ -27,6 +27,7 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
 # Of one span: with more, hours are added up one by one, and those are the same hours for all targets.
 _MAX_RUNS: Final = 24
+_DAYS_AT_ONCE: Final = 50_000  # of units in memory, besides those that are remembered: some 900 bytes each
 # The digest of a source's expression, as counters are registered under it.
 _T = TypeVar("_T")
 Digest = Callable[[ClusterUnitSource], str]
@@ -73,7 +74,7 @@ class TargetFigures:
             ]  # fmt: skip
             reported = [one for one in made if one.end > one.start]
             self._find_namespaces(pass_, reported)
-            self._add_figures(pass_, reported, self._read_units(pass_, reported, connection))
+            self._add_figures(pass_, reported, connection)
         self._queries.trim()
         return TargetAnswers(data_through=pass_.through, answers=_in_order(asked, made))
 
@@ -91,15 +92,33 @@ class TargetFigures:
                     one.namespaces = tuple(names)
             pass_.forget()
 
-    def _read_units(
+    def _units_of(
         self, pass_: UsePass, spans: Iterable[_Span], connection: sa.Connection
-    ) -> dict[Hashable, UnitHours]:
-        wanted: dict[Hashable, tuple[UnitSelection, set[int]]] = {}
+    ) -> Iterator[tuple[_Span, tuple[str, ...], UnitHours]]:
+        """Each span with its namespaces and their hours, read for some selections at a time.
+
+        A target of a thousand namespaces with a baseline of a year has 366,000 days: together they would take more
+        memory than the server has.
+        """
+        wanted: dict[Hashable, tuple[UnitSelection, set[int], list[tuple[_Span, tuple[str, ...]]]]] = {}
         for one in spans:
             days = range(one.start // DAY, -(-one.end // DAY))
-            for selection, _ in self._selections(one):
-                wanted.setdefault(selection.key, (selection, set()))[1].update(days)
-        return self._units.read(connection, wanted, pass_.revisions, pass_.through - pass_.through % HOUR)
+            for selection, names in self._selections(one):
+                found = wanted.setdefault(selection.key, (selection, set(), []))
+                found[1].update(days)
+                found[2].append((one, names))
+        batch: list[Hashable] = []
+        size = 0
+        for number, (key, (_, days_of, _)) in enumerate(wanted.items(), 1):
+            batch.append(key)
+            size += len(days_of)
+            if size < _DAYS_AT_ONCE and number < len(wanted):
+                continue
+            asked = {its: wanted[its][:2] for its in batch}
+            hours = self._units.read(connection, asked, pass_.revisions, pass_.through - pass_.through % HOUR)
+            for its in batch:
+                yield from ((one, names, hours[its]) for one, names in wanted[its][2])
+            batch, size = [], 0
 
     def _selections(self, one: _Span) -> Iterator[tuple[UnitSelection, tuple[str, ...]]]:
         """Where the span's units are counted, and the namespaces whose hours that settles."""
@@ -121,21 +140,23 @@ class TargetFigures:
         for name in one.namespaces:
             yield UnitSelection((name, digest), "", (name,), selector, key), (name,)
 
-    def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], units: dict[Hashable, UnitHours]) -> None:
+    def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], connection: sa.Connection) -> None:
         pieces: list[tuple[int, int, tuple[_Span, tuple[str, ...]]]] = []
         for one in spans:
             one.unknown = bytearray((one.end - one.start) // HOUR)
-            for selection, names in self._selections(one):
-                hours = units[selection.key]
-                known = hours.known(one.start, one.end)
-                one.units_micro += hours.units_micro(one.start, one.end)
-                if not all(known):
-                    one.missing = one.missing or hours.reason(one.start, one.end)
-                    for number, is_known in enumerate(known):
-                        one.unknown[number] |= not is_known
-                runs = runs_of(known, one.start)
-                for start, end in runs if len(runs) <= _MAX_RUNS else runs_of(known, one.start, longest=1):
-                    pieces.append((start, end, (one, names)))
+        for one, names, hours in self._units_of(pass_, spans, connection):
+            known = hours.known(one.start, one.end)
+            one.units_micro += hours.units_micro(one.start, one.end)
+            if not all(known):
+                one.missing = one.missing or hours.reason(one.start, one.end)
+                for number, is_known in enumerate(known):
+                    one.unknown[number] |= not is_known
+            if not names:
+                continue  # no namespace has pods of it
+            runs = runs_of(known, one.start)
+            for start, end in runs if len(runs) <= _MAX_RUNS else runs_of(known, one.start, longest=1):
+                pieces.append((start, end, (one, names)))
+        for one in spans:
             pieces.append((one.start, one.end, (one, ())))  # for the coverage of the whole span
         for (start, end), alike in _by_range(pieces):
             for one, names in alike:

@@ -59,7 +59,8 @@ class GateResult:
 class TargetStanding:
     """How a target stands by its status. Masses are micrograms per `per` units; None: not known.
 
-    `is_current`: whether the status is of the spec as it is now. `age_seconds`: since the end of its figures' data.
+    `is_current`: whether the status is of the spec as it is now. `is_refused`: whether it says that this spec cannot be
+    evaluated. `age_seconds`: since the end of its figures' data.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TargetStanding:
     expected_ug: int | None
     is_current: bool
     age_seconds: int | None
+    is_refused: bool = False
 
 
 def gate_target(target: TargetStanding) -> GateResult:
@@ -79,6 +81,8 @@ def gate_target(target: TargetStanding) -> GateResult:
     def result(verdict: GateVerdict, sentence: str) -> GateResult:
         return GateResult(verdict, sentence, target.current_ug, target.expected_ug)
 
+    if target.is_refused and target.message:
+        return result(GateVerdict.UNANSWERABLE, f"{target.name} cannot be evaluated: {target.message}")
     if not target.is_current:
         return result(GateVerdict.UNANSWERABLE, f"{target.name} was changed and is not evaluated yet: ask again")
     if target.age_seconds is None or target.age_seconds > STALE_TARGET_SECONDS:

@@ -130,6 +130,7 @@ def _of_target(where: SourceOptions, service_account: str, namespace: str, name:
                 current_ug=None if found["current_ug"] is None else int(found["current_ug"]),
                 expected_ug=None if found["expected_ug"] is None else int(found["expected_ug"]),
                 is_current=found["current"] is not False,
+                is_refused=found["ready"] is False and found["state"] == "NoData",
                 age_seconds=None if through is None else now - int(dt.datetime.fromisoformat(through).timestamp()),
             )
             return gate_target(standing)

@@ -27,7 +27,13 @@ from carbonbudget_operator.controller.target_evaluation import (
 )
 from carbonbudget_operator.controller.target_history import SavingsPrice, no_price
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
-from carbonbudget_operator.controller.target_queries import AskedSpans, TargetSource, frozen_in, spans_to_ask
+from carbonbudget_operator.controller.target_queries import (
+    AskedSpans,
+    TargetSource,
+    batches_of,
+    frozen_in,
+    spans_to_ask,
+)
 from carbonbudget_operator.controller.target_store import StoredTarget, TargetStore
 from carbonbudget_operator.controller.target_writer import TargetWriter, needs_target_event
 from carbonbudget_operator.kube.client import KubeClient
@@ -126,10 +132,10 @@ class TargetLoop:
             except ServerUnavailable as error:
                 made = await self._without_server(stored, stored, str(error), now)
             else:
-                self._server_back()
                 if through:
                     made = await self._by_server(stored, through, now)
                 else:
+                    self._server_back()
                     made = await self._unanswered(stored, stored, "NoReports", "no node has reported yet", now)
             await self._publish_all(stored, made, now)
         self._metrics.evaluations.inc()
@@ -151,16 +157,19 @@ class TargetLoop:
                 queries.append(asked[key].spans.query(each))
             except Exception as error:
                 made[key] = self._unexpected(stored[key], error, now)
-        for first in range(0, len(queries), _AT_ONCE):
-            batch = queries[first : first + _AT_ONCE]
+        is_answered = True
+        for batch in batches_of(queries, _AT_ONCE):
             try:
                 answers = await self._source.targets(batch)
             except ServerUnavailable as error:
                 made |= await self._without_server(stored, [query.id for query in batch], str(error), now)
+                is_answered = False
                 continue
             for answer in answers.answers:
                 made[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
                 await asyncio.sleep(0)
+        if is_answered:
+            self._server_back()
         return made
 
     async def _prepare(

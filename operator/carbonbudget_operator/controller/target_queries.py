@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +23,14 @@ from carbonbudget_operator.targets.unit_sums import UnitSums
 
 # So long a calendar window without all of its units or reports is asked for again; then its figure stays.
 SETTLING_S: Final = 2 * 86400
+
+
+# Of one request. The server refuses one that is too large, and answers late where each target has other spans: the
+# targets of one namespace must not be why those of all others have no answer.
+_MOST_RANGES: Final = 200
+_MOST_DAYS: Final = 1_000_000
+_MOST_BYTES: Final = 2 * 2**20
+_DAY_S: Final = 86400
 
 
 class TargetSource(Protocol):
@@ -79,6 +87,36 @@ class SpanAnswers:
     current: TargetSpanAnswer
     baseline: TargetSpanAnswer | None
     windows: dict[Period, TargetSpanAnswer]
+
+
+def batches_of(queries: Iterable[TargetQuery], most: int) -> list[list[TargetQuery]]:
+    """The questions in requests of at most `most`, those with short spans first. Each request is bounded.
+
+    That is in bytes, in days over all namespaces, and in different spans, each of which the server adds up by itself.
+    """
+    batches: list[list[TargetQuery]] = []
+    ranges: set[tuple[int, int]] = set()
+    days = size = 0
+    for query in sorted(queries, key=_days_of):  # stable
+        its = {(span.start, span.end) for span in query.spans}
+        its_days, its_size = _days_of(query), len(query.model_dump_json())
+        is_full = (
+            len(batches[-1]) >= most
+            or len(ranges | its) > _MOST_RANGES
+            or days + its_days > _MOST_DAYS
+            or size + its_size > _MOST_BYTES
+        ) if batches else True  # fmt: skip
+        if is_full:
+            batches.append([])
+            ranges, days, size = set(), 0, 0
+        batches[-1].append(query)
+        ranges |= its
+        days, size = days + its_days, size + its_size
+    return batches
+
+
+def _days_of(query: TargetQuery) -> int:
+    return sum(-(-(span.end - span.start) // _DAY_S) for span in query.spans) * len(query.namespaces)
 
 
 def frozen_in(prepared: PreparedTarget, remembered: FrozenBaseline | None) -> FrozenBaseline | None:

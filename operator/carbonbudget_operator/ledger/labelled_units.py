@@ -21,6 +21,7 @@ from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unit_days import ABSENT, DAY, UNKNOWN
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 
+MOST_MICRO: Final = 2**63 - 1  # what a column holds; an hour with so many units is not known
 NO_LABELS: Final = 0  # in place of a label set: a query's count of no pod
 KNOWN_WHEN_SEALED: Final = -1  # in place of a label set: the hour was counted, and no pod of facts counted anything
 _COUNTERS_AT_ONCE: Final = 500
@@ -199,7 +200,7 @@ def units_to_keep(connection: sa.Connection, cluster: str, hour: int) -> list[La
         sums[(one.counter_id, hour, one.namespace, one.label_set_id)] += one.micro
     for counter_id in ids - {key[0] for key in sums}:
         sums[(counter_id, hour, "", KNOWN_WHEN_SEALED)] = 0
-    return [LabelledUnits(*of, micro) for of, micro in sums.items()]
+    return [LabelledUnits(*of, min(micro, MOST_MICRO)) for of, micro in sums.items()]
 
 
 def keep_units(connection: sa.Connection, units: Iterable[LabelledUnits]) -> None:

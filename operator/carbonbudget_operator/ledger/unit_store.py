@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.unit_days import (
     ABSENT,
     COUNTED,
@@ -37,6 +38,7 @@ LEASE_SECONDS: Final = 120
 MOST_COUNTERS: Final = 200  # of a namespace
 _RENEWED_SECONDS: Final = HOUR  # `wanted_at` is written at most so often
 _FOR_EVER: Final = 2**62
+_DROPPED: Final = "dropped "  # in place of the digest of a counter whose hours are being deleted
 _GIVEN_UP: Final = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
 _WHOLE_DAY: Final = COUNTED * 24
 _STATE_NAMES: Final = {COUNTED: "counted", WITH_GAPS: "counted", ABSENT: "absent"}
@@ -45,11 +47,16 @@ CounterKey = tuple[str, CounterExpression]
 
 
 class WantedCounter(NamedTuple):
-    """A counter of a namespace that a target needs from an hour on. The namespace is empty for a raw query."""
+    """A counter of a namespace that a target needs from an hour on. The namespace is empty for a raw query.
+
+    `of_cluster`: for a target of several namespaces. The limit of a namespace's counters does not hold for it: else its
+    tenants could keep it from being counted, by targets of their own.
+    """
 
     namespace: str
     expression: CounterExpression
     first_hour: int
+    of_cluster: bool = False
 
 
 class StoredCounter(NamedTuple):
@@ -120,20 +127,22 @@ class UnitStore:
         wanted: dict[tuple[str, str], WantedCounter] = {}
         for one in counters:
             key = one.namespace, one.expression.digest
-            if key not in wanted or one.first_hour < wanted[key].first_hour:
-                wanted[key] = one
+            if (before := wanted.get(key)) is not None:
+                first, wide = min(one.first_hour, before.first_hour), one.of_cluster or before.of_cluster
+                one = WantedCounter(one.namespace, one.expression, first, wide)
+            wanted[key] = one
         c = unit_counter.c
         query = sa.select(c.namespace, c.digest, c.first_hour, c.wanted_at).where(c.cluster == self._cluster)
         stored = {(row.namespace, row.digest): row for row in connection.execute(query)}
         numbers: dict[str, int] = defaultdict(int)
-        for namespace, _ in stored:
-            numbers[namespace] += 1
+        for namespace, digest in stored:
+            numbers[namespace] += not digest.startswith(_DROPPED)
         rows = []
         for (namespace, digest), one in wanted.items():
             first, found = one.first_hour - one.first_hour % HOUR, stored.get((namespace, digest))
             if found is None:
                 numbers[namespace] += 1
-                if numbers[namespace] > self._most_counters:
+                if numbers[namespace] > self._most_counters and not one.of_cluster:
                     continue
             elif found.first_hour <= first and found.wanted_at > now - _RENEWED_SECONDS:
                 continue
@@ -207,7 +216,8 @@ class UnitStore:
             if connection.dialect.name != "postgresql":
                 lock_bookings(connection)
             # Its row is the lock of a counter: another server may still believe that it has the lease.
-            lock = sa.select(unit_counter.c.id).where(unit_counter.c.id == counter_id).with_for_update()
+            is_named = ~unit_counter.c.digest.startswith(_DROPPED)
+            lock = sa.select(unit_counter.c.id).where(unit_counter.c.id == counter_id, is_named).with_for_update()
             if connection.scalar(lock) is None:
                 return False
             at = (unit_day.c.counter_id == counter_id, unit_day.c.day == day)
@@ -243,15 +253,30 @@ class UnitStore:
             connection.execute(sa.update(unit_counter).where(*behind).values(missing_before=horizon))
 
     def drop_unused(self, wanted_since: int, dropper: BatchDeleter) -> None:
-        """Delete counters that no target has asked for since, with their hours. Raises DeletionUnfinished."""
+        """Delete counters that no target has asked for since, with their hours. Raises DeletionUnfinished.
+
+        They lose their names first: one that is wanted again in this moment begins anew, with an id of its own. Their
+        rows go last, so that the next call goes on where this one was interrupted.
+        """
         c = unit_counter.c
-        unused = (c.cluster == self._cluster, c.wanted_at < wanted_since)
+        mine, is_left = c.cluster == self._cluster, c.digest.startswith(_DROPPED)
         with self._engine.connect() as connection:
-            ids = ids_of(connection, sa.select(c.id).where(*unused))
+            some = connection.scalar(sa.select(sa.exists().where(mine, c.wanted_at < wanted_since, ~is_left)))
+        if some:
+            with self._engine.begin() as connection:
+                if connection.dialect.name != "postgresql":
+                    lock_bookings(connection)
+                connection.execute(
+                    sa.update(unit_counter)
+                    .where(mine, c.wanted_at < wanted_since, ~is_left)
+                    .values(digest=sa.literal(_DROPPED) + sa.cast(c.id, sa.String), expression="")
+                )
+        with self._engine.connect() as connection:
+            ids = ids_of(connection, sa.select(c.id).where(mine, is_left))
         for counter_id in ids:
-            # The counter first: one that is wanted again in this moment begins anew, with an id of its own.
-            if dropper.delete([sa.delete(unit_counter).where(c.id == counter_id, *unused)]):
-                _drop_hours(dropper, counter_id, _FOR_EVER)
+            _drop_hours(dropper, counter_id, _FOR_EVER)
+            dropper.before(kept_units, _FOR_EVER, prefix={"counter_id": counter_id})
+            dropper.delete([sa.delete(unit_counter).where(c.id == counter_id)])
 
 
 def drop_units_before(engine: sa.Engine, instant: int, dropper: BatchDeleter) -> None:

@@ -24,6 +24,7 @@ unit_counter = Table(
     count("wanted_at"),  # UTC second at which a target asked last
     count("missing_before"),  # hours before this one that are not known are given up
     UniqueConstraint("cluster", "namespace", "digest"),
+    sqlite_autoincrement=True,  # no id is given twice: servers remember counters by it
 )
 
 # What is known of the 24 hours of a UTC day. `states` has a letter for each: . not known, c counted, g counted with

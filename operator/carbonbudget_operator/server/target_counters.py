@@ -39,7 +39,7 @@ class TargetCounters:
 
     def register(self, queries: Iterable[TargetQuery], now: int) -> None:
         """Register the counters of these questions; those that no counter can be like are left out."""
-        found: dict[tuple[str, CounterExpression], int] = {}
+        found: dict[tuple[str, CounterExpression, bool], int] = {}
         everywhere: list[str] | None = None
         for query in queries:
             try:
@@ -48,7 +48,7 @@ class TargetCounters:
                 continue
             if expression is None or not query.spans:
                 continue
-            names = query.namespaces
+            names, of_cluster = query.namespaces, len(query.namespaces) > 1 or query.namespaces == [EVERY_NAMESPACE]
             if query.source.query is not None:
                 names = [""]
             elif names == [EVERY_NAMESPACE]:
@@ -56,9 +56,10 @@ class TargetCounters:
                 names = everywhere
             first = min(span.start for span in query.spans)
             for name in names:
-                found[(name, expression)] = min(first, found.get((name, expression), first))
+                key = (name, expression, of_cluster)
+                found[key] = min(first, found.get(key, first))
         if found:
-            self._want([WantedCounter(*key, first) for key, first in found.items()], now)
+            self._want([WantedCounter(name, one, first, wide) for (name, one, wide), first in found.items()], now)
 
     def _namespaces(self) -> list[str]:
         """Those that have pods in the ledger."""

@@ -78,6 +78,7 @@ class UnitPoller:
         self._dropped_at = 0
         self._missing_of = (0, 0)
         self._told: dict[int, str] = {}
+        self._last_turn = ""  # the namespace that was asked for last: those after it come first in the next round
 
     async def step(self, now: int) -> int:
         """One round; how many hours became known. `now` is the UTC second.
@@ -102,15 +103,18 @@ class UnitPoller:
         failures = await self._in_thread(lambda: self._after(asked, now))
         if failures:
             await self._queries.close()
-        if asked.is_answered:
+        if asked.is_reached:
             self._backoff.reset()
             self._away = False
+        if asked.is_answered:
             self._metrics.last_success.set(time.time())
         elif failures:
-            self._not_before = now + self._backoff.pause_seconds(asked.asked_seconds)
-            if not self._away:
+            if not asked.is_reached:
+                self._not_before = now + self._backoff.pause_seconds(asked.asked_seconds)
+                if self._away:  # it is logged already
+                    return asked.known
                 self._away = True
-                raise QueryFailed(f"{failures[0].reason}; nothing counts as zero, the hours are asked for again")
+            raise QueryFailed(f"{failures[0].reason}; nothing counts as zero, the hours are asked for again")
         return asked.known
 
     async def close(self) -> None:
@@ -168,7 +172,8 @@ class UnitPoller:
         if horizon != self._missing_of[0]:  # once an hour
             self._missing_of = horizon, self._missing(store, horizon)
         self._show(pending)
-        return [(self._counters[key], hour) for key, hour in pending.due(now, _MOST_OF_A_ROUND)]
+        due = pending.due(now, _MOST_OF_A_ROUND, self._last_turn)
+        return [(self._counters[key], hour) for key, hour in due]
 
     def _show(self, pending: PendingHours) -> None:
         waiting, failed, lost = pending.counts()
@@ -188,6 +193,7 @@ class UnitPoller:
         """Take one hour after the other until the round is over."""
         while (found := asked.next()) is not None:
             counter, hour = found
+            self._last_turn = counter.namespace
             try:
                 counted = await self._count(counter, hour)
             except (QueryFailed, UnusableAnswer, InvalidCounter) as error:
@@ -269,7 +275,7 @@ class UnitPoller:
             return []
         failures = []
         for counter, hour, error in asked.failures:
-            attempts = max(1, pending.attempts(counter.id, hour) + asked.is_answered)
+            attempts = max(1, pending.attempts(counter.id, hour) + asked.is_reached)
             if isinstance(error, _NotScraped) and hour < now - _LONG_PAST_SECONDS:
                 attempts = NOT_IN_STORE
             attempt = AttemptedHour(now, attempts)
@@ -290,6 +296,7 @@ class _Round:
         self._in_a_row = 0
         self.known = 0
         self.is_answered = False  # by any usable answer
+        self.is_reached = False  # by any answer of a store that is not away
         self.asked_seconds = 0
         self.ledger_error: LedgerError | None = None
         self.failures: list[tuple[StoredCounter, int, Exception]] = []
@@ -302,10 +309,15 @@ class _Round:
         return next(self._due, None)
 
     def fail(self, counter: StoredCounter, hour: int, error: Exception) -> None:
-        """A store that answers and has nothing of an hour is not away: the round goes on."""
+        """A store that answers and has nothing of an hour, or nothing of this counter, is not away.
+
+        Then the round goes on: the counters of one namespace are no reason not to ask for those of the next one.
+        """
         if isinstance(error, _NotScraped):
-            self.is_answered = True
-        else:
+            self.is_answered = self.is_reached = True
+        elif isinstance(error, (QueryFailed, UnusableAnswer)) and error.of_counter:
+            self._in_a_row, self.is_reached = 0, True
+        elif not isinstance(error, InvalidCounter):  # no query was sent of that
             self._in_a_row += 1
         if isinstance(error, QueryFailed):
             self.asked_seconds = max(self.asked_seconds, error.asked_seconds)
@@ -314,7 +326,7 @@ class _Round:
     def succeed(self) -> None:
         self._in_a_row = 0
         self.known += 1
-        self.is_answered = True
+        self.is_answered = self.is_reached = True
 
 
 def _unhurried(series: Iterator[RawSeries]) -> Iterator[RawSeries]:

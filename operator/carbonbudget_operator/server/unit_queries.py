@@ -22,11 +22,14 @@ _MOST_SHOWN: Final = 200
 
 
 class QueryFailed(Exception):
-    """There is no usable answer to a query; the message says why. `asked_seconds`: the store's Retry-After."""
+    """There is no usable answer to a query; the message says why.
 
-    def __init__(self, message: str, asked_seconds: int = 0) -> None:
+    `asked_seconds`: the store's Retry-After. `of_counter`: the store answers, and refuses this query.
+    """
+
+    def __init__(self, message: str, asked_seconds: int = 0, of_counter: bool = False) -> None:
         super().__init__(message)
-        self.asked_seconds = asked_seconds
+        self.asked_seconds, self.of_counter = asked_seconds, of_counter
 
 
 class UnitQueries:
@@ -76,7 +79,8 @@ class UnitQueries:
         if len(body) > limit:
             raise QueryFailed(
                 f"the answer is longer than {limit} bytes: narrow the counter by matchLabels, scrape it more seldom, "
-                "or raise units.max_response_bytes"
+                "or raise units.max_response_bytes",
+                of_counter=True,
             )
         return bytes(body)
 
@@ -123,5 +127,5 @@ def _refused(answer: httpx.Response, body: bytes) -> QueryFailed:
         after = retry_seconds(answer.headers.get("retry-after", ""), answer.headers.get("date", ""))
         return QueryFailed(reason, after)
     if status in (400, 413, 422):
-        return QueryFailed(reason)
+        return QueryFailed(reason, of_counter=True)
     return QueryFailed(f"{reason}; check units.url")

@@ -71,6 +71,9 @@ def without_figure(window: UnitSums, terms: TargetTerms, missing: str = "", cove
     if window.units_micro < terms.minimum_units_micro:
         minimum = format_units(terms.minimum_units_micro)
         return f"{format_units(window.units_micro)} units were counted in the window, minimumUnits is {minimum}"
+    # Only a query of the cluster kind counts units of no pod: with pods of another label they would cost nothing.
+    if not window.energy_uj and not window.emissions_ug:
+        return "units were counted, and no pod that spec.selector selects used energy: does it select those that serve?"
     return ""
 
 

@@ -52,7 +52,14 @@ class HourUnits(NamedTuple):
 
 
 class UnusableAnswer(ValueError):
-    """An answer of Prometheus says nothing about the hour. The message says why and what to do."""
+    """An answer of Prometheus says nothing about the hour. The message says why and what to do.
+
+    `of_counter`: only about this counter. The store itself answers as it should.
+    """
+
+    def __init__(self, message: str, of_counter: bool = False) -> None:
+        super().__init__(message)
+        self.of_counter = of_counter
 
 
 def micro_of(text: str) -> int | None:
@@ -142,7 +149,8 @@ def count_hour(
         found[namespace, pod] += growth.micro
     if number and without_pod == number:
         raise UnusableAnswer(
-            f"no series has the label {pod_label}: name the label of pods in units.pod_label, or add it by relabelling"
+            f"no series has the label {pod_label}: name the label of pods in units.pod_label, or add it by relabelling",
+            of_counter=True,
         )
     return _hour_units(found, not number, is_sampled, bad, most_units)
 
@@ -153,6 +161,9 @@ def count_vector(
     """Count an hour by the values of a query at its end: labels, and the value as text.
 
     Without the labels of namespace and pod they are empty: such units are of the whole selection.
+
+    Raises:
+        UnusableAnswer: a series has only one of these labels, so that nobody knows whose units they are.
     """
     found: dict[PodKey, int] = defaultdict(int)
     number = bad = 0
@@ -161,8 +172,15 @@ def count_vector(
         value = micro_of(text)
         if value is None:
             bad += 1
-        else:
-            found[labels.get(namespace_label, ""), labels.get(pod_label, "")] += value
+            continue
+        namespace, pod = labels.get(namespace_label, ""), labels.get(pod_label, "")
+        if bool(namespace) != bool(pod):
+            raise UnusableAnswer(
+                f"the query's series need both of the labels {namespace_label} and {pod_label}, or neither: sum by "
+                f"({namespace_label}, {pod_label})",
+                of_counter=True,
+            )
+        found[namespace, pod] += value
     return _hour_units(found, not number, number > 0, bad, most_units)
 
 

@@ -96,10 +96,11 @@ class PendingHours:
         lost = sum(state.attempts == NOT_IN_STORE for state in asked)
         return len(states) - len(asked), len(asked) - lost, lost
 
-    def due(self, now: int, most: int) -> list[tuple[int, int]]:
+    def due(self, now: int, most: int, after: str = "") -> list[tuple[int, int]]:
         """Counters and hours to ask for now, in this order, at most so many.
 
-        Of a namespace, hours that were never asked for come before those that failed.
+        The turns begin with the namespace after `after`, whose turn was last: where not all are asked in one round, the
+        next one goes on with the others. Of a namespace, hours that were never asked for come before those that failed.
         """
         of_namespace: dict[str, list[tuple[bool, int, int]]] = defaultdict(list)
         for counter_id, one in self._counters.items():
@@ -107,7 +108,7 @@ class PendingHours:
             for hour in sorted(due, reverse=True)[:_MOST_OF_A_COUNTER]:
                 of_namespace[one.namespace].append((one.hours[hour] is not None, -hour, counter_id))
         turns: Iterable[Iterable[tuple[bool, int, int] | None]] = zip_longest(
-            *(sorted(found) for _, found in sorted(of_namespace.items()))
+            *(sorted(of_namespace[name]) for name in sorted(of_namespace, key=lambda name: (name <= after, name)))
         )
         chosen = [found for found in chain.from_iterable(turns) if found is not None]
         return [(counter_id, -minus_hour) for _, minus_hour, counter_id in chosen[:most]]

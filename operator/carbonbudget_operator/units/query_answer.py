@@ -43,7 +43,7 @@ def raw_series(body: bytes) -> Iterator[RawSeries]:
     for one in jsons.objects(result):
         samples = one.get("values")
         if samples is None and "histograms" in one:
-            raise UnusableAnswer("the metric is a native histogram, which has no counter: use another metric")
+            raise UnusableAnswer("the metric is a native histogram, which has no counter: use another metric", True)
         yield RawSeries(jsons.texts(one.get("metric")), jsons.items(samples))
 
 
@@ -56,5 +56,6 @@ def values_of(body: bytes) -> list[tuple[Mapping[str, str], str]]:
         if kind == "vector":
             return [(jsons.texts(one.get("metric")), str(one["value"][1])) for one in jsons.objects(result)]
     except (IndexError, KeyError, TypeError):
-        raise UnusableAnswer("a series has no plain value: the query must give counts, not native histograms") from None
-    raise UnusableAnswer(f"the query gives a {printable(kind, 20)}: it must give one value for each series")
+        told = "a series has no plain value: the query must give counts, not native histograms"
+        raise UnusableAnswer(told, of_counter=True) from None
+    raise UnusableAnswer(f"the query gives a {printable(kind, 20)}: it must give one value for each series", True)

@@ -32,6 +32,7 @@ def upgrade() -> None:
         _count("wanted_at"),
         _count("missing_before"),
         sa.UniqueConstraint("cluster", "namespace", "digest"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "unit_day",

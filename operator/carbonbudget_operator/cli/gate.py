@@ -56,7 +56,7 @@ def gate(
     service_account: ServiceAccount = "",
     output: Annotated[GateFormat, typer.Option("--output", "-o", help="text, json or junit.")] = GateFormat.TEXT,
 ) -> None:
-    """Fail a pipeline whose run or model emitted too much, or whose target is violated.
+    """Fail a pipeline that emitted too much or broke a target.
 
     Exit code 0: within the limit; or the target is OnTrack or Achieved. 3: within the limit, but the last hour is not
     reported yet; or the target is Behind. 4: above the limit; or the target is Violated. 5: not answerable. 2: a bad

@@ -120,8 +120,8 @@ class CreditSpec(Model):
         default=1,
         ge=1,
         le=12,
-        description="Into how many periods after its end a window can be credited, 1 to 12: into the first one where "
-        "cap leaves room. What is not used of a credit in its period expires. Default: 1.",
+        description="Where the cap leaves no room, savings are credited to a later period, at most so many periods "
+        "after they were made, 1 to 12. What is not used of a credit in its period expires. Default: 1.",
     )
 
 

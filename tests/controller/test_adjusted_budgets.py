@@ -9,11 +9,17 @@ import pytest
 from tests.controller.evaluation_bench import HOUR, Bench
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import (
+    Adjustment,
+    AdjustmentsAnswer,
+    AdjustmentsRequest,
+    BudgetPeriod,
+)
 from carbonbudget_operator.budgets.adjustments import is_closed_into
 from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
 from carbonbudget_operator.controller.evaluation_loop import EvaluationLoop
 from carbonbudget_operator.controller.period_closing import asked_periods
+from carbonbudget_operator.server_client import ServerUnavailable
 
 G = 10**6
 DAY = 86_400
@@ -501,3 +507,26 @@ async def test_while_a_period_waits_to_be_closed_three_periods_are_asked_for(ben
     book = bench.loop.adjusting.book
     asked = asked_periods(prepared, lambda start: book.booked("team-a", "monthly", start))
     assert [one.period_start for one in asked] == [DECEMBER, DECEMBER + 31 * DAY, NOVEMBER]
+
+
+async def test_a_booking_that_is_refused_keeps_nothing_from_being_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.used_ug = 2 * G
+    book: AdjustmentBook = bench.loop.adjusting.book
+    ask = book._server.adjustments
+
+    async def without_booking(request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        if request.groups:
+            raise ServerUnavailable("the server answered 503: the ledger cannot be written")
+        return await ask(request)
+
+    monkeypatch.setattr(book._server, "adjustments", without_booking)
+    await evaluate(bench, NOW)
+    given(bench, 500_000)
+    assert (await evaluate(bench, NOW + 60))["effectiveLimit"] == "1.5g"
+    assert "cannot be written" in book.trouble
+    monkeypatch.undo()
+    await evaluate(bench, NOW + 120)
+    assert (booked(bench, DECEMBER), book.trouble) == (-G, "")

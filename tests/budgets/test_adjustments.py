@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, BudgetPeriod
 from carbonbudget_operator.budgets.adjustments import (
     AppliedChange,
     ClosingTerms,
@@ -181,6 +182,20 @@ def test_what_a_transfer_covered_since_is_given_back_when_the_period_is_closed()
     covered = ended(6, AppliedChange("TransferIn", "uid", 3 * KG))
     assert overspend(covered, booked, final=False) is None
     assert overspend(covered, booked, final=True) == AppliedChange("Overspend", f"over@100+{KG}", KG)
+
+
+def test_what_was_given_before_the_overspend_gives_nothing_back_if_the_limit_is_raised() -> None:
+    period = BudgetPeriod(namespace="team-a", name="monthly", period_start=100, period_end=200)
+
+    def row(reason: str, source: str, micrograms: int, booked_at: int) -> Adjustment:
+        fields = {"reason": reason, "source": source, "micrograms": micrograms, "booked_at": booked_at}
+        return Adjustment.model_validate({"budget": period} | fields)
+
+    given_kg, owed = row("TransferIn", "uid", 3 * KG, 10), row("Overspend", "over@100+0", -KG, 20)
+    raised = PeriodOutcome(100, 50 * KG, 9 * KG, [given_kg])
+    assert overspend(raised, [owed], final=True) is None
+    later = PeriodOutcome(100, 50 * KG, 9 * KG, [given_kg, row("TransferIn", "another", KG, 30)])
+    assert overspend(later, [owed], final=True) == AppliedChange("Overspend", f"over@100+{KG}", KG)
 
 
 # --- edited calendars -------------------------------------------------------------------------------------------------

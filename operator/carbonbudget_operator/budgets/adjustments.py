@@ -145,16 +145,27 @@ def overspend(outcome: PeriodOutcome, booked_next: Iterable[LimitChange], final:
     being there at the period's end. What is booked stays, also if the limit is raised afterwards. Only what transfers
     and credits of the period covered since is given back when the period is closed.
     """
+    booked_next = tuple(booked_next)
     total_ug = outcome.used_ug - outcome.limit_ug - sum(each.micrograms for each in outcome.booked)
     mark = f"{_OVER}{outcome.start}+"
     before_ug = -sum(one.micrograms for one in booked_next if one.reason == OVERSPEND and one.source.startswith(mark))
     fresh_ug = total_ug - before_ug
     step_ug = 1 if final else max(1, outcome.limit_ug // _STEP_OF_LIMIT, before_ug // _STEP_OF_BOOKED)
     if fresh_ug < step_ug:
-        covered_ug = sum(max(0, one.micrograms) for one in outcome.booked if one.reason in _GIVEN)
+        covered_ug = _given_since(outcome.booked, [one for one in booked_next if one.source.startswith(mark)])
         back_ug = min(before_ug - max(0, total_ug), covered_ug) if final else 0
         return AppliedChange(OVERSPEND, f"{mark}{before_ug}", back_ug) if back_ug > 0 else None
     return AppliedChange(OVERSPEND, f"{mark}{before_ug}", -min(fresh_ug, MOST_UG))
+
+
+def _given_since(booked: Iterable[LimitChange], deducted: Iterable[LimitChange]) -> int:
+    """What transfers and credits gave since the first of these deductions was booked: what was there before counted."""
+    first = min((_booked_at(one) for one in deducted), default=0)
+    return sum(max(0, one.micrograms) for one in booked if one.reason in _GIVEN and _booked_at(one) >= first)
+
+
+def _booked_at(change: LimitChange) -> int:
+    return int(getattr(change, "booked_at", 0))
 
 
 def moved_deductions(left_start: int, left: Iterable[LimitChange], start: int) -> list[AppliedChange]:

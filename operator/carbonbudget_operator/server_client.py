@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQ
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
+_TLS_OBJECT: Final = re.compile(r" ssl:(<[^>]*>|\w+)")
 _MOST_PAGES: Final = 20  # of 10,000 rows: twenty zones, several sources, three weeks
 PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn before it is answered
 
@@ -140,7 +142,9 @@ class ServerClient:
             ):
                 return ServerAnswer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: the token is not ASCII
-            raise ServerUnavailable(f"the server does not answer: {str(error) or type(error).__name__}") from None
+            # aiohttp names the object of its TLS context, which nobody can use and which changes with each start.
+            reason = _TLS_OBJECT.sub("", str(error)) or type(error).__name__
+            raise ServerUnavailable(f"the server does not answer: {reason}") from None
 
     def _tls(self) -> ssl.SSLContext:
         # With an empty bundle, Python would trust all CAs of the system.

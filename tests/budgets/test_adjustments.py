@@ -14,8 +14,10 @@ from carbonbudget_operator.budgets.adjustments import (
     ClosingTerms,
     PeriodOutcome,
     carry_over,
+    counts_row,
     effective_limit_ug,
     is_closed_into,
+    moved_deductions,
     nothing_carried,
     overspend,
     shown_changes,
@@ -70,6 +72,16 @@ def test_of_two_limits_the_smaller_one_counts() -> None:
 @pytest.mark.parametrize(("coverage", "kilos"), [(95, 1), (94, 0), (0, 0)])
 def test_missing_data_is_no_allowance(coverage: int, kilos: int) -> None:
     assert sources(carry_over(FIFTH, ended(1), 5 * KG, coverage)) == {"left@100#1": kilos}
+
+
+def test_what_other_pods_left_is_no_allowance() -> None:
+    def made(counted: str, *before: str) -> dict[str, float]:
+        rows = [counts_row(100, each) for each in before]
+        return sources(carry_over(FIFTH, PeriodOutcome(100, 5 * KG, KG, rows, counted), 5 * KG, 100))
+
+    assert made("now", "now") == made("now") == made("") == {"left@100#1": 1}
+    assert made("now", "before") == made("now", "before", "now") == {"left@100#1": 0}
+    assert not is_closed_into([counts_row(100, "now")])
 
 
 def test_without_carry_over_only_the_zero_row_is_booked() -> None:
@@ -169,6 +181,23 @@ def test_what_a_transfer_covered_since_is_given_back_when_the_period_is_closed()
     covered = ended(6, AppliedChange("TransferIn", "uid", 3 * KG))
     assert overspend(covered, booked, final=False) is None
     assert overspend(covered, booked, final=True) == AppliedChange("Overspend", f"over@100+{KG}", KG)
+
+
+# --- edited calendars -------------------------------------------------------------------------------------------------
+
+
+def test_what_a_period_owed_is_taken_over_once_whatever_is_edited_there_and_back() -> None:
+    rows: dict[int, dict[str, AppliedChange]] = {
+        10: {"over@5+0": AppliedChange("Overspend", "over@5+0", -7), "uid": AppliedChange("TransferIn", "uid", 2)}
+    }
+    for left, start in ((10, 20), (20, 30), (30, 10), (10, 20), (20, 10), (10, 30), (30, 20)):
+        for change in moved_deductions(left, list(rows.get(left, {}).values()), start):
+            rows.setdefault(start, {}).setdefault(change.source, change)
+        assert {at: sum(one.micrograms for one in some.values()) for at, some in rows.items()}[start] == -5
+
+
+def test_what_a_period_was_given_is_not_taken_over() -> None:
+    assert moved_deductions(10, [carried(3), AppliedChange("Overspend", "over@5+0", -KG)], 20) == []
 
 
 # --- histories -------------------------------------------------------------------------------------------------------

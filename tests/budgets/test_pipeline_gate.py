@@ -80,7 +80,7 @@ def test_a_failure_by_provisional_figures_says_so() -> None:
         assert result.sentence.endswith("; the figure is provisional, and its share of overhead can still fall")
 
 
-CHAT = TargetStanding("target team-a/chat", "OnTrack", "", "token", 1_000_000, 42_500_000, 45_000_000, True, 3600)
+CHAT = TargetStanding("target team-a/chat", "OnTrack", "", "tokens", 1_000_000, 42_500_000, 45_000_000, True, 3600)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,11 @@ def test_the_sentence_of_a_target_has_its_figure_and_what_its_path_asks_for() ->
     assert gate_target(single).sentence == "target team-a/chat is OnTrack: 42.5g per inference"
 
 
+@pytest.mark.parametrize("unit", ["token", "output tokens", "queries"])
+def test_the_name_of_a_unit_is_shown_as_its_author_wrote_it(unit: str) -> None:
+    assert f": 42.5g per 1,000,000 {unit}, and" in gate_target(replace(CHAT, unit=unit)).sentence
+
+
 @pytest.mark.parametrize("state", ["OnTrack", "Violated"])
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -125,6 +130,11 @@ def test_an_old_status_or_one_without_a_figure_is_no_answer(state: str, change: 
 
 def test_a_figure_that_is_a_day_old_is_still_one() -> None:
     assert gate_target(replace(CHAT, age_seconds=STALE_TARGET_SECONDS)).verdict is GateVerdict.PASSED
+
+
+def test_a_figure_that_is_not_known_is_none_and_not_zero() -> None:
+    result = gate_target(replace(CHAT, state="NoData", current_ug=None, expected_ug=None))
+    assert (result.emitted_ug, result.limit_ug) == (None, None)
 
 
 def test_a_target_whose_spec_cannot_be_evaluated_says_why_and_not_to_ask_again() -> None:

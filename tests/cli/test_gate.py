@@ -99,6 +99,7 @@ def test_junit_has_one_case_that_fails_errs_or_passes(
         (("--run", "a", "--max", "1kg", "--model", "b"), "give --run and --max, or --model"),
         (("--model", "a", "--version", "1"), "give --run and --max, or --model"),
         (("--run", "a", "--max", "5"), "must be a number with a unit"),
+        (("--run", "a", "--max", "9999999999t"), "'9999999999t' has too many digits: write at most 9"),
         ((*VERSIONS, "--max-increase", "1e99"), "such as 10 or -5"),
         ((*VERSIONS, "--max-increase", "-101"), "between -100 and 1,000,000"),
         (("--run", "/", "--max", "5kg"), "no letter and no digit"),
@@ -119,10 +120,32 @@ def test_wrong_use_is_one_sentence_and_ends_with_2(ledger: str, args: tuple[str,
         (["--target", "/chat"], "--target must be NAMESPACE/NAME"),
         (["--target", "Team A"], "--target must be NAMESPACE/NAME"),
         (["--target", "chat", "--ledger", "sqlite:///x.db"], "--target asks a server"),
-        (["--run", "exp-1", "--max", "5kg"], "--namespace: '' is not a valid namespace"),
+        (["--target", "team-a/chat", "--embodied"], "leave all other options of a gate out"),
+        (["--target", "team-a/chat", "--from", "2026-01-01"], "leave all other options of a gate out"),
+        (["--target", "team-a/chat", "--stage", "inference"], "leave all other options of a gate out"),
+        ([], "give --run and --max, or --model"),
+        (["--target", ""], "give --run and --max, or --model"),
+        (["--run", "exp-1", "--max", "5kg"], "give --namespace too: a run is of one namespace"),
+        (["-n", "No/Name", "--run", "exp-1", "--max", "5kg"], "--namespace: 'No/Name' is not a valid namespace"),
     ],
 )
 def test_a_target_is_named_in_one_way_and_asked_of_a_server(args: list[str], said: str) -> None:
     done = CliRunner().invoke(app, ["gate", *args])
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("option", ["--server-ca", "--server-token-file"])
+def test_a_file_of_the_server_that_cannot_be_read_is_named(option: str, tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    done = CliRunner().invoke(
+        app, ["gate", "--target", "a/b", "--server-url", "https://127.0.0.1:1", option, str(missing)]
+    )
+    assert done.exit_code == 5
+    assert f"{missing} cannot be read: No such file or directory" in " ".join(done.output.split())
+
+
+def test_without_a_kubeconfig_it_says_what_a_target_can_be_asked_by() -> None:
+    done = CliRunner().invoke(app, ["gate", "--target", "a/b", "--kubeconfig", "/nonexistent"])
+    assert done.exit_code == 2
+    assert "--server-url and a read token need no kubeconfig" in " ".join(done.output.split())

@@ -107,7 +107,25 @@ def test_a_dry_run_creates_nothing_and_waits_for_nothing(tmp_path: Path) -> None
     assert done.output == (
         "5kg from team-a/monthly to team-b/weekly: names and rights are in order; nothing was created\n"
     )
-    assert [("dryRun=All" in asked.query, asked.method) for asked in cluster.asked] == [(True, "POST")]
+    asked = [("dryRun=All" in asked.query, asked.method) for asked in cluster.asked]
+    assert asked == [(True, "POST"), (False, "GET"), (False, "GET")]
+
+
+@pytest.mark.parametrize("missing", ["team-a/carbonbudgets/monthly", "team-b/carbonbudgets/weekly"])
+def test_a_dry_run_names_a_budget_that_does_not_exist(tmp_path: Path, missing: str) -> None:
+    def answer(asked: Asked) -> Said:
+        return status(404, "NotFound", "not found") if asked.path.endswith(missing) else Cluster(APPLIED)(asked)
+
+    done = run(tmp_path, answer, "--dry-run")
+    namespace, _, name = missing.split("/")
+    assert (done.exit_code, done.output) == (1, f"there is no CarbonBudget {namespace}/{name}\n")
+
+
+def test_a_dry_run_of_someone_who_may_not_get_budgets_goes_by_the_rights_alone(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Said:
+        return status(403, "Forbidden", "no") if asked.method == "GET" else Cluster(APPLIED)(asked)
+
+    assert run(tmp_path, answer, "--dry-run").exit_code == 0
 
 
 def test_with_wait_0s_it_returns_at_once(tmp_path: Path) -> None:
@@ -124,3 +142,19 @@ def test_json_has_the_name_and_the_decision(tmp_path: Path, state: str, code: in
     assert json.loads(done.stdout) == {
         "namespace": "team-a", "name": "monthly-x7k2p", "state": state, "message": "m",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["5"], "the amount '5' must be a number with a unit"),
+        (["0kg"], "the amount must be more than zero"),
+        (["9999999999t"], "has too many digits"),
+        (["5kg", "--from", "A_"], "--from must be the name of a CarbonBudget"),
+        (["5kg", "--reason", "a\nb"], "--reason must be one line"),
+    ],
+)
+def test_what_is_wrong_in_every_cluster_is_said_without_credentials(args: list[str], said: str) -> None:
+    nowhere = ["--kubeconfig", "/nonexistent"]
+    done = CliRunner().invoke(app, ["transfer", "--from", "monthly", "--to", "weekly", *nowhere, *args])
+    assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output

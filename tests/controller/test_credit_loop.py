@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.controller.objects import DECEMBER, stored
 from tests.controller.transfer_world import KG, Ledger
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentsAnswer, AdjustmentsRequest
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.credits import WindowClaim
 from carbonbudget_operator.budgets.period import Period
@@ -202,6 +202,38 @@ def test_a_claim_that_cannot_be_read_takes_its_time_for_all_pods() -> None:
     for detail in ("", "x", "[]", "{}", '{"until":"x"}', '{"until":1,"period":[1],"pods":[]}'):
         (read,) = read_claims([row.model_copy(update={"detail": detail})])
         assert (read.scope, read.budget, read.window.start) == ({}, "", WEEK)
+
+
+def test_a_namespace_whose_request_is_refused_keeps_no_other_from_its_credits() -> None:
+    world = Credits(a_budget(), a_budget())
+    world.budgets[0]["metadata"]["namespace"] = "a-first"
+    theirs = a_target()
+    theirs["metadata"]["namespace"] = "a-first"
+    world.targets.append(theirs)
+    answer = world.ledger.adjustments
+
+    async def refused(request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        if any(one.namespace == "a-first" for one in request.budgets):
+            raise ServerUnavailable("413: the body is larger than 4 MiB")
+        return await answer(request)
+
+    world.ledger.adjustments = refused  # type: ignore[method-assign] # as a server that is asked too much
+    assert not world.round()
+    assert [row.budget.namespace for row in world.credited()] == ["team-a"] * 2
+
+
+def test_a_credit_that_the_ledger_does_not_take_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world = Credits()
+    answer = world.ledger.adjustments
+
+    async def full(request: AdjustmentsRequest) -> AdjustmentsAnswer:
+        groups = [one for one in request.groups if one.adjustments[0].budget.name == CLAIMS_NAME]
+        return await answer(request.model_copy(update={"groups": groups}))
+
+    world.ledger.adjustments = full  # type: ignore[method-assign] # a budget with a thousand rows in its period
+    assert world.round()
+    assert not [record for record in caplog.records if "are credited to" in record.message]
 
 
 OPERATIONS = st.lists(

@@ -65,3 +65,10 @@ async def test_a_token_that_cannot_be_sent_is_no_answer_and_no_failure(tmp_path:
     if content is not None:
         await asyncio.to_thread(token.write_bytes, content)
     assert "the server does not answer" in await refused(lambda: CA, token)
+
+
+async def test_the_reason_is_the_same_for_each_process_and_names_no_object_of_python() -> None:
+    said = await refused(lambda: CA)
+    assert said.startswith("the server does not answer: Cannot connect to host 127.0.0.1:1 [")
+    assert "ssl" not in said
+    assert "0x" not in said

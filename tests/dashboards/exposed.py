@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import yaml
 from aiohttp import ClientSession, TCPConnector, web
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from tests.ledger.reports import a_report, book
 from tests.serving import Serving, serving
 
@@ -26,10 +26,14 @@ from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.target_evaluation import TargetEvaluation
+from carbonbudget_operator.controller.target_metrics import TargetMetrics
+from carbonbudget_operator.enforcement.deferral_actions import WaitingJobs
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.targets.target_verdict import TargetState
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 SETTINGS = {
@@ -158,32 +162,20 @@ async def use(made: Serving, port: int) -> None:
                 assert answer.status == status
 
 
-def target_metrics(registry: CollectorRegistry) -> Counter:
-    """The metrics of targets, adjustments, units and deferred Jobs by name and labels; the counter of questions."""
-    of_object = {"kind": "CarbonTarget", "namespace": "team-a", "name": "chat"}
-    parent = {"kind": "ClusterCarbonBudget", "namespace": "", "name": "company"}
-    space = {"namespace": "team-a"}
-    made: dict[str, Gauge] = {}
-    for name, labels, value in (
-        ("carbonbudget_target_grams_per_unit", of_object | {"figure": "current"}, 42.0),
-        ("carbonbudget_target_grams_per_unit", of_object | {"figure": "expected"}, 40.0),
-        ("carbonbudget_target_grams_per_unit", of_object | {"figure": "baseline"}, 50.0),
-        ("carbonbudget_target_state", of_object | {"state": "Behind"}, 1.0),
-        ("carbonbudget_target_units_known_ratio", of_object, 0.96),
-        ("carbonbudget_target_saved_grams", of_object, -12.0),
-        ("carbonbudget_budget_adjustment_grams", of_object | {"reason": "CarryOver"}, 100.0),
-        ("carbonbudget_budget_allocated_grams", parent, 900.0),
-        ("carbonbudget_deferred_jobs", space, 1.0),
-        ("carbonbudget_deferred_job_start_timestamp_seconds", space, time.time() + 3600),
-        ("carbonbudget_deferred_job_latest_start_timestamp_seconds", space, time.time() + 7200),
-        ("carbonbudget_unit_hours", {"state": "waiting"}, 1.0),
-        ("carbonbudget_units_last_success_timestamp_seconds", {}, time.time()),
-    ):
-        gauge = made.get(name) or Gauge(name, name, list(labels), registry=registry)
-        made[name] = gauge
-        (gauge.labels(**labels) if labels else gauge).set(value)
-    Counter("carbonbudget_unit_query_failures", "Questions that failed.", registry=registry)
-    return Counter("carbonbudget_unit_queries", "Questions.", registry=registry)
+def a_target(registry: CollectorRegistry) -> None:
+    """A target that is behind, as the controller shows it."""
+    stored = cast(Any, SimpleNamespace(resource=SimpleNamespace(kind="CarbonTarget"), namespace="team-a", name="chat"))
+    made = TargetEvaluation(
+        {}, TargetState.BEHIND, "", 42_000_000, 40_000_000, 50_000_000, known_percent=96, saved_ug=-12_000_000
+    )
+    TargetMetrics(registry).evaluated(stored, made)
+
+
+def deferred_jobs(metrics: EnforcementMetrics) -> None:
+    """A Job that waits for its start."""
+    waiting = WaitingJobs()
+    waiting.add(int(time.time()) + 3600, int(time.time()) + 7200)
+    metrics.report_waiting({"team-a": waiting})
 
 
 def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
@@ -199,9 +191,11 @@ def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
     budgets.evaluated(stored, 1_000_000_000, verdict, 1_100_000_000, lost=False)
     above = SimpleNamespace(resource=SimpleNamespace(kind="ClusterCarbonBudget"), namespace="", name="company")
     budgets.evaluated(cast(Any, above), 800_000_000, verdict, None, lost=False)
+    budgets.adjusted(stored, [SimpleNamespace(reason="CarryOver", source="", micrograms=100_000_000)], None)
+    budgets.adjusted(cast(Any, above), [], 900_000_000)
     budgets.data_through([stored], int(time.time()))
-    EnforcementMetrics(controller)
-    units = target_metrics(controller)
+    a_target(controller)
+    deferred_jobs(EnforcementMetrics(controller))
     watches = WatchStatuses()
     WatchMetrics(controller, watches)
     watching = watches.of("/api/v1/namespaces")
@@ -215,7 +209,6 @@ def exporters(directory: Path) -> Mapping[str, Callable[[], bytes]]:
         budgets.duration.observe(0.1)
         reviews.reviews.labels("allowed").inc()
         reviews.duration.observe(0.002)
-        units.inc()
         return generate_latest(registry)
 
     return {path: partial(text, registry) for path, registry in registries.items()}

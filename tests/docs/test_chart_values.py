@@ -15,7 +15,7 @@ from tests.e2e.conftest import CHART
 
 from carbonbudget_operator.carbon.grid_factors import providers
 from carbonbudget_operator.intensity_settings import IntensitySettings
-from carbonbudget_operator.settings import EmbodiedSettings, MarketSettings, Settings
+from carbonbudget_operator.settings import EmbodiedSettings, MarketSettings, Settings, SettingsError, parse_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]  # helm is the cluster's
 
@@ -85,6 +85,43 @@ def test_a_value_by_which_no_component_would_start_is_refused_by_helm(
 ) -> None:
     done = cluster.run(*RENDER, "--set", f"{key}={value}", check=False)
     assert (done.returncode, f"at '/{place}'" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize("key", ["price", "tariff"])
+@pytest.mark.parametrize("given", [-5, -0.3, "-0.3", [{"value": 50}, {"valid_from": "2026-10-01", "value": -1}]])
+def test_a_negative_price_is_refused_by_helm_and_by_the_settings(cluster: Cluster, key: str, given: object) -> None:
+    carbon = {key: given, "currency": "EUR"}
+    done = cluster.run(*RENDER, "--set-json", f"carbon={json.dumps(carbon)}", check=False)
+    assert (done.returncode, f"at '/carbon/{key}" in done.stderr) == (1, True), done.stderr
+    with pytest.raises(SettingsError, match=f"^values: carbon.{key}: Input should be greater than or equal to 0"):
+        parse_settings(json.dumps({"carbon": carbon}).encode(), "values")
+
+
+@pytest.mark.parametrize("key", ["price", "tariff"])
+@pytest.mark.parametrize("given", [5, 0, "0.3", [{"value": None}, {"valid_from": "2026-10-01", "value": 1}]])
+def test_a_price_without_a_currency_is_refused_by_helm_and_by_the_settings(
+    cluster: Cluster, key: str, given: object
+) -> None:
+    carbon: dict[str, object] = {key: given}
+    done = cluster.run(*RENDER, "--set-json", f"carbon={json.dumps(carbon)}", check=False)
+    assert (done.returncode, f"carbon.{key} needs carbon.currency, for example EUR" in done.stderr) == (1, True)
+    with pytest.raises(SettingsError, match=r"needs carbon\.currency, for example EUR"):
+        parse_settings(json.dumps({"carbon": carbon}).encode(), "values")
+    nothing = [{"value": None}, {"valid_from": "2026-10-01", "value": None}]
+    for unpriced in (None, nothing):
+        cluster.run(*RENDER, "--set-json", f"carbon={json.dumps({key: unpriced})}")
+
+
+@pytest.mark.parametrize("given", [0.1234567, 1e-7, [{"value": 1}, {"valid_from": "2026-10-01", "value": 0.0000005}]])
+def test_a_price_of_more_than_six_decimals_is_refused_by_helm_and_by_the_settings(
+    cluster: Cluster, given: object
+) -> None:
+    carbon = {"tariff": given, "currency": "EUR"}
+    done = cluster.run(*RENDER, "--set-json", f"carbon={json.dumps(carbon)}", check=False)
+    assert (done.returncode, "has more than 6 decimals" in done.stderr) == (1, True), done.stderr
+    with pytest.raises(SettingsError, match=r"carbon\.tariff: Decimal input should have no more than 6 decimal places"):
+        parse_settings(json.dumps({"carbon": carbon}).encode(), "values")
+    cluster.run(*RENDER, "--set-json", 'carbon={"tariff":0.123456,"price":1000000,"currency":"EUR"}')
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class HalfYear(Story):
 
     async def evaluate(self) -> None:
         """One evaluation of targets, credits and budgets."""
-        steps = UpkeepSteps(self.book, 400, 25)
+        steps = UpkeepSteps(self.book, Settings().server.pod_days, 25)
         steps.begin(self.clock.now)
         while steps.step(self.clock.now) is not None:
             pass

@@ -29,6 +29,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     DeclineDeferral,
     DeferralAction,
     HoldStart,
+    LeaveJob,
     SpreadStart,
     StartJob,
     WaitingJobs,
@@ -90,15 +91,31 @@ def test_a_job_waits_until_its_start_and_is_started_once() -> None:
     assert actions(planned(T0, marks={STARTED: format_time(T0)}), now=T0 + 60) == []  # its owner suspended it again
 
 
+def test_a_job_that_its_owner_started_and_suspended_again_is_not_started() -> None:
+    running = planned(T0, suspend=False, metadata={"generation": 2})
+    (action,) = actions(running, now=NOW + 60)
+    assert action == LeaveJob(running)
+    patch, event = patch_of_deferral(action, NOW + 60)
+    assert patch is not None
+    assert event is None
+    assert "spec" not in patch
+    marks = patch["metadata"]["annotations"]  # type: ignore[index] # JSON
+    assert marks == {START: None, FORECAST: None, HELD: None}
+    left = deferred(metadata={"generation": 3})
+    (said,) = actions(left, now=T0)
+    assert isinstance(said, DeclineDeferral)
+    assert not is_deferred(left)
+
+
 @pytest.mark.parametrize(
     "more",
     [
         {"labels": {}},
         {"labels": DEFER | {"carbonbudget.dev/suspended": "true"}},
-        {"suspend": False, "metadata": {"generation": 2}},
+        {"suspend": False, "metadata": {"generation": 2}, "labels": DEFER | {"kueue.x-k8s.io/queue-name": "q"}},
         {"status": finished(NOW, NOW - HOUR)},
     ],
-    ids=["no label", "suspended by a budget", "started by its owner", "finished"],
+    ids=["no label", "suspended by a budget", "started by Kueue", "finished"],
 )
 def test_no_job_is_touched_that_does_not_wait_for_its_start(more: dict[str, Any]) -> None:
     assert actions(planned(NOW - HOUR, **more)) == []

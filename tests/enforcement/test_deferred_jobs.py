@@ -209,3 +209,22 @@ def gauges(bench: Bench) -> tuple[float | None, float | None, float | None]:
         return bench.registry.get_sample_value(f"carbonbudget_deferred_{name}", {"namespace": "team-a"})
 
     return value("jobs"), value("job_start_timestamp_seconds"), value("job_latest_start_timestamp_seconds")
+
+
+async def test_a_job_that_its_owner_started_and_suspended_again_stays_suspended(bench: Bench) -> None:
+    def by_its_owner(suspend: bool, generation: int) -> None:
+        train = bench.world.jobs["train"]
+        train["spec"]["suspend"], train["metadata"]["generation"] = suspend, generation
+
+    add(bench)
+    await with_forecast(bench)
+    await bench.defer()
+    by_its_owner(suspend=False, generation=2)
+    await bench.defer()
+    assert not {START, FORECAST, HELD, STARTED} & annotations(bench).keys()
+    by_its_owner(suspend=True, generation=3)
+    for at in (NOW + 60, CLEAN, NOW + 13 * HOUR):
+        bench.time[0] = at
+        await bench.defer()
+        assert bench.world.jobs["train"]["spec"]["suspend"] is True
+    assert [reason for reason, _ in bench.world.events] == ["StartDeferred", "NotDeferred"]

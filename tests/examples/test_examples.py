@@ -46,11 +46,12 @@ RUN_BY = {
     "20-runs": "tests/examples/test_runs.py::test_the_commands_print_what_the_readme_shows",
     "21-client": "tests/examples/test_client.py::test_the_commands_of_the_readme_write_the_spans_that_it_names",
     "22-tracked-job": "tests/apiserver/test_tracked_pods.py::test_the_example_prints_what_its_readme_shows",
+    "23-units": "tests/server/test_units_chart.py::test_the_example_gives_the_server_what_its_units_need",
     "24-target": README_OF_A_BUDGET,
     "25-pipelines": "tests/examples/test_pipelines.py::test_the_gate_of_the_readme_prints_what_it_shows",
+    "26-carry-over": README_OF_A_BUDGET,
     "27-transfer": "tests/apiserver/test_transfers_decided.py::test_the_commands_of_the_example_print_what_it_shows",
     "28-cleaner-hours": "tests/cli/test_when.py::test_the_example_prints_what_its_readme_shows",
-    "26-carry-over": README_OF_A_BUDGET,
 }
 NUMBERED = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.name[0].isdigit())
 SHOWN = [

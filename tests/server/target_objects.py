@@ -63,7 +63,7 @@ def a_target(namespace: str = "team-a", name: str = "chat", **change: Any) -> di
         "metadata": metadata | ({"namespace": namespace} if namespace else {}),
         "spec": {
             "selector": {"matchLabels": {"app": "chat"}},
-            "unit": {"name": "token", "per": 1_000_000, "source": {"preset": "vLLMOutputTokens"}},
+            "unit": {"name": "tokens", "per": 1_000_000, "source": {"preset": "vLLMOutputTokens"}},
             "baseline": {"start": START, "end": END},
             "target": {"reduction": 20, "by": BY},
         }

@@ -84,7 +84,7 @@ async def test_a_target_that_may_not_be_read_answers_as_one_that_does_not_exist(
 async def test_one_target_is_its_spec_and_status(face: Face) -> None:
     found = TargetDetail(**(await get(face, "targets/team-a/chat", TENANT)).json())
     assert (found.kind, found.namespace, found.name, found.state) == ("CarbonTarget", "team-a", "chat", "Behind")
-    assert (found.unit, found.per, found.source) == ("token", 1_000_000, "preset vLLMOutputTokens")
+    assert (found.unit, found.per, found.source) == ("tokens", 1_000_000, "preset vLLMOutputTokens")
     assert (found.reduction_percent, found.by, found.path, found.tolerance_percent) == (20, BY, "Linear", 5)
     assert (found.current_g, found.current_ug, found.expected_g, found.baseline_g) == (42.5, "42500000", 41, 50)
     assert (found.change_percent, found.at_baseline_grid_g, found.units) == (-15, 44, "2000000")
@@ -100,6 +100,17 @@ async def test_one_target_is_its_spec_and_status(face: Face) -> None:
     assert cluster.namespace_selector == "x=y"
 
 
+def test_a_stepped_path_has_its_steps_in_the_order_of_time_and_another_has_none() -> None:
+    steps = [{"by": "2025-12-15T00:00:00+01:00", "reduction": 5}, {"by": "2026-02-01T00:00:00Z", "reduction": 12}]
+    body = a_target(target={"reduction": 20, "by": BY, "path": "Stepped", "steps": steps})
+    assert target_detail(TARGET, body)["steps"] == [
+        {"by": "2025-12-14T23:00:00Z", "reduction_percent": 5},
+        {"by": "2026-02-01T00:00:00Z", "reduction_percent": 12},
+    ]
+    assert target_detail(TARGET, a_target())["steps"] == []
+    assert target_detail(TARGET, a_target(unit="nonsense"))["steps"] == []
+
+
 async def test_history_has_what_was_saved_and_the_windows_without_a_baseline(face: Face) -> None:
     first, second = TargetHistory(**(await get(face, "targets/team-a/chat/history")).json()).rows
     assert (first.per_unit_ug, first.expected_g, first.state) == ("45000000", 46, "OnTrack")
@@ -109,7 +120,7 @@ async def test_history_has_what_was_saved_and_the_windows_without_a_baseline(fac
 
 async def test_a_target_that_was_never_evaluated_or_cannot_be_read_is_all_null(face: Face) -> None:
     rows = {row["name"]: row for row in (await get(face, "targets")).json()["rows"]}
-    assert (rows["search"]["state"], rows["search"]["current_ug"], rows["search"]["unit"]) == (None, None, "token")
+    assert (rows["search"]["state"], rows["search"]["current_ug"], rows["search"]["unit"]) == (None, None, "tokens")
     assert (rows["vision"]["state"], rows["vision"]["unit"], rows["vision"]["by"]) == (None, None, None)
     assert TargetDetail(**(await get(face, "targets/team-a/vision")).json()).source is None
 

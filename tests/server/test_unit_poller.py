@@ -17,6 +17,7 @@ from tests.server.stored_metrics import full_hour_ago, prometheus_with, scraped
 from tests.server.unit_polling import HOUR, TOKENS, Polling
 
 from carbonbudget_operator.ledger.unit_store import WantedCounter
+from carbonbudget_operator.server.unit_queries import QueryFailed
 from carbonbudget_operator.units.counter_expression import CounterExpression
 
 MICRO = 1_000_000
@@ -175,6 +176,20 @@ async def test_prometheus_away_is_asked_again_and_after_a_month_the_hours_are_mi
     assert later.waiting()[2] > 0
 
 
+async def test_that_prometheus_is_away_is_raised_once_and_counted_each_time(engine: sa.Engine) -> None:
+    polling, now = Polling(engine, "http://127.0.0.1:9"), FIRST + HOUR + 300
+    polling.want(FIRST, now, "team-a")
+    raised = []
+    for at in range(now, now + HOUR, 30):
+        try:
+            await polling.poller.step(at)
+        except QueryFailed as error:
+            raised.append(str(error))
+    await polling.poller.close()
+    assert [said.partition(": ")[0] for said in raised] == ["Prometheus does not answer"]
+    assert polling.metric("unit_query_failures_total") > 2
+
+
 async def test_hours_that_prometheus_has_forgotten_are_missing_and_the_later_ones_are_counted(
     engine: sa.Engine, prometheus: Prometheus
 ) -> None:
@@ -239,7 +254,7 @@ FAULTS = {
     "a number as value": (text_answer(200, ODD % str([FIRST + 1, 5]).encode()), "unknown form"),
     "a time as text": (text_answer(200, ODD % b'["now","5"]'), "unknown form"),
     "incomplete": (text_answer(200, WARNS), "incomplete"),
-    "slow": (slow, "no answer within 3 s"),
+    "slow": (slow, "Prometheus does not answer within 3 s"),
 }
 
 

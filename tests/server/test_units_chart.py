@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import yaml
 from tests.conftest import ROOT, Cluster
+from tests.examples.readme import shown_commands
 
 from carbonbudget_operator.settings import Settings, SettingsError, parse_settings
+from carbonbudget_operator.unit_settings import UnitSettings
 from carbonbudget_operator.units.presets import PRESETS
 
 CHART = str(ROOT / "charts/carbonbudget")
 RENDER = ("helm", "template", "carbonbudget", CHART, "-n", "carbonbudget-system", "--kube-version", "1.34")
+EXAMPLE = ROOT / "examples/23-units"
 PAGE = (ROOT / "docs/units.md").read_text()
 on_cluster, control_plane = pytest.mark.cluster, pytest.mark.control_plane  # helm is the cluster's
 
@@ -81,6 +84,39 @@ def test_settings_that_cannot_be_are_refused_with_a_sentence(units: str, words: 
     assert len(str(refused.value).splitlines()) == 1
 
 
+def rendered(cluster: Cluster, *values: str) -> tuple[UnitSettings, dict[str, Any]]:
+    """The server's settings of units, and its pod."""
+    objects = [one for one in yaml.safe_load_all(cluster.run(*RENDER, *values).stdout) if one]
+    (config,) = [one for one in objects if one["metadata"]["name"] == "carbonbudget-config"]
+    (server,) = [
+        one for one in objects if (one["kind"], one["metadata"]["name"]) == ("Deployment", "carbonbudget-server")
+    ]
+    settings = parse_settings(config["data"]["config.yaml"].encode(), "chart").units
+    return settings, server["spec"]["template"]["spec"]
+
+
+@on_cluster
+@control_plane
+def test_the_example_gives_the_server_what_its_units_need(cluster: Cluster) -> None:
+    settings, pod = rendered(cluster, "-f", str(EXAMPLE / "values.yaml"))
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "units"]
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "units"]
+    assert settings.url.startswith("https://")
+    shown = [one.line for one in shown_commands(EXAMPLE / "README.md") if "create secret" in one.line]
+    assert shown == [
+        f"kubectl create secret generic {volume['secret']['secretName']} -n carbonbudget-system "
+        + " ".join(f"--from-file={file.name}" for file in (settings.ca, settings.token_file) if file)
+    ]
+    assert {str(file.parent) for file in (settings.ca, settings.token_file) if file} == {mount["mountPath"]}
+
+
+def test_the_example_scrapes_the_pods_of_the_target_example_and_believes_no_label_of_theirs() -> None:
+    monitor = yaml.safe_load((EXAMPLE / "podmonitor.yaml").read_text())
+    target = yaml.safe_load((ROOT / "examples/24-target/target.yaml").read_text())
+    assert monitor["spec"]["selector"] == target["spec"]["selector"]
+    assert [one["honorLabels"] for one in monitor["spec"]["podMetricsEndpoints"]] == [False]
+
+
 @on_cluster
 @control_plane
 def test_the_server_gets_what_the_chart_says_and_mounts_its_secret(cluster: Cluster) -> None:
@@ -91,13 +127,7 @@ def test_the_server_gets_what_the_chart_says_and_mounts_its_secret(cluster: Clus
         "server.unitsSecret=carbonbudget-units",
     )
     for given, has in ((values, True), ((), False), (("--set", "units=null"), False)):
-        objects = [one for one in yaml.safe_load_all(cluster.run(*RENDER, *given).stdout) if one]
-        (config,) = [one for one in objects if one["metadata"]["name"] == "carbonbudget-config"]
-        settings = parse_settings(config["data"]["config.yaml"].encode(), "chart").units
-        (server,) = [
-            one for one in objects if (one["kind"], one["metadata"]["name"]) == ("Deployment", "carbonbudget-server")
-        ]
-        pod = server["spec"]["template"]["spec"]
+        settings, pod = rendered(cluster, *given)
         mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
         assert bool(settings.url) is has
         assert mounts.get("units") == ("/etc/carbonbudget/units" if has else None)

@@ -32,6 +32,14 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
         ("carbon: {pue: 0.5}", "config.yaml: carbon.pue: Input should be greater than or equal to 1"),
         ("carbon: {basis: guess}", "config.yaml: carbon.basis: Input should be 'lifecycle' or 'direct'"),
         (
+            "carbon: {tariff: -0.3, currency: EUR}",
+            "config.yaml: carbon.tariff: Input should be greater than or equal to 0",
+        ),
+        (
+            "carbon: {price: 50}",
+            "config.yaml: carbon: Value error, a price or tariff needs carbon.currency, for example EUR",
+        ),
+        (
             "controller: {window_seconds: 60, fresh_for_seconds: 239}",
             "config.yaml: controller: Value error, fresh_for_seconds is 239 and must be at least 240, four times "
             "window_seconds: else blocks end before they are renewed",

@@ -47,6 +47,12 @@ def test_without_data_it_says_why_and_the_figure_that_there_is() -> None:
     )
 
 
+def test_why_units_are_missing_is_not_cut_where_there_is_room_for_it() -> None:
+    why = "Prometheus has samples of 0 of that hour's 60 minutes: it was away, or has forgotten the hour"
+    made = judge_target(TERMS, LINEAR, baseline(), replace(sums(0, 0), known_hours=0), HALF, missing=why)
+    assert why in describe_target(SUBJECT, made, None, HALF)
+
+
 def test_it_fits_a_line_and_shows_no_control_characters() -> None:
     made = judge_target(TERMS, LINEAR, None, sums(90, 0), HALF, missing="\x1b[2J" * 200, no_baseline="x" * 999)
     said = describe_target(replace(SUBJECT, name="n" * 253, unit="\u202e" * 32), made, None, HALF)

@@ -79,6 +79,7 @@ def target_detail(row: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         **row,
+        "created_at": instant(BASELINE_END - 30 * DAY),
         "steps": stepped if row["path"] == "Stepped" else [],
         "baseline": {
             "per_unit_g": row["baseline_g"], "per_unit_ug": row["baseline_ug"], "units": "360000000",

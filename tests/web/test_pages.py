@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from tests.web.budget_answers import BUDGETS, NOW, budget_detail, history, series
 from tests.web.data_answers import EXTERNAL, emissions, intensity, node_row, run_detail, run_row, runs_answer, status
 from tests.web.page_world import Everybody, World, client, shown
+from tests.web.target_answers import TARGETS, target_detail, target_windows
 
-from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer, BudgetSeries
+from carbonbudget_operator.api.budget_bodies import (
+    BudgetDetail,
+    BudgetHistory,
+    BudgetsAnswer,
+    BudgetSeries,
+    BudgetSummary,
+)
 from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.external_bodies import ExternalAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
 from carbonbudget_operator.api.status_bodies import ServerStatus
+from carbonbudget_operator.api.target_bodies import (
+    FormerTargetWindow,
+    TargetDetail,
+    TargetHistory,
+    TargetsAnswer,
+    TargetSummary,
+)
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.gateway import PageCaller
 from carbonbudget_operator.web.security_headers import POLICY
@@ -49,6 +65,26 @@ def test_the_answers_of_these_tests_have_the_form_that_the_server_documents() ->
     assert RunsAnswer.model_validate(runs_answer([run_row("a")])).rows
     assert RunDetail.model_validate(run_detail(run_row("a"))).rows
     assert BudgetHistory.model_validate({"read_at": "", **history(BUDGETS[0])}).rows
+    assert TargetsAnswer.model_validate({"read_at": "", "next": None, "rows": TARGETS}).rows
+    stepped = TargetDetail.model_validate(target_detail(TARGETS[1]))
+    assert (len(stepped.steps), stepped.path) == (2, "Stepped")
+    assert TargetHistory.model_validate({"rows": target_windows(TARGETS[0])}).rows
+
+
+@pytest.mark.parametrize(
+    ("model", "made"),
+    [
+        (BudgetSummary, BUDGETS[0]),
+        (BudgetDetail, budget_detail(BUDGETS[0])),
+        (TargetSummary, TARGETS[0]),
+        (TargetDetail, target_detail(TARGETS[1])),
+        (FormerTargetWindow, target_windows(TARGETS[0])[0]),
+    ],
+)
+def test_answers_about_objects_have_the_documented_fields_and_no_others(
+    model: type[BaseModel], made: dict[str, Any]
+) -> None:
+    assert set(made) - {"read_at"} == set(model.model_fields)
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/nowhere", "/static/page.css", "/static/nothing.css", "/budgets/no/thing"])

@@ -6,7 +6,8 @@ import datetime as dt
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from typing import Any
+from fractions import Fraction
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from tests.web.page_world import World, shown, text_of
 from tests.web.target_answers import BASELINE_END, MIDNIGHT, TARGETS, target_detail, target_row, target_windows
 
 from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
+from carbonbudget_operator.targets.reduction_path import ReductionPath
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
 from carbonbudget_operator.web.target_objects import shown_target_object
 from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow, path_points
@@ -108,7 +110,9 @@ def _object(**status: Any) -> dict[str, Any]:
         "baseline": {"start": instant(BASELINE_END - 28 * DAY), "end": instant(BASELINE_END)},
         "target": {"reduction": 20, "by": instant(MIDNIGHT + 110 * DAY)},
     }  # fmt: skip
-    return {"metadata": {"name": "chat-tokens", "namespace": "team-a"}, "spec": spec, "status": status}
+    created = instant(BASELINE_END - 30 * DAY)
+    metadata = {"name": "chat-tokens", "namespace": "team-a", "creationTimestamp": created}
+    return {"metadata": metadata, "spec": spec, "status": status}
 
 
 def _figure(start: int, end: int, ug: int, **more: Any) -> dict[str, Any]:
@@ -180,6 +184,36 @@ def test_a_path_is_a_line_steps_or_a_fall_at_its_end() -> None:
     ]  # fmt: skip
     assert path_points(_target(baseline_ug=None)) == []
     assert path_points(_target(by=-DAY)) == []
+
+
+def _drawn(corners: list[tuple[int, int]], at: int) -> Fraction:
+    """The line of these corners at a time; where it falls at once, the lower end."""
+    before = [one for one in corners if one[0] <= at][-1]
+    after = next((one for one in corners if one[0] > at), before)
+    if after[0] == before[0]:
+        return Fraction(before[1])
+    return before[1] + Fraction((after[1] - before[1]) * (at - before[0]), after[0] - before[0])
+
+
+@given(
+    st.sampled_from(["Linear", "Stepped", "AtEnd"]),
+    st.lists(
+        st.tuples(st.integers(-10, 110), st.integers(1, 60)), min_size=1, max_size=5, unique_by=lambda one: one[0]
+    ),
+    st.integers(0, 100),
+)
+def test_the_path_that_is_drawn_is_the_one_by_which_a_target_is_judged(
+    name: Literal["Linear", "Stepped", "AtEnd"], drawn_steps: list[tuple[int, int]], day: int
+) -> None:
+    shares = sorted(share for _, share in drawn_steps)
+    times = sorted(at * DAY for at, _ in drawn_steps if at <= 100)
+    steps = list(zip(times, shares, strict=False))
+    if name == "Stepped" and not steps:
+        return
+    judged = ReductionPath(name, 0, 100 * DAY, 60, tuple(steps))
+    baseline_ug = 1_000_000
+    corners = path_points(_target(path=name, steps=steps, reduction=60, baseline_ug=baseline_ug))
+    assert _drawn(corners, day * DAY) == judged.expected(Fraction(baseline_ug), day * DAY)
 
 
 masses = st.integers(0, 10**15)

@@ -58,6 +58,7 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{/* The settings file of server, controller and webhook. */}}
 {{- define "carbonbudget.config" -}}
 {{- include "carbonbudget.checkZones" . -}}
+{{- include "carbonbudget.checkPrice" . -}}
 cluster: {{ .Values.cluster }}
 server:
   {{- if not .Values.server.database.secretName }}

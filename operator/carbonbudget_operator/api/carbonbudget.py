@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model
@@ -16,6 +18,7 @@ class ObjectMeta(Model):
     namespace: str = ""  # empty for a ClusterCarbonBudget
     uid: str = ""
     generation: int = 1
+    creation_timestamp: dt.datetime | None = None
     labels: dict[str, str] = Field(default={})
 
 

@@ -1,4 +1,4 @@
-"""The Kubernetes label selector as a model. Which labels it selects: `budgets.coverage.selects`."""
+"""The Kubernetes label selector as a model, and as text. Which labels it selects: `budgets.coverage.selects`."""
 
 from __future__ import annotations
 
@@ -78,3 +78,15 @@ class LabelSelector(BaseModel):
         max_length=32,
         description="Expressions that must all hold, at most 32. Left out: none.",
     )
+
+
+def selector_text(selector: LabelSelector | None) -> str:
+    """As `kubectl` writes selectors; empty for one that selects everything."""
+    if selector is None:
+        return ""
+    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    for one in selector.match_expressions:
+        values = f" ({', '.join(one.values)})"
+        words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
+        parts.append(words.get(one.operator, f"!{one.key}"))
+    return ",".join(parts)

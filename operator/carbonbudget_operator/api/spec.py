@@ -117,7 +117,11 @@ class CreditSpec(Model):
     )
     cap: int = Field(ge=1, le=100, description="At most so many per cent of the limit in one period, 1 to 100.")
     expires_after: int = Field(
-        default=1, ge=1, le=12, description="For how many periods a credit stays usable, 1 to 12. Default: 1."
+        default=1,
+        ge=1,
+        le=12,
+        description="Where the cap leaves no room, savings are credited to a later period, at most so many periods "
+        "after they were made, 1 to 12. What is not used of a credit in its period expires. Default: 1.",
     )
 
 

@@ -94,6 +94,11 @@ class FormerPeriod(Model):
     effective_limit: str | None = Field(
         default=None, description="The limit with its adjustments at its end. Left out where there were none."
     )
+    revised_micrograms: int = Field(
+        default=0,
+        description="CO2e in micrograms that revised factors added while it ran; it is part of used, and not deducted. "
+        "Default: 0.",
+    )
 
 
 class SettledStatus(Model):
@@ -265,6 +270,12 @@ class CarbonBudgetStatus(Model):
         max_length=1000,
         description="Namespaces that count in this period, also those deleted since; only in a ClusterCarbonBudget "
         "with a namespaceSelector.",
+    )
+    former_namespaces: list[str] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Namespaces that counted in the former period and do not in this one, until the figures of the "
+        "former period are final. Left out: none.",
     )
     settled: SettledStatus | None = Field(
         default=None, description="Use in the hours that are over. It shows whether a factor was revised."

@@ -83,6 +83,13 @@ class FrozenTargetBaseline(BaseModel):
     restated: str | None = Field(description="What it would be with the factors of today, where that differs")
 
 
+class TargetStepBody(BaseModel):
+    """One step of a stepped path."""
+
+    by: str = Field(description="From then on the reduction is expected, RFC 3339, UTC")
+    reduction_percent: int = Field(description="In per cent of the baseline")
+
+
 class TargetDetail(TargetSummary):
     """The answer to GET /api/v1/targets/{namespace}/{name} and /api/v1/clustertargets/{name}."""
 
@@ -90,6 +97,10 @@ class TargetDetail(TargetSummary):
     namespace_selector: str | None = Field(description="Labels of the namespaces that count; null without one")
     source: str | None = Field(description="Who counts the units: a preset, a counter, the client library or a query")
     minimum_units: int | None
+    created_at: str | None = Field(
+        description="RFC 3339, UTC. A linear path begins there if the spec states the baseline's value"
+    )
+    steps: list[TargetStepBody] = Field(description="Of a stepped path, in the order of time; of another none")
     baseline: FrozenTargetBaseline | None
     conditions: list[BudgetCondition]
 

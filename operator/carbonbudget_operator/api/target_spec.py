@@ -131,13 +131,26 @@ class ClusterUnitSource(UnitSource):
     )
 
 
+def source_text(source: UnitSource) -> str:
+    """Who counts the units, in a word and a name; empty where no field says it."""
+    if source.preset is not None:
+        return f"preset {source.preset}"
+    if source.counter is not None:
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(source.counter.match_labels.items()))
+        return f"counter {source.counter.metric}" + (f" with {labels}" if labels else "")
+    if source.client is not None:
+        return f"client {source.client}"
+    query = source.query if isinstance(source, ClusterUnitSource) else None
+    return f"query {query}" if query else ""
+
+
 class UnitSpec(Model):
     """The unit of work."""
 
     name: str = Field(
         min_length=1,
         max_length=32,
-        description="What a person calls it, for example token.",
+        description="Its name, as messages show it after the number of `per`, for example output tokens.",
         json_schema_extra=rules(one_line("unit.name", "token")),
     )
     per: int = Field(

@@ -23,6 +23,9 @@ MIN_COVERAGE_PERCENT: Final = 95
 MOST_UG: Final = 2**62
 _LEFT: Final = "left@"
 _OVER: Final = "over@"
+_COUNTS: Final = "counts@"
+_FROM: Final = "from@"
+_UNASKED: Final = "-"
 # While a period runs, overspend is booked in steps of a hundredth of the limit, or of an eighth of what is booked. So
 # a thousand times the limit is some eighty rows.
 _STEP_OF_LIMIT: Final = 100
@@ -66,12 +69,16 @@ class ClosingTerms:
 
 @dataclass(frozen=True, slots=True)
 class PeriodOutcome:
-    """A period's own limit, use and adjustments. `start` is UTC seconds and names the period in sources."""
+    """A period's own limit, use and adjustments. `start` is UTC seconds and names the period in sources.
+
+    `counted` identifies what `used_ug` is the sum of (counted_hash.py).
+    """
 
     start: int
     limit_ug: int
     used_ug: int
     booked: Sequence[LimitChange] = ()
+    counted: str = ""
 
 
 def effective_limit_ug(limit_ug: int, adjustments: Iterable[LimitChange]) -> int:
@@ -89,6 +96,14 @@ def nothing_carried(start: int, detail: str = "") -> AppliedChange:
     return AppliedChange(CARRY_OVER, f"{_LEFT}{start}#1", 0, detail)
 
 
+def counts_row(start: int, counted: str, carries: bool = True) -> AppliedChange:
+    """The row of 0 that says what was counted in a period; another one if that was changed while it ran.
+
+    Without carry-over (not `carries`) it says that instead.
+    """
+    return AppliedChange(CARRY_OVER, f"{_COUNTS}{start}#{counted if carries else _UNASKED}", 0)
+
+
 def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, coverage_percent: int) -> list[
     AppliedChange
 ]:  # fmt: skip
@@ -97,13 +112,19 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
     Carried over is what is left of the period's own limit, and of what was carried into it as long as that has not been
     usable for `carry_periods` periods. Together it is at most `carry_percent` of the smaller limit of the two periods;
     beyond that the oldest is dropped. Nothing is carried over from a period of which less than 95 % of the nodes' time
-    was reported, because missing data would become allowance.
+    was reported, because missing data would become allowance. Nothing either from one for which something else was
+    counted while it ran than now: the use of other pods would become allowance.
     """
     if not terms.carry_percent:
         return [nothing_carried(outcome.start)]
     if coverage_percent < MIN_COVERAGE_PERCENT:
         detail = f"nothing carried over: {coverage_percent} % of the nodes' time was reported"
         return [nothing_carried(outcome.start, detail)]
+    marks = {one.source.partition("#")[2] for one in outcome.booked if one.source.startswith(_COUNTS)}
+    if marks == {_UNASKED}:
+        return [nothing_carried(outcome.start, "nothing carried over: the period ended without carryOver")]
+    if len({outcome.counted, *marks} - {"", _UNASKED}) > 1:
+        return [nothing_carried(outcome.start, "nothing carried over: what is counted was changed")]
     room_ug = min(terms.carry_percent * min(outcome.limit_ug, next_limit_ug) // 100, MOST_UG)
     made: list[AppliedChange] = []
     for lot in sorted(_left(outcome), key=lambda each: -each.origin):
@@ -134,6 +155,23 @@ def overspend(outcome: PeriodOutcome, booked_next: Iterable[LimitChange], final:
         back_ug = min(before_ug - max(0, total_ug), covered_ug) if final else 0
         return AppliedChange(OVERSPEND, f"{mark}{before_ug}", back_ug) if back_ug > 0 else None
     return AppliedChange(OVERSPEND, f"{mark}{before_ug}", -min(fresh_ug, MOST_UG))
+
+
+def moved_deductions(left_start: int, left: Iterable[LimitChange], start: int) -> list[AppliedChange]:
+    """What the period that begins at `start` takes over from the one that an edit of the calendar left at once.
+
+    It is what that period owed: otherwise an edit would erase a deduction, or what was given away. Each row names the
+    period that owed it first, so that edits there and back take nothing over twice.
+    """
+    owed: dict[int, int] = {}
+    for each in left:
+        origin = int(each.source.removeprefix(_FROM)) if each.source.startswith(_FROM) else left_start
+        owed[origin] = owed.get(origin, 0) + each.micrograms
+    return [
+        AppliedChange(OVERSPEND, f"{_FROM}{origin}", max(amount, -MOST_UG))
+        for origin, amount in owed.items()
+        if amount < 0 and origin != start
+    ]
 
 
 def shown_changes(booked: Iterable[LimitChange], most: int) -> list[AppliedChange]:

@@ -44,12 +44,15 @@ class Emitted:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The verdict, the sentence that explains it, and the limit in micrograms that it was compared with."""
+    """The verdict, the sentence that explains it, and the limit in micrograms that it was compared with.
+
+    None: not known, which is not zero.
+    """
 
     verdict: GateVerdict
     sentence: str
-    emitted_ug: int
-    limit_ug: int
+    emitted_ug: int | None
+    limit_ug: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,9 @@ class TargetStanding:
 
 def gate_target(target: TargetStanding) -> GateResult:
     """Compare a target's last figure with its path, as its status does. An old status says nothing of what is now."""
-    current_ug, expected_ug = target.current_ug or 0, target.expected_ug or 0
 
     def result(verdict: GateVerdict, sentence: str) -> GateResult:
-        return GateResult(verdict, sentence, current_ug, expected_ug)
+        return GateResult(verdict, sentence, target.current_ug, target.expected_ug)
 
     if target.is_refused and target.message:
         return result(GateVerdict.UNANSWERABLE, f"{target.name} cannot be evaluated: {target.message}")
@@ -91,10 +93,10 @@ def gate_target(target: TargetStanding) -> GateResult:
     if verdict is GateVerdict.UNANSWERABLE or target.current_ug is None:
         said = target.message or "its units or its baseline are not known: see its conditions"
         return result(GateVerdict.UNANSWERABLE, f"{target.name} has no figure: {said}")
-    per = target.unit if target.per == 1 else f"{target.per:,} {target.unit}s"
-    said = f"{target.name} is {target.state}: {format_mass(current_ug)} per {per}"
+    per = target.unit if target.per == 1 else f"{target.per:,} {target.unit}"
+    said = f"{target.name} is {target.state}: {format_mass(target.current_ug)} per {per}"
     if target.expected_ug is not None:
-        said += f", and {format_mass(expected_ug)} are expected by now"
+        said += f", and {format_mass(target.expected_ug)} are expected by now"
     return result(verdict, said)
 
 
@@ -110,7 +112,7 @@ def gate_run(run: Emitted, limit_ug: int) -> GateResult:
 def gate_version(new: Emitted, old: Emitted, most_increase_percent: Fraction) -> GateResult:
     """Compare a version with an earlier one. `most_increase_percent` may be negative: a fall that is asked for."""
     if old.micrograms <= 0:
-        return GateResult(GateVerdict.UNANSWERABLE, f"{old.name} emitted nothing to compare with", new.micrograms, 0)
+        return GateResult(GateVerdict.UNANSWERABLE, f"{old.name} emitted nothing to compare with", new.micrograms, None)
     limit = old.micrograms * (100 + most_increase_percent) / 100
     change = Fraction((new.micrograms - old.micrograms) * 100, old.micrograms)
     more = f"{float(abs(change)):.3g} % {'more' if change >= 0 else 'less'}"

@@ -14,6 +14,7 @@ UNITS_UG: Final = {"mg": 10**3, "g": 10**6, "kg": 10**9, "t": 10**12}
 # At most 15 digits before and 9 after the point: exact, and below 2**63 micrograms for any sane budget.
 PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,9})?(mg|g|kg|t)$"
 _QUANTITY = re.compile(PATTERN)
+_TOO_LONG = re.compile(r"[0-9]+(\.[0-9]+)?(mg|g|kg|t)")
 _MOST_DECIMALS: Final = 9  # what can be read back
 _J_UJ: Final = 10**6
 _WH_UJ: Final = 3600 * _J_UJ
@@ -32,6 +33,8 @@ def parse_mass(text: str) -> int:
     """
     match = _QUANTITY.fullmatch(text)  # with `match`, a line break at the end would pass
     if match is None:
+        if _TOO_LONG.fullmatch(text):
+            raise QuantityError(f"{text[:40]!r} has too many digits: write at most 9 before the point and 9 after it")
         raise QuantityError(f"{text!r} must be a number with a unit mg, g, kg or t, for example 5kg")
     unit = match[2]
     micrograms = Fraction(text.removesuffix(unit)) * UNITS_UG[unit]

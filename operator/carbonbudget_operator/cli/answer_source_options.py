@@ -99,14 +99,20 @@ class SourceOptions:
             fail("only a server can do this: leave --ledger and --config out, or name --server-url", code=2)
         from carbonbudget_operator.cli.answers_from_server import ServerSource
 
-        source = self.source(account=account)
+        source = self.source(account=account, hint="--server-url and a read token need no kubeconfig")
         assert isinstance(source, ServerSource)
         return source
 
-    def source(self, overrides: Mapping[str, object] | None = None, account: str = "") -> AnswerSource:
+    def source(
+        self,
+        overrides: Mapping[str, object] | None = None,
+        account: str = "",
+        hint: str = "--config and --ledger read a ledger without a cluster",
+    ) -> AnswerSource:
         """Where the answers come from; `overrides` are settings.
 
         `account`: NAMESPACE/NAME of the service account whose token asks a server through the API server.
+        `hint`: what to try where there is no kubeconfig.
 
         Raises SettingsError, and ends the process where there are no credentials.
         """
@@ -124,7 +130,6 @@ class SourceOptions:
             return ServerSource(
                 UrlTransport(self.server_url, self.server_ca, self.server_name, self.server_token_file, self.timeout)
             )
-        hint = "--config and --ledger read a ledger without a cluster"
         who = credentials(self.kubeconfig, self.context, 2, hint, self.as_user, self.as_groups or ())
         return ServerSource(ApiServerTransport(who, self.server_namespace, self.timeout, asking))
 

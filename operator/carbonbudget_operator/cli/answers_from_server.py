@@ -222,9 +222,16 @@ class UrlTransport:
         """Status and body of the answer."""
         try:
             token = _as_header(self._token_file.read_bytes(), f"{self._token_file}") if self._token_file else ""
-            verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            said = f"{self._token_file} cannot be read: {error.strerror}"
+            raise AnswerSourceError(f"{self._url} cannot be asked: {said}", 2) from None
+        except ValueError as error:
             raise AnswerSourceError(f"{self._url} cannot be asked: {error}", 2) from None
+        try:
+            verify = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
+        except (OSError, ValueError) as error:  # it does not name the file
+            said = f"the CA {self._ca} cannot be read: {getattr(error, 'strerror', None) or error}"
+            raise AnswerSourceError(f"{self._url} cannot be asked: {said}", 2) from None
         try:
             with httpx.Client(verify=verify, timeout=_times(self._timeout)) as client:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}

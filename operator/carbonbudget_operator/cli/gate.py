@@ -50,16 +50,17 @@ def gate(
     against: Annotated[str, typer.Option(help="The version that it is compared with.")] = "",
     max_increase: Annotated[str, typer.Option(help="In per cent: 10, or -5 for a fall that is asked for.")] = "",
     target: Annotated[str, typer.Option(help="A target: NAMESPACE/NAME, or NAME of a ClusterCarbonTarget.")] = "",
-    stage: Annotated[Stage, typer.Option(help="What of a model is compared.")] = Stage.TRAINING,
-    embodied: Annotated[bool, typer.Option("--embodied", help="With embodied emissions.")] = False,
+    stage: Annotated[Stage, typer.Option(help="Which stage of the model is compared.")] = Stage.TRAINING,
+    embodied: Annotated[bool, typer.Option("--embodied", help="Count embodied emissions too.")] = False,
     start: Annotated[str, typer.Option("--from", help="Since when: 2026-01-01.  [default: a year ago]")] = "",
     service_account: ServiceAccount = "",
     output: Annotated[GateFormat, typer.Option("--output", "-o", help="text, json or junit.")] = GateFormat.TEXT,
 ) -> None:
-    """Fail a pipeline whose run or model emitted too much, or whose target is violated.
+    """Fail a pipeline that emitted too much or broke a target.
 
-    Exit code 0: it did not. 3: it did not, and its last hour is not reported yet; or the target is Behind.
-    4: it did; or the target is Violated. 5: not answerable. 2: a bad option. Location-based emissions are compared.
+    Exit code 0: within the limit; or the target is OnTrack or Achieved. 3: within the limit, but the last hour is not
+    reported yet; or the target is Behind. 4: above the limit; or the target is Violated. 5: not answerable. 2: a bad
+    option. Location-based emissions are compared; of a target those of its own accounting.
     """
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
 
@@ -69,14 +70,17 @@ def gate(
         fail("--from must be before now", code=2)
     of_run, of_model = {run, most}, {model, version, against, max_increase}
     if target:
-        if any(of_run) or any(of_model):
-            fail("give --target alone, without --run and --model", code=2)
+        if any(of_run) or any(of_model) or start or embodied or stage is not Stage.TRAINING:
+            fail("give --target alone: its window and components are its own, so leave all other options of a gate out",
+                 code=2)  # fmt: skip
         namespace, name = _target_name(target, namespace)
         _finish(_of_target(where, service_account, namespace, name, now), f"target {target}", output)
-    if not is_label(namespace):
-        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
     if bool(any(of_run)) == bool(any(of_model)) or (any(of_run) and "" in of_run) or (any(of_model) and "" in of_model):
         fail("give --run and --max, or --model, --version, --against and --max-increase, or --target", code=2)
+    if not namespace:
+        fail(f"give --namespace too: a {'run' if run else 'model'} is of one namespace", code=2)
+    if not is_label(namespace):
+        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
     asked = _Gate((since, now), namespace, embodied)
     limit = _limit(most, max_increase)
     source = where.source(account=service_account)
@@ -87,7 +91,7 @@ def gate(
                 else asked.version(source, model, version, against, stage, limit)
             )  # fmt: skip
     except AnswerSourceError as error:
-        result = GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
+        result = GateResult(GateVerdict.UNANSWERABLE, str(error), None, None)
     _finish(result, f"run {run}" if run else f"model {model} {version}", output)
 
 
@@ -109,12 +113,10 @@ def _target_name(target: str, namespace: str) -> tuple[str, str]:
 
 def _of_target(where: SourceOptions, service_account: str, namespace: str, name: str, now: int) -> GateResult:
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict, TargetStanding, gate_target
-    from carbonbudget_operator.cli.answers_from_server import ServerSource
 
     if where.local:
         fail("--target asks a server: leave --ledger and --config out, or name --server-url", code=2)
-    source = where.source(account=service_account)
-    assert isinstance(source, ServerSource)
+    source = where.server(service_account)
     try:
         with exit_on_unknown_answer():
             found = source.target(namespace, name)
@@ -133,7 +135,7 @@ def _of_target(where: SourceOptions, service_account: str, namespace: str, name:
             )
             return gate_target(standing)
     except AnswerSourceError as error:
-        return GateResult(GateVerdict.UNANSWERABLE, str(error), 0, 0)
+        return GateResult(GateVerdict.UNANSWERABLE, str(error), None, None)
 
 
 class _Gate:
@@ -180,7 +182,7 @@ def _unknown(name: str, namespace: str) -> GateResult:
     from carbonbudget_operator.budgets.pipeline_gate import GateResult, GateVerdict
 
     sentence = f"no pod of namespace {namespace} is of {name}: see `carbonbudget usage -n {namespace}`"
-    return GateResult(GateVerdict.UNANSWERABLE, sentence, 0, 0)
+    return GateResult(GateVerdict.UNANSWERABLE, sentence, None, None)
 
 
 def _limit(most: str, max_increase: str) -> Fraction:
@@ -207,11 +209,15 @@ def _text(result: GateResult, name: str, output: GateFormat) -> str:
         return json.dumps(
             {
                 "verdict": result.verdict, "exitCode": _EXIT_CODES[result.verdict], "sentence": result.sentence,
-                "emitted_ug": str(result.emitted_ug), "limit_ug": str(result.limit_ug),
+                "emitted_ug": _digits(result.emitted_ug), "limit_ug": _digits(result.limit_ug),
             },
             indent=2,
         )  # fmt: skip
     return _junit(result, printable_cell(name))
+
+
+def _digits(micrograms: int | None) -> str | None:
+    return None if micrograms is None else str(micrograms)
 
 
 def _junit(result: GateResult, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.wire_names import GROUP, TRANSFER, VERSION
+from carbonbudget_operator.api.wire_names import BUDGET, GROUP, TRANSFER, VERSION
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.workload_demand import duration_s
@@ -78,6 +78,7 @@ def transfer(
     wait_s = duration_s(wait)
     if wait_s is None or wait_s > _MOST_WAIT_SECONDS:
         fail(f"--wait must be a duration of at most 1h such as 2m or 0s, not {wait!r}", code=2)
+    _check(amount, source, reason)
     who = credentials(kubeconfig, context, as_user=as_user, as_groups=as_groups or ())
     space = namespace or who.namespace
     body = _object(amount, source, to, reason, space)
@@ -114,24 +115,28 @@ def transfer(
     _print(ended, output, f"applied: {ended.message}")
 
 
-def _object(amount: str, source: str, to: str, reason: str, space: str) -> dict[str, object]:
-    """The CarbonTransfer; ends with exit code 2 for values that the API server would refuse."""
+def _check(amount: str, source: str, reason: str) -> None:
+    """Ends with exit code 2 for values that are wrong in every namespace, before credentials are looked for."""
     try:
         amount_ug = parse_mass(amount)
     except QuantityError as error:
         fail(f"the amount {error}", code=2)
     if amount_ug == 0:
         fail("the amount must be more than zero", code=2)
+    if not is_subdomain(source):
+        fail(f"--from must be the name of a CarbonBudget, not {source!r}", code=2)
+    if len(reason) > _MAX_REASON or not is_printable(reason):
+        fail(f"--reason must be one line of at most {_MAX_REASON} printable characters", code=2)
+
+
+def _object(amount: str, source: str, to: str, reason: str, space: str) -> dict[str, object]:
+    """The CarbonTransfer; ends with exit code 2 for names that the API server would refuse."""
     to_namespace, _, to_name = to.rpartition("/")
     to_namespace = to_namespace or ("" if to.startswith("/") else space)
     if not is_label(to_namespace) or not is_subdomain(to_name):
         fail(f"--to must be NAMESPACE/NAME of a CarbonBudget, not {to!r}", code=2)
-    if not is_subdomain(source):
-        fail(f"--from must be the name of a CarbonBudget in namespace {space}, not {source!r}", code=2)
     if (to_namespace, to_name) == (space, source):
         fail("--from and --to are the same budget: write another one", code=2)
-    if len(reason) > _MAX_REASON or not is_printable(reason):
-        fail(f"--reason must be one line of at most {_MAX_REASON} printable characters", code=2)
     prefix = source[:_MAX_PREFIX].rstrip("-.")
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -158,7 +163,23 @@ async def _create(client: KubeClient, body: Mapping[str, object], space: str, dr
                 0, f"this cluster has no CarbonTransfers, or no namespace {space}: {error.reason}"
             ) from error
         raise
+    if dry_run:
+        await _check_budgets(client, body, space)
     return _answer(made, space)
+
+
+async def _check_budgets(client: KubeClient, body: Mapping[str, object], space: str) -> None:
+    """Raises KubeError if a budget does not exist. Who may update budgets and not get them is not told."""
+    spec = at(body, "spec")
+    to = at(spec, "to")
+    for namespace, name in ((space, spec["source"]), (to["namespace"], to["name"])):
+        try:
+            await client.request("GET", BUDGET.path(str(namespace), str(name)))
+        except KubeError as error:
+            if error.status == 404:
+                raise KubeError(0, f"there is no CarbonBudget {namespace}/{name}") from error
+            if error.status != 403:
+                raise
 
 
 async def _decided(client: KubeClient, made: _Answer, wait_s: int) -> _Answer:

@@ -50,10 +50,15 @@ def when(
     where: SourceOptions,
     file: Annotated[str, typer.Option("--filename", "-f", help="Manifest of a Job or CronJob, or - for stdin.")],
     finish_by: Annotated[
-        str, typer.Option(help="When it should have ended: 2026-12-01T08:00, UTC without a zone.  [default: its own]")
+        str,
+        typer.Option(
+            help="When it must have ended: 2026-12-01T08:00, UTC without a zone.  [default: its annotation finish-by]"
+        ),
     ] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.  [default: its own]")] = "",
-    duration: Annotated[str, typer.Option(help="How long it runs: 2h30m.  [default: what it states]")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.  [default: the manifest's]")] = "",
+    duration: Annotated[
+        str, typer.Option(help="How long it runs: 2h30m.  [default: its annotation expected-duration, or former runs]")
+    ] = "",
     zone: Annotated[str, typer.Option(help="Grid zone, for example DE.  [default: all zones of the nodes]")] = "",
     table: Annotated[bool, typer.Option("--table", help="Show each hour's start too.")] = False,
     service_account: ServiceAccount = "",

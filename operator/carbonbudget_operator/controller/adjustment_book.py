@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from carbonbudget_operator.server_client import ServerUnavailable
 _PERIODS_AT_ONCE: Final = 2_000
 _GROUPS_AT_ONCE: Final = 200
 _MOST_PROPOSED: Final = 20_000
+_HANGS_SECONDS: Final = 5.0  # a refusal is quick; who waited so long asks nothing more
 _Key = tuple[str, str, int]
 
 
@@ -65,16 +67,25 @@ class AdjustmentBook:
     async def refresh(self, budgets: Sequence[BudgetPeriod]) -> None:
         """Book what is proposed, then read what is booked for these budgets and periods.
 
-        What is known of other periods is forgotten. On failure all stays as it was.
+        What is known of other periods is forgotten. On failure all stays as it was. Where a booking alone is refused,
+        for example by a ledger that cannot be written, the rest is read all the same.
 
         Raises:
-            ServerUnavailable: the server does not answer.
+            ServerUnavailable: the server does not answer, or does not book.
         """
+        loop, refusal = asyncio.get_running_loop(), None
         try:
             for keys, groups in _parts(self._proposed):
-                await self._server.adjustments(AdjustmentsRequest(groups=groups))
-                for key in keys:
-                    del self._proposed[key]
+                began = loop.time()
+                try:
+                    await self._server.adjustments(AdjustmentsRequest(groups=groups))
+                except ServerUnavailable as error:
+                    if loop.time() - began > _HANGS_SECONDS:
+                        raise
+                    refusal = error
+                else:
+                    for key in keys:
+                        del self._proposed[key]
             found: defaultdict[_Key, list[Adjustment]] = defaultdict(list)
             for first in range(0, len(budgets), _PERIODS_AT_ONCE):
                 asked = list(budgets[first : first + _PERIODS_AT_ONCE])
@@ -83,8 +94,10 @@ class AdjustmentBook:
         except ServerUnavailable as error:
             self.trouble = str(error)
             raise
-        self.trouble = ""
+        self.trouble = str(refusal or "")
         self._booked = {key: tuple(found.get(key, ())) for key in map(_key, budgets)}
+        if refusal is not None:
+            raise refusal
 
 
 def _key(period: BudgetPeriod) -> _Key:

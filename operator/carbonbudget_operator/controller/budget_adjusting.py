@@ -18,7 +18,9 @@ from carbonbudget_operator.controller.period_closing import (
     Booked,
     asked_periods,
     closing_group,
+    counting_group,
     is_followed,
+    moved_groups,
     overspend_group,
     period_to_close,
 )
@@ -34,8 +36,9 @@ class BudgetAdjusting:
 
     def __init__(self, book: AdjustmentBook) -> None:
         self.book = book
-        # The overspend of each budget that is too small a step to be booked: booked if the budget is deleted.
-        self._unbooked: dict[str, AdjustmentGroup] = {}
+        # By key, the uid of each budget and its overspend that is too small a step to be booked: it is booked if the
+        # budget is deleted, also if another one is there under its name by the next evaluation.
+        self._unbooked: dict[str, tuple[str, AdjustmentGroup]] = {}
         self._reported = False
 
     async def adjusted(self, prepared: Mapping[str, PreparedBudget], now: int) -> dict[str, PreparedBudget]:
@@ -44,7 +47,7 @@ class BudgetAdjusting:
         Of a budget whose adjustments the server has not answered, those that its status shows stay.
         """
         for key in [key for key in self._unbooked if key not in prepared]:
-            self.book.propose(self._unbooked.pop(key))
+            self.book.propose(self._unbooked.pop(key)[1])
         await self._refresh(prepared)
         made = {key: self._one(each, now) for key, each in prepared.items()}
         limits: defaultdict[str, list[int]] = defaultdict(list)
@@ -61,6 +64,10 @@ class BudgetAdjusting:
         booked, current = self._booked(prepared), prepared.budget_limit.period
         if not self._knows(prepared, current.start):
             return
+        for group in moved_groups(prepared, booked):
+            self.book.propose(group)
+        if (counting := counting_group(prepared, booked)) is not None:
+            self.book.propose(counting)
         closing = period_to_close(prepared, booked)
         if closing is not None and self._knows(prepared, closing[0].start):
             period, after = closing
@@ -76,8 +83,11 @@ class BudgetAdjusting:
         self._propose_overspend(prepared, use, booked)
 
     def _propose_overspend(self, prepared: PreparedBudget, use: UseEvaluation | None, booked: Booked) -> None:
-        start, waits = prepared.budget_limit.period.start, self._unbooked.get(prepared.key)
-        if (
+        start = prepared.budget_limit.period.start
+        uid, waits = self._unbooked.get(prepared.key, ("", None))
+        if waits is not None and uid != prepared.stored.uid:
+            self.book.propose(waits)
+        elif (
             waits is not None
             and waits.adjustments[0].budget.period_start == start
             and not is_closed_into(booked(start))
@@ -89,7 +99,7 @@ class BudgetAdjusting:
         if (step := overspend_group(prepared, use, booked)) is not None:
             self.book.propose(step)
         elif (rest := overspend_group(prepared, use, booked, final=True)) is not None:
-            self._unbooked[prepared.key] = rest
+            self._unbooked[prepared.key] = prepared.stored.uid, rest
 
     async def book_proposals(self, prepared: Mapping[str, PreparedBudget]) -> None:
         """Book what was proposed, so that the next evaluation goes by it."""

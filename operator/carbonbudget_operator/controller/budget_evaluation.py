@@ -83,7 +83,7 @@ def evaluate_budget(
     made = evaluate_use(prepared.budget_limit, answers.reported, week, now, terms, prepared.previous)
     verdict = made.record.verdict
     message = _message(prepared, made, answers)
-    status = evaluation_fields(prepared, made.record) | details(prepared, answers.use, verdict)
+    status = evaluation_fields(prepared, made.record) | details(prepared, answers.use, verdict, now)
     if not made.lost:  # else the last forecast stays, as all figures do
         forecast_ug, limit_ug = made.forecast_ug, prepared.budget_limit.limit_ug
         status["forecast"] = format_beside(forecast_ug, limit_ug) if forecast_ug is not None else None

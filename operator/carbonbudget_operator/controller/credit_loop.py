@@ -64,7 +64,7 @@ class CreditLoop:
                 self._failing.ends("round")
 
     async def round(self) -> None:
-        """Book what is due, namespace by namespace. Raises ServerUnavailable."""
+        """Book what is due, namespace by namespace. The last failure is raised after all others."""
         budgets: dict[str, list[CreditedBudget]] = {}
         for budget in sorted(credited_budgets(self._budgets()), key=lambda one: one.name):
             budgets.setdefault(budget.space, []).append(budget)
@@ -73,9 +73,15 @@ class CreditLoop:
         targets: dict[str, list[CreditableTarget]] = {}
         for target in creditable_targets(self._targets()):
             targets.setdefault(target.space, []).append(target)
+        failure: Exception | None = None
         for space, some in budgets.items():
             if space in targets:
-                await self._book(some[:_MOST_OF_A_NAMESPACE], targets[space], int(self._now()))
+                try:
+                    await self._book(some[:_MOST_OF_A_NAMESPACE], targets[space], int(self._now()))
+                except Exception as error:  # what is wrong with one namespace keeps no other from its credits
+                    failure = error
+        if failure is not None:
+            raise failure
 
     async def _book(self, budgets: Sequence[CreditedBudget], targets: Sequence[CreditableTarget], now: int) -> None:
         questions = claim_questions(budgets, targets, now)
@@ -89,10 +95,13 @@ class CreditLoop:
             known = await self._ask([claim_group(claim) for claim in new[:_MOST_CLAIMS]], questions)
             claims = read_claims(known)
         if groups := missing_credits(claims, budgets, known, now):
-            await self._ask(groups, [])
+            credits = [group.adjustments[0] for group in groups]
+            known = await self._ask(groups, list(dict.fromkeys(one.budget for one in credits)))
+            booked = {one.key for one in known}
             self._booked()
-            for group in groups:
-                one = group.adjustments[0]
+            for one in credits:
+                if one.key not in booked:  # its budget has a thousand rows in this period
+                    continue
                 where = f"{one.budget.namespace}/{one.budget.name}"
                 sentence = f"{exact_mass(one.micrograms)} are credited to {where}: {one.detail}"
                 log_action(_log, "credit", sentence, budget=where, source=one.source)

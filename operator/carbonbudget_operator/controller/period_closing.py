@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
@@ -19,14 +20,16 @@ from carbonbudget_operator.budgets.adjustments import (
     ClosingTerms,
     PeriodOutcome,
     carry_over,
+    counts_row,
     is_closed_into,
+    moved_deductions,
     nothing_carried,
     overspend,
 )
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.use_evaluation import UseEvaluation
-from carbonbudget_operator.controller.period_history import MOST_PERIODS, final_use, former_limit
+from carbonbudget_operator.controller.period_history import MOST_PERIODS, final_use, former_limit, revised_use
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 # After a period's end: by then its last windows have arrived.
@@ -55,11 +58,37 @@ def asked_periods(prepared: PreparedBudget, booked: Booked) -> list[BudgetPeriod
     if prepared.budget_limit.per_workload:
         return []
     asked = [current]
+    if (left := left_period(prepared)) is not None:
+        asked.append(left)
     if closing_terms(prepared) is not None:
         asked.append(_next(prepared, current))
         if not is_closed_into(booked(current.start)):
-            asked += _before(prepared, current)
+            for period in _before(prepared, current):
+                asked.append(period)
+                if is_closed_into(booked(period.start)):  # those before it are closed too
+                    break
     return [_named(prepared, period) for period in asked]
+
+
+def left_period(prepared: PreparedBudget) -> Period | None:
+    """The period that was evaluated last, where an edit of the calendar ended it; None in all other cases."""
+    shown, current = prepared.budget_object.status.period, prepared.budget_limit.period
+    if shown is None or prepared.budget_limit.per_workload:
+        return None
+    left = Period(seconds(shown.start), seconds(shown.end))
+    overlaps = left.start < current.end and current.start < left.end
+    return left if overlaps and left.start != current.start else None
+
+
+def moved_groups(prepared: PreparedBudget, booked: Booked) -> list[AdjustmentGroup]:
+    """What the present period takes over from `left_period`."""
+    left, current = left_period(prepared), prepared.budget_limit.period
+    if left is None:
+        return []
+    return [
+        _group(prepared, current, [change])
+        for change in moved_deductions(left.start, booked(left.start), current.start)
+    ]
 
 
 def period_to_close(prepared: PreparedBudget, booked: Booked) -> tuple[Period, Period] | None:
@@ -97,14 +126,30 @@ def closing_group(
     if answer is None:
         return _group(prepared, after, [nothing_carried(period.start)])
     outcome = PeriodOutcome(
-        period.start, parse_mass(former_limit(prepared, period)), final_use(prepared, answer), booked(period.start)
+        period.start,
+        parse_mass(former_limit(prepared, period)),
+        final_use(prepared, answer),
+        booked(period.start),
+        prepared.budget_limit.counted_hash,
     )
     next_limit_ug = prepared.base_limit_ug
     if after != prepared.budget_limit.period:
         next_limit_ug = parse_mass(former_limit(prepared, after))
     changes = carry_over(terms, outcome, next_limit_ug, answer.coverage_percent)
-    deducted = overspend(outcome, booked(after.start), final=True) if terms.deducts else None
+    unrevised = replace(outcome, used_ug=max(0, outcome.used_ug - revised_use(prepared, period)))
+    deducted = overspend(unrevised, booked(after.start), final=True) if terms.deducts else None
     return _group(prepared, after, [*changes, *([deducted] if deducted is not None else [])])
+
+
+def counting_group(prepared: PreparedBudget, booked: Booked) -> AdjustmentGroup | None:
+    """The row that says what is counted in the present period; None if it is booked, or nothing asks for it."""
+    terms, period = closing_terms(prepared), prepared.budget_limit.period
+    if terms is None:
+        return None
+    row = counts_row(period.start, prepared.budget_limit.counted_hash, bool(terms.carry_percent))
+    if any(one.source == row.source for one in booked(period.start)):
+        return None
+    return _group(prepared, period, [row])
 
 
 def overspend_group(

@@ -13,7 +13,7 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 MOST_PERIODS = 12
 # The last windows of a period arrive after its end: its use is asked for again that long.
-_SETTLING_S = 3600
+SETTLING_S = 3600
 
 
 def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
@@ -28,7 +28,7 @@ def periods_to_ask(prepared: PreparedBudget, now: int) -> list[Period]:
     if shown == current:
         newest = next(iter(status.history or ()), None)
         settling = newest is not None and seconds(newest.end) == current.start
-        if newest is None or not settling or now - current.start >= _SETTLING_S:
+        if newest is None or not settling or now - current.start >= SETTLING_S:
             return []
         return [Period(seconds(newest.start), seconds(newest.end))]
     if shown.end > current.start:  # its calendar was edited: there is no period between
@@ -61,7 +61,11 @@ def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) ->
             "used": made[period],
             "limit": former_limit(prepared, period),
         }
-        rows.append(row if in_force is None else row | {"effectiveLimit": in_force})
+        if in_force is not None:
+            row["effectiveLimit"] = in_force
+        if revised_ug := revised_use(prepared, period):
+            row["revisedMicrograms"] = revised_ug
+        rows.append(row)
     return rows or None
 
 
@@ -78,6 +82,15 @@ def former_limit(prepared: PreparedBudget, period: Period) -> str:
         adjusted_ug = sum(each.micrograms for each in status.adjustments or ())
         return exact_mass(status.effective_limit_micrograms - adjusted_ug)
     return exact_mass(prepared.base_limit_ug)
+
+
+def revised_use(prepared: PreparedBudget, period: Period) -> int:
+    """Micrograms of the period's use that revised factors added while it ran, as its last evaluation showed them."""
+    status = prepared.budget_object.status
+    kept = next((item.revised_micrograms for item in status.history or () if _period(item) == period), None)
+    if kept is None and _shown(prepared) == period and status.settled is not None:
+        kept = status.settled.revised_micrograms
+    return max(0, kept or 0)
 
 
 def _effective_limit(prepared: PreparedBudget, period: Period) -> str | None:

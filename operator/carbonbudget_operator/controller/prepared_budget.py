@@ -157,7 +157,9 @@ def prepare_budget(
     counted = _namespaces(resource, budget, namespaces)
     before = counted or ()
     if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
-        before = tuple(dict.fromkeys((*(resource.status.namespaces or ()), *before)))[:MOST_NAMESPACES]
+        status = resource.status
+        shown = (*(status.namespaces or ()), *(status.former_namespaces or ()))
+        before = tuple(dict.fromkeys((*shown, *before)))[:MOST_NAMESPACES]
     namespaces_left_out = counted is not None and len(counted) > MOST_NAMESPACES
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
     previous = remembered or evaluation_record_of(resource)

@@ -17,6 +17,7 @@ from carbonbudget_operator.budgets.budget_sentence import without_instant
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action, Verdict, percent, verdict_on_run
+from carbonbudget_operator.controller.period_history import SETTLING_S
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 from carbonbudget_operator.controller.status_conditions import DesiredCondition, children_fit, visible_part
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -88,8 +89,8 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
     }
 
 
-def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) -> Status:
-    """The fields that explain the use: coverage, breakdown, workloads, namespaces."""
+def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, now: int) -> Status:
+    """The fields that explain the use: coverage, breakdown, workloads, namespaces. `now`: UTC seconds."""
     return {
         "coverage": answer.coverage_percent,
         "measured": answer.measured_percent,
@@ -97,6 +98,7 @@ def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict) ->
         "proRata": [format_time(at) for at in answer.pro_rata] or None,
         "topWorkloads": [_top(prepared, use, verdict) for use in workloads_in_status(prepared, answer)] or None,
         "namespaces": list(prepared.namespaces or ()) if _names_namespaces(prepared) else None,
+        "formerNamespaces": _former_namespaces(prepared, now) or None,
     }
 
 
@@ -224,6 +226,17 @@ def _top(prepared: PreparedBudget, use: WorkloadUse, verdict: Verdict) -> Status
 
 def _names_namespaces(prepared: PreparedBudget) -> bool:
     return not prepared.stored.resource.namespaced and prepared.namespaces != (EVERY_NAMESPACE,)
+
+
+def _former_namespaces(prepared: PreparedBudget, now: int) -> list[str]:
+    """Those that only the former period counts, while its use is asked for: who deletes or relabels a namespace at a
+    period's end takes nothing out of that period.
+    """
+    settles = now - prepared.budget_limit.period.start < SETTLING_S or prepared.period_to_close is not None
+    if not settles or not _names_namespaces(prepared):
+        return []
+    present = frozenset(prepared.namespaces or ())
+    return [name for name in prepared.namespaces_before if name not in present]
 
 
 def _ranks(tops: object) -> list[tuple[object, ...]]:

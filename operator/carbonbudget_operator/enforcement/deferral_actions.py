@@ -55,7 +55,14 @@ class DeclineDeferral:
     sentence: str
 
 
-DeferralAction = ChooseStart | SpreadStart | HoldStart | StartJob | DeclineDeferral
+@dataclass(frozen=True, slots=True)
+class LeaveJob:
+    """Remove what was chosen for a Job that its owner started: if the owner suspends it later, it stays suspended."""
+
+    job: Job
+
+
+DeferralAction = ChooseStart | SpreadStart | HoldStart | StartJob | DeclineDeferral | LeaveJob
 
 
 @dataclass(slots=True)

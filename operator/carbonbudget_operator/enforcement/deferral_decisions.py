@@ -32,6 +32,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     DeferralDecision,
     DeferralTerms,
     HoldStart,
+    LeaveJob,
     SpreadStart,
     StartJob,
     WaitingJobs,
@@ -74,8 +75,11 @@ def decide_deferrals(
             continue
         if sentence := _declined(job, job.wish, terms.enabled):
             decider.decision.actions.append(DeclineDeferral(job, sentence))
-        elif not job.suspended or job.managed:
+        elif job.managed:
             continue
+        elif not job.suspended:
+            if _planned(job):
+                decider.decision.actions.append(LeaveJob(job))
         elif _planned(job):
             decider.due(job)
             planned.append(job)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api.wire_names import (
     DEFERRED_FORECAST_ANNOTATION,
@@ -15,6 +18,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     DeclineDeferral,
     DeferralAction,
     HoldStart,
+    LeaveJob,
     SpreadStart,
     StartJob,
 )
@@ -22,6 +26,12 @@ from carbonbudget_operator.enforcement.deferral_decisions import latest_start
 from carbonbudget_operator.enforcement.deferral_record import record_of
 from carbonbudget_operator.enforcement.job_fields import Job
 from carbonbudget_operator.enforcement.job_patches import EventText, Patch
+
+_NOTHING_CHOSEN: Final[Mapping[str, str | None]] = {
+    DEFERRED_START_ANNOTATION: None,
+    DEFERRED_FORECAST_ANNOTATION: None,
+    DEFERRED_HELD_BY_ANNOTATION: None,
+}
 
 
 def patch_of_deferral(action: DeferralAction, now: int) -> tuple[Patch | None, EventText | None]:
@@ -47,6 +57,8 @@ def patch_of_deferral(action: DeferralAction, now: int) -> tuple[Patch | None, E
             return _patch({DEFERRED_HELD_BY_ANNOTATION: budget.display_name}), event
         case StartJob(job):
             return start_patch(now), EventText("Normal", "DeferredJobStarted", _started(job))
+        case LeaveJob():
+            return _patch(dict(_NOTHING_CHOSEN)), None
         case DeclineDeferral(_, sentence):
             return None, EventText("Warning", "NotDeferred", f"{name}: {sentence}")
 
@@ -66,13 +78,7 @@ def start_patch(now: int) -> Patch:
 
 def early_start_patch(now: int) -> Patch:
     """The patch that starts a Job that waits and removes what was written on it: nothing came of the forecast."""
-    marks: dict[str, str | None] = {
-        DEFERRED_START_ANNOTATION: None,
-        DEFERRED_FORECAST_ANNOTATION: None,
-        DEFERRED_HELD_BY_ANNOTATION: None,
-        RESUMED_AT_ANNOTATION: format_time(now),
-    }
-    return _patch(marks, suspend=False)
+    return _patch({**_NOTHING_CHOSEN, RESUMED_AT_ANNOTATION: format_time(now)}, suspend=False)
 
 
 def _chosen(action: ChooseStart, now: int) -> EventText:

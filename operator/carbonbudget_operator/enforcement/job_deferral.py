@@ -13,6 +13,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     DeferralAction,
     DeferralTerms,
     HoldStart,
+    LeaveJob,
     SpreadStart,
     StartJob,
 )
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _MOST_ACTIONS: Final = 500  # in one round, which ends before others are decided about
 ACTION_NAMES: Final[Mapping[type[DeferralAction], str]] = {
     ChooseStart: "choose", SpreadStart: "spread", HoldStart: "hold", StartJob: "start", DeclineDeferral: "decline",
+    LeaveJob: "leave",
 }  # fmt: skip
 
 

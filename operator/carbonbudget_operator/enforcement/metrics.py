@@ -48,7 +48,7 @@ class EnforcementMetrics:
         self.deferrals = Counter(
             "carbonbudget_deferral_actions", "Actions on deferred Jobs.", ("action",), registry=registry
         )
-        for action in ("choose", "spread", "hold", "start", "decline"):
+        for action in ("choose", "spread", "hold", "start", "decline", "leave"):
             self.deferrals.labels(action)
         self.deferred = Gauge(
             "carbonbudget_deferred_jobs",

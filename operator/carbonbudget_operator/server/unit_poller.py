@@ -74,6 +74,7 @@ class UnitPoller:
         self._scraped: dict[int, float] = {}  # minutes by hour; those of hours without enough, for one round
         self._backoff = Backoff(STEP_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._not_before = 0.0
+        self._away = False
         self._dropped_at = 0
         self._missing_of = (0, 0)
         self._told: dict[int, str] = {}
@@ -83,7 +84,9 @@ class UnitPoller:
         """One round; how many hours became known. `now` is the UTC second.
 
         Raises:
-            QueryFailed: the store gave no usable answer to any query of this round.
+            QueryFailed: the store gave no usable answer to any query of this round, for the first time since it last
+                gave one: between the rounds that fail are others in which nothing is due, so a caller that logs the
+                first failure of several would log each of them. The metrics count all.
             LedgerError: the ledger is away.
         """
         if not self._is_on or now < self._not_before:
@@ -102,11 +105,15 @@ class UnitPoller:
             await self._queries.close()
         if asked.is_reached:
             self._backoff.reset()
+            self._away = False
         if asked.is_answered:
             self._metrics.last_success.set(time.time())
         elif failures:
             if not asked.is_reached:
                 self._not_before = now + self._backoff.pause_seconds(asked.asked_seconds)
+                if self._away:  # it is logged already
+                    return asked.known
+                self._away = True
             raise QueryFailed(f"{failures[0].reason}; nothing counts as zero, the hours are asked for again")
         return asked.known
 
@@ -243,8 +250,8 @@ class UnitPoller:
             self._scraped[hour] = minutes
         if not minutes >= _SCRAPED_MINUTES:
             raise _NotScraped(
-                f"the store has samples of {minutes:g} minutes of that hour (units.scraped_query): it was away then, "
-                "or has forgotten the hour"
+                f"Prometheus has samples of {minutes:g} of that hour's 60 minutes: it was away, or has forgotten the "
+                "hour (units.scraped_query)"
             )
 
     def _keep(self, counter: StoredCounter, hour: int, counted: HourUnits) -> None:

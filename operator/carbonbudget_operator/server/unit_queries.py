@@ -47,11 +47,11 @@ class UnitQueries:
             async with asyncio.timeout(seconds):  # for all of it: httpx limits each read only
                 return await self._ask(query, at)
         except TimeoutError:
-            raise QueryFailed(f"no answer within {seconds:g} s (units.timeout_seconds)") from None
+            raise QueryFailed(f"Prometheus does not answer within {seconds:g} s (units.timeout_seconds)") from None
         except TargetAway as error:
             raise QueryFailed(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise QueryFailed(f"no answer: {innermost_cause(error)}") from None
+            raise QueryFailed(f"Prometheus does not answer: {innermost_cause(error)}") from None
 
     async def _ask(self, query: str, at: int) -> bytes:
         settings = self._settings
@@ -120,7 +120,7 @@ def _refused(answer: httpx.Response, body: bytes) -> QueryFailed:
     """What an answer with another status than 200 means. Prometheus says why in JSON."""
     status = answer.status_code
     said = jsons.text(jsons.parse_object(body).get("error")) or body.decode("utf-8", "replace").strip()
-    reason = f"it answers {status}{': ' if said else ''}{printable(said, _MOST_SHOWN)}"
+    reason = f"Prometheus answers {status}{': ' if said else ''}{printable(said, _MOST_SHOWN)}"
     if status in (401, 403):
         return QueryFailed(f"{reason}; check units.token_file or units.password_file, and what it may read")
     if status == 429 or status >= 500:

@@ -13,7 +13,7 @@ from carbonbudget_operator.targets.target_verdict import TargetState, TargetVerd
 
 _MAX_MESSAGE = 256
 _MAX_NAME = 60
-_MAX_REASON = 120
+_LEAST_REASON = 60
 _AS_OF = ", as of "
 
 
@@ -46,12 +46,12 @@ def describe_target(subject: TargetSubject, verdict: TargetVerdict, baseline_ug:
     """
     kind = "cluster carbon target" if subject.cluster else "carbon target"
     name = subject.name if len(subject.name) <= _MAX_NAME else subject.name[: _MAX_NAME - 3] + "..."
-    text = (
-        f"{kind} {name}: {_figures(subject, verdict, baseline_ug)}; {'market' if subject.market else 'location'}-based"
-    )
+    start, end = f"{kind} {name}: ", f"; {'market' if subject.market else 'location'}-based"
     if as_of:
-        text += f"{_AS_OF}{format_instant(as_of, subject.zone)}"
-    return text[:_MAX_MESSAGE]
+        end += f"{_AS_OF}{format_instant(as_of, subject.zone)}"
+    # A reason is cut where the rest leaves no room for it, and nowhere else.
+    figures = _figures(subject, verdict, baseline_ug, _MAX_MESSAGE - len(start) - len(end))
+    return (start + figures + end)[:_MAX_MESSAGE]
 
 
 def without_time(message: str) -> str:
@@ -64,10 +64,11 @@ def shown_rates(compared: Fraction, expected: Fraction) -> tuple[str, str]:
     return format_pair(int(compared), int(expected))
 
 
-def _figures(subject: TargetSubject, verdict: TargetVerdict, baseline_ug: Fraction | None) -> str:
+def _figures(subject: TargetSubject, verdict: TargetVerdict, baseline_ug: Fraction | None, room: int) -> str:
     if verdict.state is TargetState.NO_DATA:
         known = f"; last window {format_mass(int(verdict.current))} CO2e {subject.per_unit}" if verdict.current else ""
-        return f"NoData, {printable(verdict.reason, _MAX_REASON)}{known}"
+        room -= len(f"NoData, {known}")
+        return f"NoData, {printable(verdict.reason, max(room, _LEAST_REASON))}{known}"
     assert verdict.compared is not None  # every other state has all of them
     assert verdict.expected is not None
     assert verdict.reduction is not None

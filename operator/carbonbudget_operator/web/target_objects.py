@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from carbonbudget_operator.api.carbontarget import AnyTarget, ClusterCarbonTarget
-from carbonbudget_operator.api.selector import LabelSelector
-from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitSource
+from carbonbudget_operator.api.selector import selector_text
+from carbonbudget_operator.api.target_spec import source_text
 from carbonbudget_operator.api.target_status import FormerWindow
 from carbonbudget_operator.web.object_times import second_of
 from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow
@@ -44,31 +44,19 @@ def shown_target_object(target: AnyTarget) -> ShownTarget:
         baseline_ug=baseline.per_unit_micrograms if baseline else None,
         baseline_start=second_of(baseline.measured.start) if baseline and baseline.measured else None,
         baseline_end=second_of(baseline.measured.end) if baseline and baseline.measured else None,
-        baseline_frozen=second_of(baseline.frozen_at) if baseline else None,
+        created=second_of(target.metadata.creation_timestamp),
         baseline_restated=(baseline.restated or "") if baseline else "",
         change=status.change or "",
         data_through=second_of(status.data_through),
         path=spec.target.path,
         steps=[(at, one.reduction) for one in spec.target.steps if (at := second_of(one.by)) is not None],
         counts=target_counts(
-            target.metadata.namespace, selector_text(spec.selector), selector_text(spaces), _source(spec.unit.source),
-            spec.minimum_units,
+            target.metadata.namespace, selector_text(spec.selector), selector_text(spaces),
+            source_text(spec.unit.source), spec.minimum_units,
         ),
         conditions=[(one.type, one.status, one.message or one.reason) for one in status.conditions or ()],
         history=[_window(one) for one in reversed(status.history or ())],
     )  # fmt: skip
-
-
-def selector_text(selector: LabelSelector | None) -> str:
-    """As `kubectl` writes selectors; empty for one that selects everything."""
-    if selector is None:
-        return ""
-    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
-    for one in selector.match_expressions:
-        values = f" ({', '.join(one.values)})"
-        words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
-        parts.append(words.get(one.operator, f"!{one.key}"))
-    return ",".join(parts)
 
 
 def _window(one: FormerWindow) -> ShownWindow:
@@ -80,15 +68,3 @@ def _window(one: FormerWindow) -> ShownWindow:
             savings.micrograms, savings.microjoules, savings.absolute_fall_micrograms, savings.money or ""
         ),
     )  # fmt: skip
-
-
-def _source(source: UnitSource) -> str:
-    if source.preset is not None:
-        return f"preset {source.preset}"
-    if source.counter is not None:
-        labels = ", ".join(f"{key}={value}" for key, value in sorted(source.counter.match_labels.items()))
-        return f"counter {source.counter.metric}" + (f" with {labels}" if labels else "")
-    if source.client is not None:
-        return f"client {source.client}"
-    query = source.query if isinstance(source, ClusterUnitSource) else None
-    return f"query {query}" if query else ""

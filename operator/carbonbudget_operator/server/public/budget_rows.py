@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.selector import LabelSelector, selector_text
 from carbonbudget_operator.api.spec import ClusterCarbonBudgetSpec
 from carbonbudget_operator.api.status import CarbonBudgetStatus
 from carbonbudget_operator.api.times import seconds
@@ -62,8 +62,8 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
     return {
         **budget_row(resource, body),
         **_adjustments(parsed),
-        "selector": selector_text(spec.selector if spec is not None else None),
-        "namespace_selector": selector_text(namespace_selector),
+        "selector": selector_cell(spec.selector if spec is not None else None),
+        "namespace_selector": selector_cell(namespace_selector),
         "namespaces": status.namespaces,
         "thresholds": [
             {"at_percent": one.at, "action": one.action, "basis": one.basis}
@@ -199,16 +199,9 @@ def _condition(status: CarbonBudgetStatus, kind: str) -> bool | None:
     return None if found == "Unknown" else found == "True"
 
 
-def selector_text(selector: LabelSelector | None) -> str | None:
+def selector_cell(selector: LabelSelector | None) -> str | None:
     """As `kubectl` writes selectors; None for one that selects everything."""
-    if selector is None:
-        return None
-    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
-    for one in selector.match_expressions:
-        values = f" ({', '.join(one.values)})"
-        words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
-        parts.append(words.get(one.operator, f"!{one.key}"))
-    return cut_text(",".join(parts), _LONGEST_SELECTOR) or None
+    return cut_text(selector_text(selector), _LONGEST_SELECTOR) or None
 
 
 def _limit_ug(parsed: AnyBudget | None, in_force: bool = True) -> int | None:

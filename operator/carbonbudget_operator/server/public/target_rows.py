@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
-from carbonbudget_operator.api.target_spec import CarbonTargetSpec, ClusterCarbonTargetSpec, ClusterUnitSource
+from carbonbudget_operator.api.target_spec import CarbonTargetSpec, ClusterCarbonTargetSpec, source_text
 from carbonbudget_operator.api.target_status import CarbonTargetStatus, FrozenBaseline
 from carbonbudget_operator.api.wire_names import Resource
-from carbonbudget_operator.server.public.budget_rows import cut_text, mass_in_grams, selector_text, time_text
+from carbonbudget_operator.server.public.budget_rows import cut_text, mass_in_grams, selector_cell, time_text
 from carbonbudget_operator.server.public.formats import Cell
 
 _MICRO: Final = 1_000_000
@@ -61,10 +61,16 @@ def target_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
     namespaces = spec.namespace_selector if isinstance(spec, ClusterCarbonTargetSpec) else None
     return {
         **target_row(resource, body),
-        "selector": selector_text(spec.selector if spec is not None else None),
-        "namespace_selector": selector_text(namespaces),
-        "source": _source_text(spec),
+        "selector": selector_cell(spec.selector if spec is not None else None),
+        "namespace_selector": selector_cell(namespaces),
+        "source": None if spec is None else cut_text(source_text(spec.unit.source)) or None,
         "minimum_units": spec.minimum_units if spec is not None else None,
+        "created_at": time_text(parsed.metadata.creation_timestamp) if parsed is not None else None,
+        "steps": [
+            {"by": by, "reduction_percent": one.reduction}
+            for one in (spec.target.steps if spec is not None else ())
+            if (by := time_text(one.by)) is not None
+        ],
         "baseline": None if status.baseline is None else _baseline(status.baseline),
         "conditions": [
             {
@@ -170,21 +176,6 @@ def _baseline(frozen: FrozenBaseline) -> dict[str, Cell]:
         "frozen_at": time_text(frozen.frozen_at),
         "restated": frozen.restated,
     }
-
-
-def _source_text(spec: CarbonTargetSpec | None) -> str | None:
-    if spec is None:
-        return None
-    source = spec.unit.source
-    if source.preset is not None:
-        return f"preset {source.preset}"
-    if source.counter is not None:
-        labels = ", ".join(f"{key}={value}" for key, value in sorted(source.counter.match_labels.items()))
-        return cut_text(f"counter {source.counter.metric}" + (f" with {labels}" if labels else ""))
-    if source.client is not None:
-        return f"client {source.client}"
-    query = source.query if isinstance(source, ClusterUnitSource) else None
-    return None if query is None else cut_text(f"query {query}")
 
 
 def _number(written: str | None) -> float | None:

@@ -116,7 +116,7 @@ class ShownTarget:
     baseline_ug: int | None = None
     baseline_start: int | None = None
     baseline_end: int | None = None
-    baseline_frozen: int | None = None
+    created: int | None = None
     baseline_restated: str = ""
     change: str = ""
     data_through: int | None = None
@@ -279,7 +279,7 @@ def path_points(target: ShownTarget) -> list[tuple[int, int]]:
 
     Empty while the baseline is not known.
     """
-    start = target.baseline_end if target.baseline_end is not None else target.baseline_frozen
+    start = target.baseline_end if target.baseline_end is not None else target.created
     goal_ug, baseline_ug, by = target.goal_ug, target.baseline_ug, target.by
     if start is None or by is None or goal_ug is None or baseline_ug is None or by <= start:
         return []
@@ -287,9 +287,15 @@ def path_points(target: ShownTarget) -> list[tuple[int, int]]:
         return []  # a server that does not state them
     if target.path == "Linear":
         return [(start, baseline_ug), (by, goal_ug)]
-    corners, level_ug = [(start, baseline_ug)], baseline_ug
-    for at, percent in target.steps if target.path == "Stepped" else ():
-        if start < at < by:
-            corners += [(at, level_ug), (at, baseline_ug * (100 - percent) // 100)]
-            level_ug = corners[-1][1]
+    steps = [
+        (at, baseline_ug * (100 - percent) // 100)
+        for at, percent in (target.steps if target.path == "Stepped" else ())
+        if at < by
+    ]
+    level_ug = next((step_ug for at, step_ug in reversed(steps) if at <= start), baseline_ug)
+    corners = [(start, level_ug)]
+    for at, step_ug in steps:
+        if at > start:
+            corners += [(at, level_ug), (at, step_ug)]
+            level_ug = step_ug
     return [*corners, (by, level_ug), (by, goal_ug)]

@@ -57,7 +57,7 @@ def shown_target_detail(answer: JsonObject, history: JsonObject) -> ShownTarget:
         shown_target_row(answer),
         baseline_start=second(baseline, "start"),
         baseline_end=second(baseline, "end"),
-        baseline_frozen=second(baseline, "frozen_at"),
+        created=second(answer, "created_at"),
         baseline_restated=word(baseline, "restated"),
         path=word(answer, "path") or "Linear",
         steps=_steps(answer),

@@ -1,19 +1,17 @@
 """How long it takes to read 30 days of hourly units of 1,000 targets, and of ten times as many.
 
-    python benchmarks/units_read.py [--pods 3] [--url sqlite:////tmp/units.db]
-
-Each target has a counter of its own with some pods. The ledger is filled first, which is not measured. All counters are
-read and decoded one after the other, as the server does it. Times are CPU time. Bound: 1 s for 1,000 targets.
+Each target has a counter of its own with three pods. The ledger is filled first, which is not measured. All counters
+are read and decoded one after the other, as the server does it. Times are CPU time. Bound: 1 s for 1,000 targets.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import sqlalchemy as sa
+from figures import Figures, arguments, show
 
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert
 from carbonbudget_operator.ledger.store import migrate, open_ledger
@@ -23,7 +21,7 @@ from carbonbudget_operator.ledger.unit_tables import unit_day
 from carbonbudget_operator.units.counter_expression import CounterExpression
 
 FIRST = 20_000 * DAY
-DAYS = 30
+DAYS, PODS = 30, 3
 TOKENS = CounterExpression("vllm:generation_tokens_total")
 
 
@@ -59,21 +57,18 @@ def read(engine: sa.Engine, targets: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Print one line for each size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pods", type=int, default=3)
-    parser.add_argument("--url", default="")
-    given = parser.parse_args()
-    for targets in (100, 1_000, 10_000):
+    """One row for each size."""
+    asked = arguments(__doc__ or "")
+    rows: list[Figures] = []
+    for targets in (100, 1_000) if asked.quick else (100, 1_000, 10_000):
         with tempfile.TemporaryDirectory() as directory:
-            engine = open_ledger(given.url or f"sqlite:///{Path(directory) / 'units.db'}")
+            engine = open_ledger(f"sqlite:///{Path(directory) / 'units.db'}")
             migrate(engine)
-            fill(engine, targets, given.pods)
+            fill(engine, targets, PODS)
             seconds, found = min(read(engine, targets) for _ in range(3))
-            print(f"{targets:>6} targets, {given.pods} pods each, {DAYS} days: {found:>9} counts in {seconds:.2f} s")
+            rows.append({"targets": targets, "pods_each": PODS, "counts": found, "cpu_s": round(seconds, 2)})
             engine.dispose()
-        if given.url:
-            break
+    show(rows, asked.json)
 
 
 if __name__ == "__main__":

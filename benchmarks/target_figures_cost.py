@@ -1,23 +1,21 @@
 """How long the figures of many targets take: their current window, a baseline, the last calendar window.
 
-Usage: benchmarks/target_figures.py [--targets 1000] [--days 30] [--pods 1]    (with the project's virtual environment)
-
 A ledger on SQLite in a temporary folder: ten models a namespace, each a target with pods of its own, and a counter
-that is known in each hour. Printed are the first question after a start, which reads all units; the same one again;
-and one of other windows.
+that is known in each hour. The times are of the first question after a start, which reads all units; the same one
+again; and one of other windows.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
+from figures import Figures, arguments, show
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.selected_units import SelectedUnits
@@ -38,39 +36,43 @@ HOUR, DAY = 3600, 86_400
 FIRST = 1_761_955_200  # 2025-11-01
 SETTINGS = Settings(carbon=CarbonSettings(zone="DE", pue=1.2))
 SOURCE = ClusterUnitSource(preset="vLLMOutputTokens")
-NODES = 20
+NODES, PODS = 20, 1
 
 
 def main() -> None:
-    """Fill a ledger and ask."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--targets", type=int, default=1_000)
-    parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--pods", type=int, default=1)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        engine = open_ledger(f"sqlite:///{Path(folder)}/ledger.db")
-        migrate(engine)
-        hours = given.days * 24
-        fill(engine, given.targets, hours, given.pods)
-        keep(engine, FIRST + (hours + 2) * HOUR)
-        units = SelectedUnits(SETTINGS.cluster, 90)
-        figures = TargetFigures(BudgetUseQueries(ValuedReader(engine, SETTINGS)), units, digest_of)
-        queries = [a_query(number, hours) for number in range(given.targets)]
-        print(f"{given.targets} targets, {given.pods} pods each, {given.days} days")
-        timed("units and figures, first question", lambda: figures.answers(queries))
-        timed("the same question again", lambda: figures.answers(queries))
-        later = [a_query(number, hours - 1) for number in range(given.targets)]
-        timed("other windows, units remembered", lambda: figures.answers(later))
-        print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB at most")
-        engine.dispose()
+    """One row for each number of targets."""
+    asked = arguments(__doc__ or "")
+    rows: list[Figures] = []
+    for targets, days in ((100, 17),) if asked.quick else ((100, 30), (1_000, 30)):
+        with tempfile.TemporaryDirectory() as folder:
+            engine = open_ledger(f"sqlite:///{Path(folder)}/ledger.db")
+            migrate(engine)
+            hours = days * 24
+            fill(engine, targets, hours, PODS)
+            keep(engine, FIRST + (hours + 2) * HOUR)
+            units = SelectedUnits(SETTINGS.cluster, 90)
+            figures = TargetFigures(BudgetUseQueries(ValuedReader(engine, SETTINGS)), units, digest_of)
+            queries = [a_query(number, hours) for number in range(targets)]
+            later = [a_query(number, hours - 1) for number in range(targets)]
+            rows.append(
+                {
+                    "targets": targets,
+                    "days": days,
+                    "first_s": seconds(figures, queries),
+                    "again_s": seconds(figures, queries),
+                    "other_windows_s": seconds(figures, later),
+                    "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                }
+            )
+            engine.dispose()
+    show(rows, asked.json)
 
 
-def timed(what: str, work: Callable[[], object]) -> None:
-    """Print how long it takes."""
+def seconds(figures: TargetFigures, queries: Sequence[TargetQuery]) -> float:
+    """How long the answer takes."""
     began = time.monotonic()
-    work()
-    print(f"{what}: {time.monotonic() - began:.2f} s")
+    figures.answers(queries)
+    return round(time.monotonic() - began, 2)
 
 
 def a_query(number: int, hours: int) -> TargetQuery:

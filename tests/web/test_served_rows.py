@@ -1,0 +1,158 @@
+"""What the server's own rows of objects look like on a page, beside the page that reads the objects itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.server.budget_objects import a_budget, a_status
+from tests.server.target_objects import a_figure, a_target, a_target_status
+from tests.web.page_world import World, shown, text_of
+
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, CLUSTER_TARGET, TARGET
+from carbonbudget_operator.server.public.budget_rows import budget_detail, history_rows, parse_budget
+from carbonbudget_operator.server.public.target_rows import former_windows, parse_target, target_detail
+from carbonbudget_operator.web.budget_objects import shown_object
+from carbonbudget_operator.web.target_objects import shown_target_object
+from carbonbudget_operator.web.views.budget_answer import shown_detail
+from carbonbudget_operator.web.views.shown_target import path_points
+from carbonbudget_operator.web.views.target_answer import shown_target_detail
+
+KG = 10**9
+ADJUSTMENTS = [
+    {"reason": "CarryOver", "amount": "+1kg", "micrograms": KG, "source": "period from 2025-10-01"},
+    {"reason": "Overspend", "amount": "-100g", "micrograms": -KG // 10, "source": "period from 2025-10-01"},
+    {"reason": "TransferIn", "amount": "+2kg", "micrograms": 2 * KG, "source": "CarbonTransfer team-b/lend"},
+    {"reason": "TransferOut", "amount": "-300g", "micrograms": -3 * KG // 10, "source": "CarbonTransfer to-c"},
+    {"reason": "Credit", "amount": "+1mg", "micrograms": 1_001, "source": "CarbonTarget team-a/chat"},
+]
+CHILDREN = {"count": 3, "allocated": "4.5kg", "unallocated": "500g"}
+EARLIER = {"start": "2025-11-10T00:00:00Z", "end": "2025-11-17T00:00:00Z"}
+WEEKS = [
+    a_target_status()["history"][0],
+    {"figure": a_figure(47_000_000, **EARLIER), "expectedMicrograms": 46_500_000, "state": "Behind"},
+]
+STEPS = [
+    {"by": "2025-12-15T00:00:00Z", "reduction": 5},
+    {"by": "2026-02-01T00:00:00Z", "reduction": 12},
+]
+STEPPED = {"reduction": 20, "by": "2026-03-01T00:00:00Z", "path": "Stepped", "steps": STEPS}
+
+
+class Served(World):
+    """A server with these answers: its own rows of one object."""
+
+    def __init__(self, answers: Mapping[str, dict[str, Any]]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+        return self.answers.get(path) or super()._answer(path, query)
+
+
+def served_budget(body: dict[str, Any]) -> Served:
+    resource = BUDGET if body["metadata"].get("namespace") else CLUSTER_BUDGET
+    path = "/api/v1/budgets/team-a/monthly" if resource is BUDGET else "/api/v1/clusterbudgets/company"
+    return Served({path: budget_detail(resource, body), f"{path}/history": {"rows": history_rows(resource, body)}})
+
+
+async def test_a_budget_of_the_server_is_shown_with_each_adjustment_its_limit_and_its_parent() -> None:
+    body = a_budget(status=a_status(adjustments=ADJUSTMENTS), parent="company")
+    html = (await shown("/budgets/team-a/monthly", served_budget(body))).text
+    text = text_of(html)
+    for part in (
+        "The limit of the budget 5kg",
+        "Left over before +1kg period from 2025-10-01",
+        "Used above the limit before -100g period from 2025-10-01",
+        "Transferred to this budget +2kg CarbonTransfer team-b/lend",
+        "Transferred to another budget -300g CarbonTransfer to-c",
+        "Savings of a target +1.001mg CarbonTarget team-a/chat",
+        "4.1kg of 7.600001001kg",
+        "The limit is 5kg without the adjustments",
+    ):
+        assert part in text, part
+    assert 'href="/cluster-budgets/company"' in html
+
+
+async def test_a_parent_of_the_server_is_shown_with_what_it_has_handed_down() -> None:
+    body = a_budget("", "company", status=a_status(children=CHILDREN))
+    text = text_of((await shown("/cluster-budgets/company", served_budget(body))).text)
+    assert "3 budgets name this one as their parent. Their limits are together 4.5kg; 500g of 5kg is left" in text
+
+
+async def test_the_steps_of_a_target_of_the_server_are_drawn() -> None:
+    def path_of(html: str) -> str:
+        return html[html.index('class="chart target-path"') :].partition("</svg>")[0]
+
+    pictures = []
+    for goal in (STEPPED, STEPPED | {"steps": STEPS[:1]}):
+        body = a_target(target=goal)
+        base = "/api/v1/targets/team-a/chat"
+        world = Served({base: target_detail(TARGET, body), f"{base}/history": {"rows": former_windows(TARGET, body)}})
+        pictures.append(path_of((await shown("/targets/team-a/chat", world)).text))
+    assert pictures[0] != pictures[1]
+
+
+def test_the_path_from_a_stated_baseline_begins_at_the_creation_of_the_target_and_not_when_it_was_frozen() -> None:
+    stated = {"perUnit": "50g", "perUnitMicrograms": 50_000_000, "frozenAt": "2026-01-10T00:00:00Z", "hash": ""}
+    body = a_target(baseline={"value": "50g"}, status=a_target_status(baseline=stated))
+    body["metadata"]["creationTimestamp"] = "2025-11-20T08:00:00Z"
+    parsed = parse_target(TARGET, body)
+    assert parsed is not None
+    created = int(dt.datetime(2025, 11, 20, 8, tzinfo=dt.UTC).timestamp())
+    for found in (shown_target_object(parsed), shown_target_detail(target_detail(TARGET, body), {})):
+        assert path_points(found)[0] == (created, 50_000_000)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"status": a_status(adjustments=ADJUSTMENTS), "parent": "company"},
+        {"status": a_status(adjustments=ADJUSTMENTS[1:2])},
+        {"status": {}},
+        {"status": a_status(children=CHILDREN)},
+        {"status": a_status(adjustments=ADJUSTMENTS, history=[
+            {"start": "2025-10-01T00:00:00Z", "end": "2025-11-01T00:00:00Z", "used": "5kg", "limit": "5kg",
+             "effectiveLimit": "10kg"},
+        ])},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("namespace", ["team-a", ""])
+def test_a_budget_is_shown_alike_by_the_servers_answer_and_by_its_object(
+    namespace: str, change: dict[str, Any]
+) -> None:
+    body, resource = a_budget(namespace, **change), BUDGET if namespace else CLUSTER_BUDGET
+    parsed = parse_budget(resource, body)
+    assert parsed is not None
+    answer = shown_detail(budget_detail(resource, body), {"rows": history_rows(resource, body)})
+    assert replace(answer, sections=()) == shown_object(parsed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"target": STEPPED},
+        {"status": {}},
+        {"status": a_target_status(change=None, atBaselineGrid=None, history=None, current=None)},
+        {"selector": {"matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"},
+        ]}},
+        {"unit": {"name": "request", "source": {"counter": {"metric": "x_total", "matchLabels": {"code": "200"}}}}},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("namespace", ["team-a", ""])
+def test_a_target_is_shown_alike_by_the_servers_answer_and_by_its_object(
+    namespace: str, change: dict[str, Any]
+) -> None:
+    body = a_target(namespace, **{"status": a_target_status(history=WEEKS)} | change)
+    body["metadata"]["creationTimestamp"] = "2025-11-20T08:00:00Z"
+    resource = TARGET if namespace else CLUSTER_TARGET
+    parsed = parse_target(resource, body)
+    assert parsed is not None
+    answer = shown_target_detail(target_detail(resource, body), {"rows": former_windows(resource, body)})
+    assert answer == shown_target_object(parsed)

@@ -219,7 +219,7 @@ def test_what_policies_cannot_change_any_more_is_told(ledger: Ledger) -> None:
         pass
     assert deriver.seal(later) == (HOURS, DAY)
     done = ledger.run("allocate", "--from", "2025-07-01", "--to", "2025-07-02", "--idle", "even")
-    assert "1 hours of that time are sealed" in done
+    assert "1 hour of that time is sealed" in done
 
 
 def test_a_file_of_reports_is_read_line_by_line_and_no_further_than_a_report_may_be_long(

@@ -138,6 +138,15 @@ def test_a_status_that_cannot_be_written_is_written_later(world: World) -> None:
     assert (world.status(name)["state"], len(world.ledger.rows)) == ("Applied", 2)
 
 
+def test_a_status_that_is_written_late_is_written_once_beside_a_new_transfer_of_the_same_budgets(world: World) -> None:
+    first = world.transfer("a", "b", 2)
+    world.ledger.fails = "after"
+    assert not world.round()
+    second = world.transfer("a", "b", 1)
+    assert world.round()
+    assert [world.status(name)["state"] for name in (first, second)] == ["Applied", "Applied"]
+
+
 def test_a_transfer_that_is_deleted_before_its_booking_is_not_booked(world: World) -> None:
     name = world.transfer("a", "b", 5)
     del world.objects[name]  # the watch does not know yet

@@ -129,7 +129,8 @@ class TransferLoop:
             legs = [leg.budget for group in groups for leg in group.adjustments]
             booked = _booked_transfers(await self._ask(groups, dict.fromkeys(legs)))
             self._booked()
-            await self._finish_booked(by_uid, booked, figures)
+            # The answer names earlier transfers of these budgets too: they have been finished above.
+            await self._finish_booked(by_uid, {uid: of for uid, of in booked.items() if uid not in finished}, figures)
         others = [(one, decision) for one, decision in decided if decision.outcome is not TransferOutcome.APPLIED]
         await asyncio.gather(*(self._finish(by_uid[one.uid], decision, figures) for one, decision in others))
 

@@ -75,6 +75,23 @@ async def test_baselines_of_one_namespace_that_take_too_long_leave_the_others_th
         assert body["status"]["baseline"]["perUnit"] == "100g"
 
 
+async def test_answers_are_written_before_the_next_request_which_may_take_long(
+    targets: TargetBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = targets.add("short"), targets.add("long", window="Month")
+    monkeypatch.setattr("carbonbudget_operator.controller.target_loop._AT_ONCE", 1)
+    answered, seen = targets.server.targets, []
+
+    async def slow(queries: Sequence[TargetQuery]) -> TargetAnswers:
+        seen.append([(query.id, "status" in short) for query in queries])
+        return await answered(queries)
+
+    monkeypatch.setattr(targets.server, "targets", slow)
+    await targets.evaluate("2026-11-02")
+    assert seen == [[], [("team-a/short", False)], [("team-a/long", True)]]
+    assert long["status"]["state"] != "NoData"
+
+
 async def test_a_request_that_fails_each_minute_is_logged_once(
     targets: TargetBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,3 +84,28 @@ async def test_where_a_round_is_too_short_for_all_the_next_one_goes_on(
                 assert step < 3, "in the fourth round at the latest it is the turn of z"
         await polling.poller.close()
     assert len(polling.hours("z", FIRST, FIRST + 20 * HOUR).states) == 1
+
+
+async def test_what_is_wrong_with_a_counter_is_told_once_and_delays_no_new_hour(engine: sa.Engine) -> None:
+    with a_store("without pods") as url:
+        polling = Polling(engine, url, scraped_query="")
+        polling.want(FIRST, NOW, "a-0")
+        with pytest.raises(QueryFailed, match="no series has the label pod"):
+            await polling.poller.step(NOW)
+        assert await polling.poller.step(NOW + 600) == 0, "told before, and nothing waits"
+        polling.want(NOW - 300 - HOUR, NOW + 630, "z")
+        assert await polling.poller.step(NOW + 630) == 1
+        await polling.poller.close()
+    assert polling.metric("unit_query_failures_total") > 20
+
+
+async def test_a_counter_of_which_no_query_can_be_made_delays_no_new_hour(engine: sa.Engine) -> None:
+    """As one that was wanted before units.pod_label was changed: nothing is sent, so nobody is away."""
+    with a_store("forged") as url:
+        polling = Polling(engine, url, scraped_query="")
+        polling.want(FIRST, NOW, "a-0", expression=CounterExpression("tokens_total", (("pod", "x"),)))
+        with pytest.raises(QueryFailed, match="cannot have pod"):
+            await polling.poller.step(NOW)
+        polling.want(NOW - 300 - HOUR, NOW + 30, "z")
+        assert await polling.poller.step(NOW + 30) == 1
+        await polling.poller.close()

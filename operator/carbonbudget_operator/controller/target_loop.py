@@ -143,7 +143,7 @@ class TargetLoop:
     async def _by_server(
         self, stored: Mapping[str, StoredTarget], through: int, now: int
     ) -> dict[str, TargetEvaluation]:  # fmt: skip
-        """Evaluations of the targets that are due."""
+        """Evaluations of the targets that are due, but those that were published here already."""
         due = [key for key, one in stored.items() if self._is_due(one, whole_hour(through), now)]
         prepared, made = await self._prepare(stored, due, now)
         for one in made:
@@ -165,9 +165,11 @@ class TargetLoop:
                 made |= await self._without_server(stored, [query.id for query in batch], str(error), now)
                 is_answered = False
                 continue
+            evaluated: dict[str, TargetEvaluation] = {}
             for answer in answers.answers:
-                made[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
+                evaluated[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
                 await asyncio.sleep(0)
+            await self._publish_all(stored, evaluated, now)  # the next request may take long
         if is_answered:
             self._server_back()
         return made

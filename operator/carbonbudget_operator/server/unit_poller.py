@@ -43,6 +43,7 @@ _MOST_SCRAPED_HOURS: Final = 2_000
 _LONG_PAST_SECONDS: Final = 2 * DAY  # an hour of before of which the store has no samples will hardly come back
 _WANTED_SECONDS: Final = 3 * DAY  # for which a counter is asked for after a target last needed it
 _MISSING_SECONDS: Final = 7 * DAY  # for which the metrics show hours that were given up
+_MOST_REASONS: Final = 1_000
 _DROP_SECONDS: Final = 10.0
 _LONGEST_REST_SECONDS: Final = 0.2
 _SAMPLES_AT_ONCE: Final = 2_000  # some 2 ms of counting, after which other threads have their turn
@@ -78,6 +79,7 @@ class UnitPoller:
         self._dropped_at = 0
         self._missing_of = (0, 0)
         self._told: dict[int, str] = {}
+        self._told_reasons: set[str] = set()
         self._last_turn = ""  # the namespace that was asked for last: those after it come first in the next round
 
     async def step(self, now: int) -> int:
@@ -109,13 +111,24 @@ class UnitPoller:
         if asked.is_answered:
             self._metrics.last_success.set(time.time())
         elif failures:
-            if not asked.is_reached:
+            if asked.is_reached or not asked.is_away:
+                if not self._is_news(str(failures[0].reason)):
+                    return asked.known
+            else:
                 self._not_before = now + self._backoff.pause_seconds(asked.asked_seconds)
                 if self._away:  # it is logged already
                     return asked.known
                 self._away = True
             raise QueryFailed(f"{failures[0].reason}; nothing counts as zero, the hours are asked for again")
         return asked.known
+
+    def _is_news(self, reason: str) -> bool:
+        """Whether it was not told yet: what is wrong with a tenant's counter would fill the log otherwise."""
+        if len(self._told_reasons) > _MOST_REASONS:
+            self._told_reasons.clear()
+        is_news = reason not in self._told_reasons
+        self._told_reasons.add(reason)
+        return is_news
 
     async def close(self) -> None:
         """Close the connections. No step runs any more."""
@@ -296,6 +309,7 @@ class _Round:
         self._in_a_row = 0
         self.known = 0
         self.is_answered = False  # by any usable answer
+        self.is_away = False  # by a failure that is not of one counter alone
         self.is_reached = False  # by any answer of a store that is not away
         self.asked_seconds = 0
         self.ledger_error: LedgerError | None = None
@@ -319,6 +333,7 @@ class _Round:
             self._in_a_row, self.is_reached = 0, True
         elif not isinstance(error, InvalidCounter):  # no query was sent of that
             self._in_a_row += 1
+            self.is_away = True
         if isinstance(error, QueryFailed):
             self.asked_seconds = max(self.asked_seconds, error.asked_seconds)
         self.failures.append((counter, hour, error))

@@ -94,10 +94,10 @@ class FormerPeriod(Model):
     effective_limit: str | None = Field(
         default=None, description="The limit with its adjustments at its end. Left out where there were none."
     )
-    revised_micrograms: int = Field(
-        default=0,
+    revised_micrograms: int | None = Field(
+        default=None,
         description="CO2e in micrograms that revised factors added while it ran; it is part of used, and not deducted. "
-        "Default: 0.",
+        "Left out where there was none.",
     )
 
 

@@ -82,9 +82,13 @@ async def run(whole: Settings, host: str, port: int) -> None:
     targets = TargetStore()
     price = functools.partial(savings_money, settings=whole)
     target_loop = TargetLoop(client, server, targets, namespaces, TargetMetrics(registry), price=price)
-    transfers = TransferLoop(client, server, loop.transfer_figures)
+    evaluate_soon = seen.budgets.changed.set  # what was booked changes a limit
+    transfers = TransferLoop(client, server, loop.transfer_figures, evaluate_soon)
     credit_loop = CreditLoop(
-        server, lambda: seen.budgets.snapshot().values(), lambda: [one.body for one in targets.snapshot().values()]
+        server,
+        lambda: seen.budgets.snapshot().values(),
+        lambda: [one.body for one in targets.snapshot().values()],
+        evaluate_soon,
     )
     tasks = [
         asyncio.create_task(operator, name="kopf"),

@@ -98,7 +98,7 @@ class TransferStore:
         listed_at: float | None = None
         loop = asyncio.get_running_loop()
         self._left_out = False
-        async with aclosing(client.watch(TRANSFER.collection, most_parsed=_MOST_PARSED)) as events:  # type: ignore[type-var] # an async generator
+        async with aclosing(client.watch(TRANSFER.collection, most_parsed=_MOST_PARSED)) as events:  # type: ignore[type-var] # typed without aclose
             while True:
                 again_at = listed_at + _RELIST_SECONDS if listed_at is not None and self._left_out else None
                 try:

@@ -63,12 +63,11 @@ def ensure(wanted: Mapping[str, str]) -> None:
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with say.step(f"apt-get install {wish}", heartbeat=True), NoServiceStarts():
-        for command in (
-            ["apt-get", "-qq", "update"],
-            ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *names],
-        ):
-            done = subprocess.run(command, env=env, capture_output=True, text=True)
-            if done.returncode != 0 and command[2] == "install":
+        # Another installation on this machine is waited for: two scripts of this project may need packages at once.
+        apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
+            done = subprocess.run([*apt, *arguments], env=env, capture_output=True, text=True)
+            if done.returncode != 0 and arguments[0] == "install":
                 why = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise say.ClusterError(f"installing {wish} failed: {why}; install them by hand")
     still = missing(wanted)

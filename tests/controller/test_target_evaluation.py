@@ -36,7 +36,7 @@ def a_body(kind: str = "CarbonTarget", **change: object) -> dict[str, Any]:
 
 def prepared(body: dict[str, Any]) -> PreparedTarget:
     resource = TARGET if "namespace" in body["metadata"] else CLUSTER_TARGET
-    return prepare_target(StoredTarget(resource, copy.deepcopy(body)), namespaces(team_a={}))
+    return prepare_target(StoredTarget(resource, copy.deepcopy(body)), namespaces(team_a={}), 0)
 
 
 def spans(asked: AskedSpans) -> list[Period]:

@@ -21,8 +21,9 @@ MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 _SHOWN_RUNS: Final = 3
 EXPECTED: Final = "ExpectedWithinLimit"
 Truth = Literal["True", "False", "Unknown"]
-# A new message of these causes a write. The messages of the others change with every figure.
-_TELLING = frozenset({"Ready", "EnforcementConflict"})
+NAMESPACES_LEFT_OUT: Final = "NamespacesLeftOut"
+# A new message of these types and reasons causes a write. The messages of the others change with every figure.
+_TELLING = frozenset({"Ready", "EnforcementConflict", NAMESPACES_LEFT_OUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def ready(
             f"more than {MOST_NAMESPACES} namespaces counted in this period: those that were deleted first are "
             "no longer counted; leave namespaceSelector out to count all"
         )
-        return DesiredCondition("Ready", "True", "NamespacesLeftOut", sentence)
+        return DesiredCondition("Ready", "True", NAMESPACES_LEFT_OUT, sentence)
     if namespaces == ():
         return DesiredCondition(
             "Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts"
@@ -181,7 +182,7 @@ def visible_part(conditions: object) -> set[tuple[object, ...]]:
             item.get("type"),
             item.get("status"),
             item.get("reason"),
-            item.get("message") if item.get("type") in _TELLING else "",
+            item.get("message") if {item.get("type"), item.get("reason")} & _TELLING else "",
         )
         for item in objects(conditions)
     }

@@ -184,7 +184,7 @@ class TargetLoop:
             await asyncio.sleep(0)  # budgets are evaluated in the same event loop
             one = stored[key]
             try:
-                made = prepare_target(one, self._namespaces)
+                made = prepare_target(one, self._namespaces, now)
                 if made.namespaces is not None:  # else they are listed in a moment
                     prepared[key] = made
             except InvalidTarget as error:

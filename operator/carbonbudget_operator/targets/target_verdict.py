@@ -61,7 +61,7 @@ def without_figure(window: UnitSums, terms: TargetTerms, missing: str = "", cove
     if not window.hours:
         return "no hour of the window is reported yet"
     if window.known_percent < LEAST_KNOWN_PERCENT:
-        return f"units of {window.known_hours} of the window's {window.hours} hours are known, half are needed{why}"
+        return f"{window.known_text} of the window are known, half is needed{why}"
     if coverage_percent < LEAST_COVERAGE_PERCENT:
         return (
             f"{coverage_percent} % of the nodes' time was reported in the window, half is needed: see the agents' log"

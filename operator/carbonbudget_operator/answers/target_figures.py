@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
 from carbonbudget_operator.answers.selected_units import DAY, SelectedUnits, UnitHours, UnitSelection, runs_of
+from carbonbudget_operator.answers.told_reason import told_reason
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery, TargetSpanAnswer
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
@@ -169,7 +170,7 @@ class TargetFigures:
             one.units_micro += hours.units_micro(one.start, end)
             left_out = hours.left_out(one.start, end)
             if left_out or not all(known):
-                one.missing = one.missing or hours.reason(one.start, end)
+                one.missing = one.missing or told_reason(hours.reason(one.start, end))
             for part in _parts(names, known, left_out):
                 one.parts.append(part)
                 if not all(part.known):
@@ -264,7 +265,7 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[Targ
 
 def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
     figures, whole = _summed(part.figures for part in one.parts), _summed(part.whole for part in one.parts)
-    hours, all_uj, left_out = len(one.unknown), figures[ENERGY_UJ], _left_out(one)
+    hours, all_uj, left_out = len(one.unknown), sum(figures[ENERGY_UJ]), _left_out(one)
     known_hours = hours - sum(one.unknown)
     return TargetSpanAnswer.model_construct(
         start=start,

@@ -119,6 +119,12 @@ def change_percent(compared: Fraction, baseline_ug: Fraction) -> str:
     return f"{sign}{one_decimal(Fraction(tenths, 10))}"
 
 
+def fall_percent(reduction: Fraction) -> str:
+    """A fall by so many per cent with one decimal, rounded down: "-9.8", and "0.0" where nothing is left of it."""
+    shown = one_decimal(reduction)
+    return shown if shown == "0.0" else f"-{shown}"
+
+
 def one_decimal(value: Fraction) -> str:
     """A value of at least 0 with one decimal, rounded down."""
     whole, tenth = divmod(value * 10 // 1, 10)

@@ -49,7 +49,8 @@ def test_the_share_of_the_emissions_counts_where_it_is_known_and_the_hours_where
 ) -> None:
     one = replace(sums(1, 1, hours=24, known=12), known_share=share)
     assert one.known_percent == percent
-    assert one.known_text == ("units of 12 of the 24 hours" if share is None else f"units of {share} % of the emissions")
+    told = "units of 12 of the 24 hours" if share is None else f"units of {share} % of the emissions"
+    assert one.known_text == told
 
 
 @given(st.integers(0, 10**30))

@@ -141,5 +141,6 @@ class CarbonTargetStatus(Model):
         default=None,
         max_length=8,
         description="Ready: the target can be evaluated. BaselineFrozen: the baseline is known. UnitsAvailable: units "
-        "of the window are known; its reason NamespacesLeftOut names namespaces whose units are not. OnTrack: neither Behind nor Violated.",
+        "of the window are known; with the reason NamespacesLeftOut it names namespaces whose units are not. OnTrack: "
+        "neither Behind nor Violated.",
     )

@@ -75,6 +75,10 @@ def any_answer(draw: st.DrawFn, span: Period) -> TargetSpanAnswer:
         measured_percent=draw(st.integers(0, 100)),
         coverage_percent=draw(st.integers(0, 100)),
         missing=draw(st.text(max_size=20)),
+        all_emissions_ug=draw(st.one_of(st.none(), _UG)),
+        known_percent=draw(st.one_of(st.none(), st.integers(0, 100))),
+        left_out=draw(st.lists(st.just("team-b"), max_size=5)),
+        left_out_count=draw(st.integers(0, 1000)),
     )
 
 

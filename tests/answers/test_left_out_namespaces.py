@@ -127,7 +127,10 @@ def test_of_a_namespace_that_does_not_count_any_more_the_hours_before_count(
         count(engine, name, *range(HOURS))
     half = FIRST + 2 * HOUR
     made = asked(engine, *NAMES, source=source, until={"team-b": half})
-    alone, before = asked(engine, "team-b", source=source), asked(engine, "team-b", source=source, until={"team-b": half})
+    alone, before = (
+        asked(engine, "team-b", source=source),
+        asked(engine, "team-b", source=source, until={"team-b": half}),
+    )
     rest = asked(engine, "team-a", "team-c", source=source)
     assert 0 < before.emissions_ug < alone.emissions_ug
     assert made.emissions_ug == rest.emissions_ug + before.emissions_ug

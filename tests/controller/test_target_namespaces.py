@@ -39,7 +39,7 @@ async def test_a_namespace_without_units_is_named_and_the_figure_is_of_the_rest(
     targets.server.known_percent, targets.server.left_out = 60, [f"n-{n}" for n in range(7)]
     await targets.evaluate("2026-11-03")
     status = body["status"]
-    assert (status["state"], status["current"]["emissionsPercent"]) == ("OnTrack", 60)
+    assert (status["state"], status["current"]["emissionsPercent"]) == ("Behind", 60)
     assert conditions(body)["UnitsAvailable"] == ("True", "NamespacesLeftOut")
     (message,) = [one["message"] for one in status["conditions"] if one["type"] == "UnitsAvailable"]
     assert message.startswith("units of n-0, n-1, n-2, n-3, n-4 and 2 more are not known in all hours")
@@ -84,13 +84,15 @@ async def test_the_last_namespace_that_is_deleted_counts_too_until_no_window_rea
     exist(targets, a=None, b=None)
     await targets.evaluate("2026-11-02T12:00")
     assert sorted(asked(targets)[0]) == ["a", "b"]
-    assert body["status"]["state"] == "OnTrack"
+    assert body["status"]["state"] == "Behind"
     await targets.evaluate("2026-11-08")
     assert body["status"]["message"].startswith("spec.namespaceSelector selects no namespace")
 
 
 async def test_a_baseline_that_waits_keeps_the_namespaces_of_its_span(targets: TargetBench) -> None:
-    targets.add_cluster_wide("all", namespaceSelector=TEAMS, baseline={"start": "2026-11-01T00:00:00Z", "end": "2026-11-20T00:00:00Z"})
+    targets.add_cluster_wide(
+        "all", namespaceSelector=TEAMS, baseline={"start": "2026-11-01T00:00:00Z", "end": "2026-11-20T00:00:00Z"}
+    )
     exist(targets, a=LABELS, b=LABELS)
     await targets.evaluate("2026-11-02")
     exist(targets, b=None)

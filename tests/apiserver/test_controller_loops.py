@@ -101,7 +101,7 @@ class Wired:
 async def until(holds: Any, seconds: float = 120) -> None:
     """Wait until it holds; it asks kubectl, so not too often."""
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(holds):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - what it waits for is in another process
             await asyncio.sleep(0.5)
 
 

@@ -143,7 +143,7 @@ class Played:
             for path, body in (self.world.objects if shown is None else shown).items():
                 if "/carbonbudgets/" in path:
                     self.seen.budgets.seen(BUDGET, "MODIFIED", copy.deepcopy(body))
-                else:
+                elif "/carbontransfers/" in path:
                     self.transfer_loop.transfers.seen("MODIFIED", copy.deepcopy(body))
             for step in (self.transfer_loop.round, self.credits.round):
                 try:

@@ -60,7 +60,7 @@ class PlayedServer:
     lag_hours: int = 0
     unknown: set[int] = field(default_factory=set)
     factor_percent: int = 100
-    energy_j: int = 100
+    energy_j: int | None = 100  # None: a joule for each gram
     embodied_ug: int = 0
     coverage_percent: int = 100
     known_percent: int | None = None
@@ -88,7 +88,7 @@ class PlayedServer:
             end=span.end,
             emissions_ug=grams * GRAM * self.factor_percent // 100,
             embodied_ug=self.embodied_ug * len(known),
-            energy_uj=self.energy_j * 10**6 * len(known),
+            energy_uj=(grams if self.energy_j is None else self.energy_j * len(known)) * 10**6,
             units_micro=self.units * 10**6 * len(known),
             hours=len(hours),
             known_hours=len(known),

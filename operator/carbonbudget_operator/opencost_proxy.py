@@ -64,7 +64,7 @@ def make_proxy_app(
             finally:
                 turns.release()
         except ServerUnavailable as error:
-            return _busy(str(error))
+            return _busy(error.told)
         finally:
             waiting[0] -= 1
             if isinstance(transport, asyncio.ReadTransport):

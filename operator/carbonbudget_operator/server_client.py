@@ -35,7 +35,14 @@ PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn befor
 
 
 class ServerUnavailable(Exception):
-    """The server gave no usable answer. The message is one line and says why."""
+    """The server gave no usable answer. The message is one line and says why, with addresses, for logs.
+
+    `told`: the same for statuses and Events, which tenants read: the class of the failure, and no address.
+    """
+
+    def __init__(self, message: str, told: str = "") -> None:
+        super().__init__(message)
+        self.told = told or message
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,8 @@ class ServerClient:
         answer = await self._send(method, path, data, {"Content-Type": "application/json"}, _SECONDS)
         if answer.status != 200:
             reason = answer.body[:300].decode("utf-8", "replace")
-            raise ServerUnavailable(f"the server answered {answer.status}: {reason}")
+            told = f"the server answered {answer.status}: see the controller's log"
+            raise ServerUnavailable(f"the server answered {answer.status}: {reason}", told)
         try:
             return kind.model_validate_json(answer.body)
         except ValidationError:
@@ -144,7 +152,8 @@ class ServerClient:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: the token is not ASCII
             # aiohttp names the object of its TLS context, which nobody can use and which changes with each start.
             reason = _TLS_OBJECT.sub("", str(error)) or type(error).__name__
-            raise ServerUnavailable(f"the server does not answer: {reason}") from None
+            told = "the server does not answer: see the controller's log"
+            raise ServerUnavailable(f"the server does not answer: {reason}", told) from None
 
     def _tls(self) -> ssl.SSLContext:
         # With an empty bundle, Python would trust all CAs of the system.

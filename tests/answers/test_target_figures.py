@@ -200,7 +200,7 @@ def test_the_reason_is_that_of_the_newest_hour_that_is_missing(asked: Callable[[
     asked_for = [(FIRST, FIRST + 4 * HOUR), (FIRST, FIRST + 8 * HOUR), (FIRST + 29 * HOUR, FIRST + 32 * HOUR)]
     known, failed, never = asked(False).one(a_query(*asked_for))
     assert (known.known_hours, known.missing) == (4, "")
-    assert failed.missing == "Prometheus does not answer: connection refused"
+    assert failed.missing == "Prometheus does not answer: the server's log says why"
     assert never.missing == "Prometheus has not been asked for these hours yet"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -73,6 +73,17 @@ def test_of_two_limits_the_smaller_one_counts() -> None:
 @pytest.mark.parametrize(("coverage", "kilos"), [(95, 1), (94, 0), (0, 0)])
 def test_missing_data_is_no_allowance(coverage: int, kilos: int) -> None:
     assert sources(carry_over(FIFTH, ended(1), 5 * KG, coverage)) == {"left@100#1": kilos}
+
+
+@pytest.mark.parametrize(("coverage", "kilos"), [(100, 1), (96, 0.833333333), (95, 0.789473684)])
+def test_the_time_that_nobody_reported_is_taken_to_have_used_as_much(coverage: int, kilos: float) -> None:
+    """Of 4 kg with 95 % reported, 4.21 kg may have been used."""
+    assert sources(carry_over(FIFTH, ended(4), 5 * KG, coverage)) == {"left@100#1": kilos}
+
+
+def test_nothing_is_carried_over_where_the_ledger_lost_facts() -> None:
+    (made,) = carry_over(FIFTH, replace(ended(1), lost=True), 5 * KG, 100)
+    assert (made.micrograms, made.detail) == (0, "nothing carried over: the ledger lost facts of the period")
 
 
 def test_what_other_pods_left_is_no_allowance() -> None:
@@ -283,7 +294,7 @@ def test_no_history_creates_anything(
         # What is carried on and what was used were both allowed.
         assert within + carried_on <= allowed
         # It is not more than what was left, and not more than its part of the limit.
-        assert 0 <= carried_on <= max(0, in_force - use)
+        assert 0 <= carried_on <= max(0, in_force - use * 100 // coverage)
         assert carried_on <= terms.carry_percent * min(limit, following) // 100
         if coverage < 95:
             assert carried_on == 0

@@ -128,13 +128,22 @@ class Played:
         self.target["status"]["history"].insert(0, window(number, kilos))
         del self.target["status"]["history"][12:]
 
-    async def run(self, times: int = 1) -> None:
-        """What the loops do in a window: transfers, credits, then an evaluation."""
+    def beside(self) -> Played:
+        """Another controller in the same world, as one that lost its lease and does not know it yet."""
+        other = Played(self.world, self.client, self.server)
+        other.target, other.transfers = self.target, self.transfers
+        return other
+
+    async def run(self, times: int = 1, shown: dict[str, dict[str, Any]] | None = None) -> None:
+        """What the loops do in a window: transfers, credits, then an evaluation.
+
+        `shown`: the objects as a watch that is behind shows them.
+        """
         for _ in range(times):
-            for path, body in self.world.objects.items():
+            for path, body in (self.world.objects if shown is None else shown).items():
                 if "/carbonbudgets/" in path:
                     self.seen.budgets.seen(BUDGET, "MODIFIED", copy.deepcopy(body))
-                else:
+                elif "/carbontransfers/" in path:
                     self.transfer_loop.transfers.seen("MODIFIED", copy.deepcopy(body))
             for step in (self.transfer_loop.round, self.credits.round):
                 try:

@@ -60,9 +60,12 @@ class PlayedServer:
     lag_hours: int = 0
     unknown: set[int] = field(default_factory=set)
     factor_percent: int = 100
-    energy_j: int = 100
+    energy_j: int | None = 100  # None: a joule for each gram
     embodied_ug: int = 0
     coverage_percent: int = 100
+    known_percent: int | None = None
+    left_out: list[str] = field(default_factory=list)
+    away: str = "the server does not answer: played"
     up: bool = True
     broken: set[str] = field(default_factory=set)
     asked: list[list[TargetQuery]] = field(default_factory=list)
@@ -70,7 +73,7 @@ class PlayedServer:
     async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
         """As ServerClient.targets."""
         if not self.up:
-            raise ServerUnavailable("the server does not answer: played")
+            raise ServerUnavailable(self.away, "the server does not answer: see the controller's log")
         self.asked.append(list(queries))
         answers = [TargetAnswer(id=q.id, spans=[self._span(q.id, span) for span in q.spans]) for q in queries]
         return TargetAnswers(data_through=self.through, answers=answers)
@@ -85,12 +88,16 @@ class PlayedServer:
             end=span.end,
             emissions_ug=grams * GRAM * self.factor_percent // 100,
             embodied_ug=self.embodied_ug * len(known),
-            energy_uj=self.energy_j * 10**6 * len(known),
+            energy_uj=(grams if self.energy_j is None else self.energy_j * len(known)) * 10**6,
             units_micro=self.units * 10**6 * len(known),
             hours=len(hours),
             known_hours=len(known),
             coverage_percent=self.coverage_percent,
             missing="" if len(known) == len(hours) else "Prometheus does not answer",
+            all_emissions_ug=grams * GRAM if self.known_percent is not None else None,
+            known_percent=self.known_percent,
+            left_out=self.left_out[:5],
+            left_out_count=len(self.left_out),
         )
 
     def _grams(self, hour: int) -> int:

@@ -36,7 +36,7 @@ def a_body(kind: str = "CarbonTarget", **change: object) -> dict[str, Any]:
 
 def prepared(body: dict[str, Any]) -> PreparedTarget:
     resource = TARGET if "namespace" in body["metadata"] else CLUSTER_TARGET
-    return prepare_target(StoredTarget(resource, copy.deepcopy(body)), namespaces(team_a={}))
+    return prepare_target(StoredTarget(resource, copy.deepcopy(body)), namespaces(team_a={}), 0)
 
 
 def spans(asked: AskedSpans) -> list[Period]:
@@ -75,6 +75,10 @@ def any_answer(draw: st.DrawFn, span: Period) -> TargetSpanAnswer:
         measured_percent=draw(st.integers(0, 100)),
         coverage_percent=draw(st.integers(0, 100)),
         missing=draw(st.text(max_size=20)),
+        all_emissions_ug=draw(st.one_of(st.none(), _UG)),
+        known_percent=draw(st.one_of(st.none(), st.integers(0, 100))),
+        left_out=draw(st.lists(st.just("team-b"), max_size=5)),
+        left_out_count=draw(st.integers(0, 1000)),
     )
 
 

@@ -144,7 +144,7 @@ async def test_missing_units_are_no_data_and_never_zero(targets: TargetBench) ->
     await targets.evaluate("2026-11-05T13:00")
     assert body["status"]["state"] == "NoData"
     assert "current" not in body["status"]
-    assert "units of 11 of the window's 24 hours are known" in body["status"]["message"]
+    assert "units of 11 of the 24 hours of the window are known" in body["status"]["message"]
     assert conditions(body)["OnTrack"] == ("Unknown", "NoData")
     assert conditions(body)["UnitsAvailable"] == ("False", "NoUnits")
     assert targets.world.events == [("team-a", "TargetNoData")]

@@ -57,7 +57,7 @@ def test_a_target_that_is_too_large_is_kept_without_its_spec_and_says_so(store: 
     large["spec"] |= {"x": "y" * 2**21}
     store.seen(TARGET, "ADDED", large)
     with pytest.raises(InvalidTarget, match=TARGET_TOO_LARGE):
-        prepare_target(store.snapshot()["team-a/a"], Namespaces())
+        prepare_target(store.snapshot()["team-a/a"], Namespaces(), 0)
 
 
 def test_the_targets_of_one_namespace_have_a_limit_and_of_others_are_not_affected(store: TargetStore) -> None:

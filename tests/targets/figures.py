@@ -36,6 +36,18 @@ def stated(grams: int) -> TargetBaseline:
     return TargetBaseline(Fraction(grams * 10**6), None, START)
 
 
+def together(first: UnitSums, second: UnitSums) -> UnitSums:
+    """The sums of two spans."""
+    return UnitSums(
+        first.emissions_ug + second.emissions_ug,
+        first.embodied_ug + second.embodied_ug,
+        first.energy_uj + second.energy_uj,
+        first.units_micro + second.units_micro,
+        first.hours + second.hours,
+        first.known_hours + second.known_hours,
+    )
+
+
 @st.composite
 def some_sums(draw: st.DrawFn, least_units: int = 0) -> UnitSums:
     emissions = draw(st.integers(0, 10**15))

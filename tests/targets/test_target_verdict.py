@@ -70,7 +70,8 @@ def test_without_tolerance_whatever_is_above_the_path_is_violated() -> None:
 def test_a_window_of_which_less_than_half_of_the_hours_are_known_has_no_figure() -> None:
     made = judged(sums(10, 1000, hours=24, known=11), missing="Prometheus does not answer")
     assert (made.state, made.current) == (TargetState.NO_DATA, None)
-    assert made.reason == "units of 11 of the window's 24 hours are known, half are needed: Prometheus does not answer"
+    why = "Prometheus does not answer"
+    assert made.reason == f"units of 11 of the 24 hours of the window are known, half is needed: {why}"
     assert judged(sums(90, 1000, hours=24, known=12)).state == "OnTrack"
 
 

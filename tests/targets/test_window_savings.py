@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import reduce
+
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.targets.figures import TERMS, baseline, some_sums, stated, sums
+from tests.targets.figures import TERMS, baseline, some_sums, stated, sums, together
 
 from carbonbudget_operator.targets.target_baseline import measured_baseline
 from carbonbudget_operator.targets.unit_sums import UnitSums
@@ -44,6 +47,29 @@ def test_without_a_grid_nothing_can_be_said() -> None:
     assert window_savings(of, sums(5, 1000, joules=5), TERMS.per) is None
 
 
+def test_emissions_without_units_are_no_fall() -> None:
+    """Half of the emissions have no units, as where a namespace's counter fails: they are not saved."""
+    half = replace(sums(45, 500), all_emissions_ug=90 * 10**6, known_share=50)
+    whole = replace(sums(90, 1000), all_emissions_ug=90 * 10**6, known_share=100)
+    for window in (half, whole):
+        made = saved(window)
+        assert made is not None
+        assert made.absolute_fall_ug == 10_000_000
+
+
+@given(some_sums(least_units=1), some_sums(), st.integers(0, 10**15), st.integers(1, 10**15))
+def test_the_fall_never_rises_with_emissions_that_have_no_units(
+    span: UnitSums, window: UnitSums, more: int, even_more: int
+) -> None:
+    of = measured_baseline(replace(span, all_emissions_ug=span.emissions_ug, known_share=100), 1, 0)
+    made = [
+        window_savings(of, replace(window, all_emissions_ug=window.emissions_ug + extra), 1)
+        for extra in (0, more, more + even_more)
+    ]
+    falls = [one.absolute_fall_ug for one in made if one is not None]
+    assert falls == sorted(falls, reverse=True)
+
+
 @given(some_sums(least_units=1), some_sums(), st.integers(1, 10**9))
 def test_what_a_window_saved_and_what_it_emitted_are_the_baselines_rate_times_its_units(
     span: UnitSums, window: UnitSums, per: int
@@ -63,11 +89,8 @@ def test_savings_of_windows_are_those_of_all_together_but_for_rounding_down(
 ) -> None:
     of = measured_baseline(span, 1, 0)
     parts = [window_savings(of, one, 1) for one in windows]
-    whole = windows[0]
-    for one in windows[1:]:
-        whole += one
-    together = window_savings(of, whole, 1)
-    if together is None or None in parts:
+    whole = window_savings(of, reduce(together, windows), 1)
+    if whole is None or None in parts:
         return
-    difference = together.saved_ug - sum(one.saved_ug for one in parts if one is not None)
+    difference = whole.saved_ug - sum(one.saved_ug for one in parts if one is not None)
     assert abs(difference) < 2 * len(windows)

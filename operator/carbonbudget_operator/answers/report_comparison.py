@@ -42,6 +42,11 @@ def restatement(closed: Mapping[str, object], now: Mapping[str, object]) -> list
     return list(_differences("", closed, _as_before(closed, now)))
 
 
+def _signed(percent: Decimal) -> str:
+    """With two decimals and its sign; what rounds to 0 has none."""
+    return f"{percent:+.2f}" if round(percent, 2) else "0.00"
+
+
 def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """The same in a few lines: the totals that changed, by how much, and how many other values did."""
     lines = []
@@ -50,7 +55,7 @@ def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str
         for key, name, unit in _FIGURES:
             previous, present = Decimal(str(before.get(key, 0))), Decimal(str(after.get(key, 0)))
             if previous != present:
-                percent = f" ({(present - previous) * 100 / previous:+.2f} %)" if previous else ""
+                percent = f" ({_signed((present - previous) * 100 / previous)} %)" if previous else ""
                 lines.append(f"total {name}: closed as {previous} {unit}, now {present} {unit}{percent}")
     others = [line for line in restatement(closed, now) if not line.startswith("total.")]
     if others:

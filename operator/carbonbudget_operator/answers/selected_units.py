@@ -69,21 +69,35 @@ class UnitSelection:
 
 @dataclass(slots=True)
 class UnitDay:
-    """A day's units in millionths by hour, and which of its hours are known."""
+    """A day's units in millionths by hour, and which of its hours are known.
+
+    `reasons`: of hours that were asked for and are not known. `left_out`: namespaces whose units of an hour are not
+    believed, while those of the others are known.
+    """
 
     signature: Hashable
     micro: array[int]
     known: bytearray
-    reasons: dict[int, str] = field(default_factory=dict)  # of hours that were asked for and are not known
+    reasons: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, frozenset[str]] = field(default_factory=dict)
 
-    def add(self, at: int, micro: int) -> None:
-        """Add units to an hour that is known. Pods claim them: more than any pods can serve are not believed."""
-        if not self.known[at]:
-            return
-        total = self.micro[at] + micro
-        if total >= MOST_MICRO:
-            self.known[at], self.reasons[at] = False, _TOO_MANY
-            total = 0
+    def fill(self, at: int, by_namespace: Mapping[str, int], alone: bool) -> None:
+        """Set the units of an hour that is known. Pods claim them: more than any pods can serve are not believed.
+
+        The namespaces with most are left out until the sum can be, so that one namespace does not hide the others.
+        `alone`: there is only one. Without it, and with units of no namespace, the hour is not known.
+        """
+        total, ranked = sum(by_namespace.values()), sorted(by_namespace, key=lambda name: (by_namespace[name], name))
+        out = []
+        while total >= MOST_MICRO:
+            out.append(ranked.pop())
+            total -= by_namespace[out[-1]]
+        if out:
+            self.reasons[at] = _TOO_MANY
+            if alone or "" in out:
+                self.known[at], total = False, 0
+            else:
+                self.left_out[at] = frozenset(out)
         self.micro[at] = total
 
 
@@ -101,11 +115,22 @@ class UnitHours:
         """Units of the known hours of [start, end)."""
         return sum(sum(day.micro[first:last]) for day, first, last in self._cut(start, end))
 
+    def left_out(self, start: int, end: int) -> dict[str, set[int]]:
+        """The numbers of those hours of [start, end) in which a namespace's units are not believed, by namespace."""
+        found: dict[str, set[int]] = {}
+        passed = 0  # hours of the days before
+        for day, first, last in self._cut(start, end):
+            for at, names in day.left_out.items():
+                for name in names if first <= at < last else ():
+                    found.setdefault(name, set()).add(passed + at - first)
+            passed += last - first
+        return found
+
     def reason(self, start: int, end: int) -> str:
         """Why hours of [start, end) are not known, which some are not: of the newest that was asked for in vain."""
         for day, first, last in reversed(list(self._cut(start, end))):
             for at in range(last - 1, first - 1, -1):
-                if not day.known[at] and (text := day.reasons.get(at)):
+                if (not day.known[at] or at in day.left_out) and (text := day.reasons.get(at)):
                     return text
         return _NOT_ASKED
 
@@ -233,11 +258,12 @@ class SelectedUnits:
                     if not known:
                         filled.reasons[index] = _SEALED
         self._load_labels(connection, {row.label_set_id for row in read})
+        rows_of: dict[int, list[LabelledUnits]] = defaultdict(list)
         for row in read:
-            at = (row.hour - day) // HOUR
-            for one, filled in of_counter[row.counter_id]:
-                if filled.known[at] and self._is_of(one, row):
-                    filled.add(at, row.micro)
+            rows_of[row.counter_id].append(row)
+        for counter_id, selections in of_counter.items():
+            for one, filled in selections:
+                self._add_up(one, filled, day, rows_of[counter_id])
 
     def _fill_client(
         self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: Collection[int],
@@ -252,10 +278,18 @@ class SelectedUnits:
         names = None if EVERY_NAMESPACE in one.namespaces else one.namespaces
         read = list(posted_units(connection, self._cluster, one.client, names, start, start + DAY))
         self._load_labels(connection, {row.label_set_id for row in read})
-        for row in read:
-            at = (row.hour - start) // HOUR
+        self._add_up(one, filled, start, read)
+
+    def _add_up(self, one: UnitSelection, filled: UnitDay, day: int, rows: Iterable[LabelledUnits]) -> None:
+        sums: dict[int, dict[str, int]] = {}
+        for row in rows:
+            at = (row.hour - day) // HOUR
             if filled.known[at] and self._is_of(one, row):
-                filled.add(at, row.micro)
+                its = sums.setdefault(at, {})
+                its[row.namespace] = its.get(row.namespace, 0) + row.micro
+        alone = len(one.namespaces) == 1 and EVERY_NAMESPACE not in one.namespaces
+        for at, by_namespace in sums.items():
+            filled.fill(at, by_namespace, alone)
 
     def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
         if row.label_set_id == KNOWN_WHEN_SEALED:

@@ -2,13 +2,14 @@
 
 A figure per unit is only true if emissions and units are of the same hours. A span is therefore split into the runs of
 hours whose units are known, by namespace; the use of the selected pods in those runs is added up, and so are the units.
-An hour whose units are not known adds neither.
+An hour of a namespace whose units are not known adds neither. So a namespace that has no counter weighs as much as it
+emits, and no more.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, TypeVar
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
 from carbonbudget_operator.answers.selected_units import DAY, SelectedUnits, UnitHours, UnitSelection, runs_of
+from carbonbudget_operator.answers.told_reason import told_reason
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery, TargetSpanAnswer
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
@@ -27,10 +29,21 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
 # Of one span: with more, hours are added up one by one, and those are the same hours for all targets.
 _MAX_RUNS: Final = 24
+_SHOWN_NAMESPACES: Final = 5
 _DAYS_AT_ONCE: Final = 50_000  # of units in memory, besides those that are remembered: some 900 bytes each
 # The digest of a source's expression, as counters are registered under it.
 _T = TypeVar("_T")
 Digest = Callable[[ClusterUnitSource], str]
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some namespaces of a span whose hours are known alike. `figures`: of known hours; `whole`: of all that count."""
+
+    names: tuple[str, ...]
+    known: bytes
+    figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
+    whole: list[int] = field(default_factory=lambda: [0] * COLUMNS)
 
 
 @dataclass(slots=True)
@@ -43,7 +56,7 @@ class _Span:
     end: int
     query: BudgetQuery
     columns: BudgetColumns
-    figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
+    parts: list[_Part] = field(default_factory=list)
     units_micro: int = 0
     unknown: bytearray = field(default_factory=bytearray)  # one byte for each hour, 1 where units are not known
     missing: str = ""
@@ -127,7 +140,14 @@ class TargetFigures:
         key = blake2b(text.encode(), digest_size=16).digest()
         names = tuple(dict.fromkeys(one.asked.namespaces))
         if source.client is not None:
-            yield UnitSelection(("", ""), source.client, names, selector, key), one.namespaces
+            # Those that count for a part of the span are apart: their later units do not count either.
+            lasting = tuple(name for name in names if name not in one.asked.until)
+            if lasting:
+                counted = tuple(name for name in one.namespaces if name not in one.asked.until)
+                yield UnitSelection(("", ""), source.client, lasting, selector, key), counted
+            for name in one.namespaces:
+                if name in one.asked.until:
+                    yield UnitSelection(("", ""), source.client, (name,), selector, key), (name,)
             return
         try:
             digest = self._digest(source)
@@ -141,32 +161,42 @@ class TargetFigures:
             yield UnitSelection((name, digest), "", (name,), selector, key), (name,)
 
     def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], connection: sa.Connection) -> None:
-        pieces: list[tuple[int, int, tuple[_Span, tuple[str, ...]]]] = []
+        pieces: list[tuple[int, int, tuple[_Span, _Part | None, tuple[list[int], ...]]]] = []
         for one in spans:
             one.unknown = bytearray((one.end - one.start) // HOUR)
         for one, names, hours in self._units_of(pass_, spans, connection):
-            known = hours.known(one.start, one.end)
-            one.units_micro += hours.units_micro(one.start, one.end)
-            if not all(known):
-                one.missing = one.missing or hours.reason(one.start, one.end)
-                for number, is_known in enumerate(known):
-                    one.unknown[number] |= not is_known
-            if not names:
-                continue  # no namespace has pods of it
-            runs = runs_of(known, one.start)
-            for start, end in runs if len(runs) <= _MAX_RUNS else runs_of(known, one.start, longest=1):
-                pieces.append((start, end, (one, names)))
+            end = _end_of(one, names)
+            known = hours.known(one.start, end)
+            one.units_micro += hours.units_micro(one.start, end)
+            left_out = hours.left_out(one.start, end)
+            if left_out or not all(known):
+                one.missing = one.missing or told_reason(hours.reason(one.start, end))
+            for part in _parts(names, known, left_out):
+                one.parts.append(part)
+                if not all(part.known):
+                    for number, is_known in enumerate(part.known):
+                        one.unknown[number] |= not is_known
+                if not (part.names and part.known):
+                    continue  # no namespace has pods of it, or none counts in the span
+                if all(part.known):
+                    pieces.append((one.start, end, (one, part, (part.figures, part.whole))))
+                    continue
+                pieces.append((one.start, end, (one, part, (part.whole,))))
+                runs = runs_of(part.known, one.start)
+                for first, last in runs if len(runs) <= _MAX_RUNS else runs_of(part.known, one.start, longest=1):
+                    pieces.append((first, last, (one, part, (part.figures,))))
         for one in spans:
-            pieces.append((one.start, one.end, (one, ())))  # for the coverage of the whole span
+            pieces.append((one.start, one.end, (one, None, ())))  # for the coverage of the whole span
         for (start, end), alike in _by_range(pieces):
-            for one, names in alike:
-                if not names:
+            for one, its, sums in alike:
+                if its is None:
                     one.coverage_percent = pass_.coverage_percent(start, end)
                     continue
-                part = one.query.model_copy(update={"start": start, "end": end, "namespaces": list(names)})
-                for groups, _ in pass_.selections(part):
+                asked = one.query.model_copy(update={"start": start, "end": end, "namespaces": list(its.names)})
+                for groups, _ in pass_.selections(asked):
                     for column, figure in enumerate(groups.figures):
-                        one.figures[column] += figure
+                        for figures in sums:
+                            figures[column] += figure
             pass_.forget()
 
 
@@ -175,6 +205,42 @@ def _whole(query: TargetQuery, start: int, end: int) -> BudgetQuery:
         id=query.id, namespaces=query.namespaces, selector=query.selector, start=start, end=end,
         accounting=query.accounting, include=query.include, settled_through=0, workloads=0,
     )  # fmt: skip
+
+
+def _end_of(one: _Span, names: tuple[str, ...]) -> int:
+    """Up to when a part of a span counts: to its end, but for a namespace that does not count any more."""
+    if len(names) != 1 or names[0] not in one.asked.until or one.asked.source.query is not None:
+        return one.end
+    return max(one.start, min(one.end, one.asked.until[names[0]]))
+
+
+def _parts(names: tuple[str, ...], known: bytes, left_out: Mapping[str, set[int]]) -> Iterator[_Part]:
+    """The namespaces by the hours that are known of them."""
+    if rest := tuple(name for name in names if name not in left_out):
+        yield _Part(rest, known)
+    elif not names:
+        yield _Part((), known)
+    for name in names:
+        if name in left_out:
+            yield _Part((name,), bytes(is_known and at not in left_out[name] for at, is_known in enumerate(known)))
+
+
+def _left_out(one: _Span) -> list[str]:
+    """Namespaces that lack units in hours of which others have them, by the emissions left out, largest first."""
+    parts = [part for part in one.parts if part.names]
+    lacking = [part for part in parts if len(part.names) == 1 and not all(part.known)]
+    if not lacking or len(one.namespaces) < 2:
+        return []
+    elsewhere = 0  # the hours that are known somewhere, a byte each
+    for part in parts:
+        elsewhere |= int.from_bytes(part.known, "little")
+    found: dict[str, int] = {}
+    for part in lacking:
+        its = int.from_bytes(part.known, "little") ^ int.from_bytes(b"\1" * len(part.known), "little")
+        lost_ug = one.columns.used_ug(part.whole) - one.columns.used_ug(part.figures)
+        if its & elsewhere and lost_ug > 0:
+            found[part.names[0]] = lost_ug
+    return sorted(found, key=lambda name: (-found[name], name))
 
 
 def _by_range(pieces: Iterable[tuple[int, int, _T]]) -> Iterator[tuple[tuple[int, int], list[_T]]]:
@@ -198,17 +264,36 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[Targ
 
 
 def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
-    hours, all_uj = len(one.unknown), sum(one.figures[ENERGY_UJ])
+    figures, whole = _summed(part.figures for part in one.parts), _summed(part.whole for part in one.parts)
+    hours, all_uj, left_out = len(one.unknown), sum(figures[ENERGY_UJ]), _left_out(one)
+    known_hours = hours - sum(one.unknown)
     return TargetSpanAnswer.model_construct(
         start=start,
         end=end,
-        emissions_ug=one.columns.used_ug(one.figures),
-        embodied_ug=one.figures[EMBODIED_UG] if one.columns.embodied else 0,
-        energy_uj=one.columns.energy_uj(one.figures),
+        emissions_ug=one.columns.used_ug(figures),
+        embodied_ug=figures[EMBODIED_UG] if one.columns.embodied else 0,
+        energy_uj=one.columns.energy_uj(figures),
         units_micro=one.units_micro,
         hours=hours,
-        known_hours=hours - sum(one.unknown),
-        measured_percent=one.figures[METERED_UJ] * 100 // all_uj if all_uj else 0,
+        known_hours=known_hours,
+        measured_percent=figures[METERED_UJ] * 100 // all_uj if all_uj else 0,
         coverage_percent=one.coverage_percent,
         missing=one.missing,
+        all_emissions_ug=one.columns.used_ug(whole),
+        known_percent=_share(
+            (one.columns.used_ug(figures), one.columns.used_ug(whole)),
+            (one.columns.energy_uj(figures), one.columns.energy_uj(whole)),
+            (known_hours, hours),
+        ),
+        left_out=sorted(left_out[:_SHOWN_NAMESPACES]),
+        left_out_count=len(left_out),
     )
+
+
+def _summed(rows: Iterable[list[int]]) -> list[int]:
+    return [sum(column) for column in zip([0] * COLUMNS, *rows, strict=True)]
+
+
+def _share(*parts: tuple[int, int]) -> int:
+    """Per cent of the first whole that is not 0, rounded down."""
+    return next((min(100, part * 100 // whole) for part, whole in parts if whole), 0)

@@ -99,6 +99,14 @@ class FormerPeriod(Model):
         description="CO2e in micrograms that revised factors added while it ran; it is part of used, and not deducted. "
         "Left out where there was none.",
     )
+    held_micrograms: int | None = Field(
+        default=None,
+        description="CO2e in micrograms that it was known to have used at its last evaluation while it ran. Only with "
+        "carryOver: no more is carried over than this leaves.",
+    )
+    facts_lost: bool | None = Field(
+        default=None, description="Whether the ledger lost facts of it, so that nothing of it is carried over."
+    )
 
 
 class SettledStatus(Model):
@@ -155,7 +163,8 @@ class StatusCondition(Model):
         "limit is not used up. EnforcementConflict: somebody resumes what was suspended, or another "
         "controller decides when it runs (there False is good). ExpectedWithinLimit, with per: Workload: no "
         "run is expected to exceed the limit, by what runs say of their own progress. Overallocated: the limits of "
-        "its children are together larger than its own (there False is good)."
+        "its children are together larger than its own (there False is good). CreditsAvailable: each target of "
+        "spec.credits can earn credits."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(default="", description="Why, as one word that stays the same.")

@@ -53,6 +53,7 @@ class TargetSummary(BaseModel):
     embodied_ug: str | None = Field(description="The part of it that is embodied")
     energy_uj: str | None = Field(description="Energy of the same hours, in microjoules")
     hours_percent: int | None = Field(description="Share of the window's hours whose units are known")
+    emissions_percent: int | None = Field(description="Share of the window's emissions whose units are known")
     measured_percent: int | None = Field(description="Share of the energy that a meter measured")
     coverage_percent: int | None = Field(description="Share of the nodes' time that was reported")
     ready: bool | None = Field(description="Whether the target can be evaluated")
@@ -118,6 +119,7 @@ class FormerTargetWindow(BaseModel):
     emissions_ug: str
     energy_uj: str
     hours_percent: int
+    emissions_percent: int | None
     saved_ug: str | None = Field(description="Against the baseline, at its grid; negative: it emitted more")
     absolute_fall_ug: str | None = Field(description="The fall of emissions against the baseline's rate")
     saved_uj: str | None

@@ -39,6 +39,11 @@ class TargetQuery(BaseModel):
     include: list[Component] = Field(default=["Dynamic", "Idle", "Overhead", "Embodied"])
     source: ClusterUnitSource
     spans: list[TargetSpan] = Field(max_length=16)
+    until: dict[Annotated[str, Field(max_length=253)], int] = Field(
+        default={},
+        max_length=1000,
+        description="Those of the namespaces that do not count any more, with the whole hour from which on they do not",
+    )
 
 
 class TargetQueries(BaseModel):
@@ -66,6 +71,17 @@ class TargetSpanAnswer(BaseModel):
     measured_percent: int = 100
     coverage_percent: int = 100
     missing: str = Field(default="", description="Why units are missing, in a sentence; empty if none are")
+    all_emissions_ug: int | None = Field(
+        default=None, description="Emissions of all hours, whether or not their units are known; null: not known"
+    )
+    known_percent: int | None = Field(
+        default=None, description="Per cent of these emissions whose units are known, rounded down; null: not known"
+    )
+    left_out: list[str] = Field(
+        default=[], description="At most five namespaces whose units are not known in hours in which those of others "
+        "are: of most emissions left out, by name"
+    )  # fmt: skip
+    left_out_count: int = Field(default=0, description="How many there are")
 
 
 class TargetAnswer(BaseModel):

@@ -25,8 +25,18 @@ class TargetFigure(Model):
     emissions_micrograms: int = Field(description="The same, exact, in micrograms.")
     embodied_micrograms: int = Field(default=0, description="The part of it that making the hardware emitted.")
     energy_microjoules: int = Field(description="Energy of the same hours, in microjoules.")
-    hours_percent: int = Field(default=100, description="Per cent of the span's hours whose units are known.")
+    hours_percent: int = Field(
+        default=100, description="Per cent of the span's hours whose units are known in all namespaces."
+    )
     known_hours: int = Field(default=0, description="How many hours these are.")
+    emissions_percent: int | None = Field(
+        default=None,
+        description="Per cent of the span's emissions whose units are known, rounded down. The rest is left out of the "
+        "figure. Of several namespaces each hour of one without units is left out.",
+    )
+    all_emissions_micrograms: int | None = Field(
+        default=None, description="CO2e of all hours in micrograms, whether or not their units are known."
+    )
     measured: int = Field(default=100, description="Per cent of the energy that a meter measured.")
     coverage: int = Field(default=100, description="Per cent of the nodes' time that was reported.")
 
@@ -80,6 +90,13 @@ class FormerWindow(Model):
     )
 
 
+class FormerNamespace(Model):
+    """A namespace that does not count any more."""
+
+    name: str = Field(max_length=253, description="Its name.")
+    until: dt.datetime = Field(description="The whole hour from which on it does not count.")
+
+
 class CarbonTargetStatus(Model):
     """The status of a target. Only the controller writes it."""
 
@@ -103,6 +120,16 @@ class CarbonTargetStatus(Model):
         "Achieved: the whole reduction is reached. NoData: no figure.",
     )
     message: str | None = Field(default=None, description="All this in a sentence.")
+    namespaces: list[str] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Namespaces that count now; only in a ClusterCarbonTarget with a namespaceSelector.",
+    )
+    former_namespaces: list[FormerNamespace] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Namespaces that are deleted or not selected any more, and of which earlier hours still count.",
+    )
     data_through: dt.datetime | None = Field(default=None, description="The end of the last whole hour that counts.")
     observed_at: dt.datetime | None = Field(default=None, description="When this was written.")
     history: list[FormerWindow] | None = Field(
@@ -114,5 +141,6 @@ class CarbonTargetStatus(Model):
         default=None,
         max_length=8,
         description="Ready: the target can be evaluated. BaselineFrozen: the baseline is known. UnitsAvailable: units "
-        "of the window are known. OnTrack: neither Behind nor Violated.",
+        "of the window are known; with the reason NamespacesLeftOut it names namespaces whose units are not. OnTrack: "
+        "neither Behind nor Violated.",
     )

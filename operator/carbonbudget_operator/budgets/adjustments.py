@@ -11,7 +11,7 @@ the rest may be carried over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 CARRY_OVER: Final = "CarryOver"
@@ -71,7 +71,8 @@ class ClosingTerms:
 class PeriodOutcome:
     """A period's own limit, use and adjustments. `start` is UTC seconds and names the period in sources.
 
-    `counted` identifies what `used_ug` is the sum of (counted_hash.py).
+    `counted` identifies what `used_ug` is the sum of (counted_hash.py). `lost`: the ledger lost facts of the period, so
+    nobody knows how much more was used.
     """
 
     start: int
@@ -79,6 +80,7 @@ class PeriodOutcome:
     used_ug: int
     booked: Sequence[LimitChange] = ()
     counted: str = ""
+    lost: bool = False
 
 
 def effective_limit_ug(limit_ug: int, adjustments: Iterable[LimitChange]) -> int:
@@ -112,14 +114,17 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
     Carried over is what is left of the period's own limit, and of what was carried into it as long as that has not been
     usable for `carry_periods` periods. Together it is at most `carry_percent` of the smaller limit of the two periods;
     beyond that the oldest is dropped. Nothing is carried over from a period of which less than 95 % of the nodes' time
-    was reported, because missing data would become allowance. Nothing either from one for which something else was
-    counted while it ran than now: the use of other pods would become allowance.
+    was reported, or of which the ledger lost facts, because missing data would become allowance. From 95 % on the use
+    is scaled up: the time that nobody reported is taken to have used as much as the rest. Nothing either from one for
+    which something else was counted while it ran than now: the use of other pods would become allowance.
     """
     if not terms.carry_percent:
         return [nothing_carried(outcome.start)]
     if coverage_percent < MIN_COVERAGE_PERCENT:
         detail = f"nothing carried over: {coverage_percent} % of the nodes' time was reported"
         return [nothing_carried(outcome.start, detail)]
+    if outcome.lost:
+        return [nothing_carried(outcome.start, "nothing carried over: the ledger lost facts of the period")]
     marks = {one.source.partition("#")[2] for one in outcome.booked if one.source.startswith(_COUNTS)}
     if marks == {_UNASKED}:
         return [nothing_carried(outcome.start, "nothing carried over: the period ended without carryOver")]
@@ -127,7 +132,8 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
         return [nothing_carried(outcome.start, "nothing carried over: what is counted was changed")]
     room_ug = min(terms.carry_percent * min(outcome.limit_ug, next_limit_ug) // 100, MOST_UG)
     made: list[AppliedChange] = []
-    for lot in sorted(_left(outcome), key=lambda each: -each.origin):
+    scaled = replace(outcome, used_ug=-(-outcome.used_ug * 100 // min(100, coverage_percent)))
+    for lot in sorted(_left(scaled), key=lambda each: -each.origin):
         carried_ug = min(lot.micrograms, room_ug) if lot.uses < terms.carry_periods else 0
         room_ug -= carried_ug
         if carried_ug or lot.origin == outcome.start:

@@ -26,7 +26,7 @@ class SavedWindow:
     """A calendar window of a target that is over.
 
     `saved_ug`: per unit against the baseline, times its units. `fall_ug`: the absolute fall. Below 0: it emitted more.
-    `known_percent`: of its hours, and of the nodes' time in them, the lower one.
+    `known_percent`: of its emissions, by units, and of the nodes' time in it, the lower one.
     """
 
     period: Period

@@ -107,7 +107,7 @@ def _valued(budget: AnyBudget) -> str:
 
 
 def _troubles(budget: AnyBudget) -> list[str]:
-    bad = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"}
+    bad = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "CreditsAvailable": "False"}
     return [
         f"{one.type} is {one.status} ({one.reason}): {one.message}"
         for one in budget.status.conditions or ()

@@ -119,6 +119,7 @@ def evaluate_budget(
             enforcement_conflict(conflict, managed),
             *((expected_within_limit([run.message for run in expected]),) if per_workload else ()),
             *overallocated(prepared),
+            *((prepared.credit_condition,) if prepared.credit_condition is not None else ()),
         ),
     )
     desired = DesiredObject(status, _blocks(prepared, made.record))

@@ -12,10 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, AdjustmentsRequest, BudgetPeriod
+from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.credits import CreditableTarget, CreditedBudget, new_claims
 from carbonbudget_operator.budgets.quantity import exact_mass
+from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
 from carbonbudget_operator.controller.budget_store import StoredBudget
+from carbonbudget_operator.controller.credit_events import post_credit_event
 from carbonbudget_operator.controller.credit_proposals import (
     claim_group,
     claim_questions,
@@ -26,6 +31,7 @@ from carbonbudget_operator.controller.credit_proposals import (
     read_claims,
 )
 from carbonbudget_operator.controller.transfer_loop import AdjustmentLedger
+from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog, log_action
 from carbonbudget_operator.server_client import ServerUnavailable
 
@@ -46,7 +52,11 @@ class CreditLoop:
         targets: Callable[[], Iterable[Mapping[str, object]]],
         booked: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
+        client: KubeClient | None = None,
+        metrics: AdjustmentMetrics | None = None,
     ) -> None:
+        """`client` posts Events; without one there are none."""
+        self._client, self._metrics = client, metrics or AdjustmentMetrics(CollectorRegistry())
         self._ledger, self._budgets, self._targets, self._booked, self._now = ledger, budgets, targets, booked, now
         self._failing = FailureLog()
 
@@ -57,6 +67,7 @@ class CreditLoop:
             try:
                 await self.round()
             except Exception as error:  # any defect: the next round starts from what the ledger has
+                self._metrics.failed("credits")
                 if self._failing.begins("round"):
                     known = isinstance(error, ServerUnavailable)
                     _log.warning("credits wait and are tried again: %s", error, exc_info=not known)
@@ -105,6 +116,16 @@ class CreditLoop:
                 where = f"{one.budget.namespace}/{one.budget.name}"
                 sentence = f"{exact_mass(one.micrograms)} are credited to {where}: {one.detail}"
                 log_action(_log, "credit", sentence, budget=where, source=one.source)
+                self._metrics.credited(one.micrograms)
+                await self._post(where, one, now)
+
+    async def _post(self, key: str, credit: Adjustment, now: int) -> None:
+        stored = next((one for one in self._budgets() if one.key == key), None)
+        if self._client is None or stored is None:
+            return
+        period = f"{format_time(credit.budget.period_start)} to {format_time(credit.budget.period_end)}"
+        sentence = f"the limit of the period {period} rises by {exact_mass(credit.micrograms)}: {credit.detail}"
+        await post_credit_event(self._client, stored, sentence, now, self._failing)
 
     async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]) -> list[Adjustment]:
         request = AdjustmentsRequest(groups=list(groups), budgets=list(budgets))

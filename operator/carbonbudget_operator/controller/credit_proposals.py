@@ -19,6 +19,7 @@ from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGr
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.target_spec import ClusterCarbonTargetSpec
+from carbonbudget_operator.api.target_status import TargetFigure
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.credits import (
     CreditableTarget,
@@ -195,7 +196,7 @@ def _creditable(target: AnyTarget) -> CreditableTarget | None:
             Period(seconds(former.figure.start), seconds(former.figure.end)),
             former.savings.micrograms,
             former.savings.absolute_fall_micrograms,
-            min(former.figure.hours_percent, former.figure.coverage),
+            min(_known_percent(former.figure), former.figure.coverage),
         )
         for former in target.status.history or ()
         if former.savings is not None
@@ -211,6 +212,10 @@ def _creditable(target: AnyTarget) -> CreditableTarget | None:
         scope=_scope(spec.selector, "") | _scope(of_namespaces, _OF_NAMESPACES),
         windows=[window for window in windows if window.period.start < window.period.end],
     )
+
+
+def _known_percent(figure: TargetFigure) -> int:
+    return figure.hours_percent if figure.emissions_percent is None else figure.emissions_percent
 
 
 def _scope(selector: LabelSelector | None, prefix: str) -> dict[str, frozenset[str]]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
@@ -28,6 +28,7 @@ from carbonbudget_operator.controller.budget_queries import period_answers, peri
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
 from carbonbudget_operator.controller.budget_writer import BudgetWriter
 from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.credit_condition import TargetLookup, credit_condition
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
@@ -86,6 +87,8 @@ class EvaluationLoop:
         self.adjusting = BudgetAdjusting(AdjustmentBook(server))
         self.run_events = RunEvents(client)
         self.profiles = WeeklyProfiles(server, now)
+        # Finds a target that a budget credits; None until all are listed. controller/run.py sets it.
+        self.targets: Callable[[], TargetLookup | None] = lambda: None
         # The last record of each budget with its uid: the watch may not have shown the last write yet.
         self._records: dict[str, tuple[str, EvaluationRecord]] = {}
         self._states: dict[str, tuple[str, State]] = {}
@@ -192,7 +195,11 @@ class EvaluationLoop:
         """The prepared budget, with the adjustments that its status shows. Raises InvalidBudget."""
         uid, record = self._records.get(stored.key, ("", None))
         remembered = record if uid == stored.uid else None
-        return prepare_budget(stored, now, self._inputs.namespaces, remembered, self._kinds)
+        prepared = prepare_budget(stored, now, self._inputs.namespaces, remembered, self._kinds)
+        targets = self.targets() if prepared.spec.credits else None
+        if targets is None:
+            return prepared
+        return replace(prepared, credit_condition=credit_condition(prepared.budget_object, targets))
 
     def _evaluate_one(
         self, prepared: PreparedBudget, queries: Sequence[BudgetQuery], answers: ServerAnswers, now: int

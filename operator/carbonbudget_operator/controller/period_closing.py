@@ -29,7 +29,14 @@ from carbonbudget_operator.budgets.adjustments import (
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import parse_mass
 from carbonbudget_operator.budgets.use_evaluation import UseEvaluation
-from carbonbudget_operator.controller.period_history import MOST_PERIODS, final_use, former_limit, revised_use
+from carbonbudget_operator.controller.period_history import (
+    MOST_PERIODS,
+    facts_lost,
+    final_use,
+    former_limit,
+    held_use,
+    revised_use,
+)
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 # After a period's end: by then its last windows have arrived.
@@ -128,9 +135,10 @@ def closing_group(
     outcome = PeriodOutcome(
         period.start,
         parse_mass(former_limit(prepared, period)),
-        final_use(prepared, answer),
+        max(final_use(prepared, answer), held_use(prepared, period)),
         booked(period.start),
         prepared.budget_limit.counted_hash,
+        facts_lost(prepared, period),
     )
     next_limit_ug = prepared.base_limit_ug
     if after != prepared.budget_limit.period:

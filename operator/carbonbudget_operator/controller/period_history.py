@@ -10,6 +10,7 @@ from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.controller.status_conditions import USED_FELL
 
 MOST_PERIODS = 12
 # The last windows of a period arrive after its end: its use is asked for again that long.
@@ -65,6 +66,9 @@ def history(prepared: PreparedBudget, answers: Mapping[Period, BudgetAnswer]) ->
             row["effectiveLimit"] = in_force
         if revised_ug := revised_use(prepared, period):
             row["revisedMicrograms"] = revised_ug
+        if prepared.spec.carry_over is not None:
+            row |= {"heldMicrograms": held} if (held := held_use(prepared, period)) else {}
+            row |= {"factsLost": True} if facts_lost(prepared, period) else {}
         rows.append(row)
     return rows or None
 
@@ -91,6 +95,25 @@ def revised_use(prepared: PreparedBudget, period: Period) -> int:
     if kept is None and _shown(prepared) == period and status.settled is not None:
         kept = status.settled.revised_micrograms
     return max(0, kept or 0)
+
+
+def held_use(prepared: PreparedBudget, period: Period) -> int:
+    """Micrograms that the period was known to have used when it was evaluated last while it ran; 0 if not known.
+
+    The ledger may have less since: facts may be lost, and what is left of a limit must not grow by that.
+    """
+    status = prepared.budget_object.status
+    if _shown(prepared) == period:
+        return status.used_micrograms or 0
+    return next((item.held_micrograms for item in status.history or () if _period(item) == period), None) or 0
+
+
+def facts_lost(prepared: PreparedBudget, period: Period) -> bool:
+    """Whether its last evaluation found that the ledger had lost facts of the period."""
+    status = prepared.budget_object.status
+    if _shown(prepared) == period:
+        return any(one.type == "DataComplete" and one.reason == USED_FELL for one in status.conditions or ())
+    return any(bool(item.facts_lost) for item in status.history or () if _period(item) == period)
 
 
 def _effective_limit(prepared: PreparedBudget, period: Period) -> str | None:

@@ -30,7 +30,7 @@ from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.controller.budget_store import StoredBudget
-from carbonbudget_operator.controller.status_conditions import MOST_NAMESPACES
+from carbonbudget_operator.controller.status_conditions import MOST_NAMESPACES, DesiredCondition
 from carbonbudget_operator.namespace_labels import Namespaces
 
 # The same bounds as the CRD's rule: calendar arithmetic fails outside them.
@@ -57,6 +57,7 @@ class PreparedBudget:
     `budget_object`: the typed object. `budget_limit`: what an evaluation compares the use with; its limit is the one
     in force. `base_limit_ug`: the spec's limit. `adjustments`: what makes the one of the other, as booked.
     `children`: None for a budget that no other names as its parent.
+    `credit_condition`: whether its targets can earn credits; None without any, or while targets are not known.
     `period_to_close`: a former period whose use is to be asked for, because nothing of it is booked yet.
     `namespaces`: the namespaces that count; EVERY_NAMESPACE alone for all; empty if none is selected; None while they
     are not known. `namespaces_before`: these, and those that the status shows.
@@ -81,6 +82,7 @@ class PreparedBudget:
     adjustments: Sequence[LimitChange] = ()
     children: ChildBudgets | None = None
     period_to_close: Period | None = None
+    credit_condition: DesiredCondition | None = None
 
     @property
     def key(self) -> str:

@@ -6,7 +6,8 @@ No I/O, no clock.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from carbonbudget_operator.budgets.counted_hash import counted_hash
 from carbonbudget_operator.budgets.coverage import Scope
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
+from carbonbudget_operator.controller.former_namespaces import former_namespaces
 from carbonbudget_operator.controller.status_conditions import MOST_NAMESPACES
 from carbonbudget_operator.controller.target_store import StoredTarget
 from carbonbudget_operator.namespace_labels import Namespaces
@@ -44,8 +46,10 @@ class InvalidTarget(ValueError):
 class PreparedTarget:
     """One target, ready for an evaluation.
 
-    `namespaces`: those that count, EVERY_NAMESPACE alone for all; None while they are not known. `span`: of the
-    baseline; None where `value_ug` states it in micrograms. `created`: UTC seconds. `hash`: see `baseline_hash`.
+    `namespaces`: those that count, EVERY_NAMESPACE alone for all; None while they are not known. `until`: those of them
+    of which only earlier hours count, with the hour from which on they do not. `namespaces_left_out`: whether there are
+    more than one question can name. `span`: of the baseline; None where `value_ug` states it in micrograms. `created`:
+    UTC seconds. `hash`: see `baseline_hash`.
     """
 
     stored: StoredTarget
@@ -59,6 +63,8 @@ class PreparedTarget:
     value_ug: int
     created: int
     hash: str
+    until: Mapping[str, int] = field(default_factory=dict)
+    namespaces_left_out: bool = False
 
     @property
     def key(self) -> str:
@@ -108,14 +114,16 @@ class PreparedTarget:
             units_micro=parse_units(figure.units),
             hours=span_hours,
             known_hours=figure.known_hours or span_hours,
+            all_emissions_ug=figure.all_emissions_micrograms,
+            known_share=figure.emissions_percent,
         )
         if sums.units_micro <= 0:
             raise ValueError("status.baseline has no units")
         return measured_baseline(sums, self.terms.per, self.span.end)
 
 
-def prepare_target(stored: StoredTarget, namespaces: Namespaces) -> PreparedTarget:
-    """Parse an object. Raises InvalidTarget."""
+def prepare_target(stored: StoredTarget, namespaces: Namespaces, now: int) -> PreparedTarget:
+    """Parse an object at `now` (UTC seconds). Raises InvalidTarget."""
     if stored.missing_spec_reason:
         raise InvalidTarget(stored.missing_spec_reason)
     try:
@@ -129,7 +137,15 @@ def prepare_target(stored: StoredTarget, namespaces: Namespaces) -> PreparedTarg
     except (PeriodError, QuantityError) as error:
         raise InvalidTarget(str(error)) from None
     span = _span(spec)
-    created = _created(stored)
+    created, its_hash = _created(stored), _hash(found)
+    live = _namespaces(found, namespaces)
+    former: dict[str, int] = {}
+    if live is not None and isinstance(found, ClusterCarbonTarget) and found.spec.namespace_selector is not None:
+        former = former_namespaces(found, live, namespaces.labels() or {}, its_hash, span, now)
+    if live == () and not former:
+        raise InvalidTarget("spec.namespaceSelector selects no namespace: change it, or label a namespace")
+    room = MOST_NAMESPACES - len(live or ())
+    kept = dict(sorted(former.items(), key=lambda item: (-item[1], item[0]))[:room])
     return PreparedTarget(
         stored=stored,
         target_object=found,
@@ -148,11 +164,13 @@ def prepare_target(stored: StoredTarget, namespaces: Namespaces) -> PreparedTarg
         ),
         window=Calendar(spec.window),
         zone=zone,
-        namespaces=_namespaces(found, namespaces),
+        namespaces=(*live, *kept) if live is not None else None,
         span=span,
         value_ug=value_ug,
         created=created,
-        hash=_hash(found),
+        hash=its_hash,
+        until=kept,
+        namespaces_left_out=len(kept) < len(former),
     )
 
 
@@ -183,8 +201,6 @@ def _namespaces(found: AnyTarget, namespaces: Namespaces) -> tuple[str, ...] | N
             f"spec.namespaceSelector selects {len(names)} namespaces and {MOST_NAMESPACES} are possible: "
             "leave it out to count all, or make several targets"
         )
-    if names == ():
-        raise InvalidTarget("spec.namespaceSelector selects no namespace: change it, or label a namespace")
     return names
 
 

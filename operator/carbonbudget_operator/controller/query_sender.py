@@ -54,7 +54,7 @@ class QuerySender:
             if not self._failing:
                 log_action(_log, "server-away", f"{error}; the last verdicts stand", level=logging.WARNING)
             self._failing = True
-            return ServerAnswers(0, {}, "ServerUnavailable", str(error))
+            return ServerAnswers(0, {}, "ServerUnavailable", error.told)
         if self._failing:
             log_action(_log, "server-back", "the server answers again")
         self._failing = False

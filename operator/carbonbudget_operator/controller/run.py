@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.carbon_price import savings_money
+from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
 from carbonbudget_operator.controller.conflicts import ConflictStore
@@ -83,12 +84,16 @@ async def run(whole: Settings, host: str, port: int) -> None:
     price = functools.partial(savings_money, settings=whole)
     target_loop = TargetLoop(client, server, targets, namespaces, TargetMetrics(registry), price=price)
     evaluate_soon = seen.budgets.changed.set  # what was booked changes a limit
-    transfers = TransferLoop(client, server, loop.transfer_figures, evaluate_soon)
+    booking = AdjustmentMetrics(registry)
+    loop.targets = lambda: targets.body if targets.listed() else None
+    transfers = TransferLoop(client, server, loop.transfer_figures, evaluate_soon, metrics=booking)
     credit_loop = CreditLoop(
         server,
         lambda: seen.budgets.snapshot().values(),
         lambda: [one.body for one in targets.snapshot().values()],
         evaluate_soon,
+        client=client,
+        metrics=booking,
     )
     tasks = [
         asyncio.create_task(operator, name="kopf"),

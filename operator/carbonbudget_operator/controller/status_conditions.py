@@ -20,9 +20,12 @@ _SHOWN_NAMESPACES: Final = 3
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 _SHOWN_RUNS: Final = 3
 EXPECTED: Final = "ExpectedWithinLimit"
+CREDITS: Final = "CreditsAvailable"
 Truth = Literal["True", "False", "Unknown"]
-# A new message of these causes a write. The messages of the others change with every figure.
-_TELLING = frozenset({"Ready", "EnforcementConflict"})
+USED_FELL: Final = "UsedFell"
+NAMESPACES_LEFT_OUT: Final = "NamespacesLeftOut"
+# A new message of these types and reasons causes a write. The messages of the others change with every figure.
+_TELLING = frozenset({"Ready", "EnforcementConflict", NAMESPACES_LEFT_OUT, CREDITS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def ready(
             f"more than {MOST_NAMESPACES} namespaces counted in this period: those that were deleted first are "
             "no longer counted; leave namespaceSelector out to count all"
         )
-        return DesiredCondition("Ready", "True", "NamespacesLeftOut", sentence)
+        return DesiredCondition("Ready", "True", NAMESPACES_LEFT_OUT, sentence)
     if namespaces == ():
         return DesiredCondition(
             "Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts"
@@ -103,7 +106,7 @@ def data_complete(
             "the ledger has less than it had, so the last verdict stands: restore the ledger (carbonbudget ledger "
             "check says more), or delete the budget and create it again; the next period starts from zero"
         )
-        return DesiredCondition("DataComplete", "False", "UsedFell", sentence)
+        return DesiredCondition("DataComplete", "False", USED_FELL, sentence)
     if missing:
         sentence = f"not every node has reported since {format_time(data_through)}: see the agents' log"
         return DesiredCondition("DataComplete", "False", "Stale", sentence)
@@ -170,6 +173,8 @@ def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCond
         )
     if not isinstance(budget.spec, CarbonBudgetSpec) or budget.spec.per != "Workload":
         previous.pop(EXPECTED, None)
+    if not isinstance(budget.spec, CarbonBudgetSpec) or not budget.spec.credits:
+        previous.pop(CREDITS, None)
     kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in previous.values()]
     return made + kept
 
@@ -181,7 +186,7 @@ def visible_part(conditions: object) -> set[tuple[object, ...]]:
             item.get("type"),
             item.get("status"),
             item.get("reason"),
-            item.get("message") if item.get("type") in _TELLING else "",
+            item.get("message") if {item.get("type"), item.get("reason")} & _TELLING else "",
         )
         for item in objects(conditions)
     }

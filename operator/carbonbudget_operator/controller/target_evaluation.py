@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import at, objects
+from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
+from carbonbudget_operator.api.target_spec import ClusterCarbonTargetSpec
 from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
-from carbonbudget_operator.controller.status_conditions import DesiredCondition, Truth, merged
+from carbonbudget_operator.controller.status_conditions import (
+    MOST_NAMESPACES,
+    NAMESPACES_LEFT_OUT,
+    DesiredCondition,
+    Truth,
+    merged,
+)
 from carbonbudget_operator.controller.status_json import Status
 from carbonbudget_operator.controller.target_history import SavingsPrice, newest_savings, no_price, windows_in_status
 from carbonbudget_operator.controller.target_queries import AskedSpans, SpanAnswers, sums_of
@@ -105,6 +113,7 @@ def evaluate_target(
         **_against_baseline(verdict, baseline),
         "state": verdict.state.value,
         "message": message,
+        **_namespaces(prepared),
         "dataThrough": format_time(asked.current.end),
         "observedAt": format_time(now),
         "history": former or None,
@@ -257,6 +266,16 @@ def _against_baseline(verdict: TargetVerdict, baseline: TargetBaseline | None) -
     return {"atBaselineGrid": grid, "expectedNow": expected_json(verdict), "change": change}
 
 
+def _namespaces(prepared: PreparedTarget) -> Status:
+    """Those that count and those that did, of a target that selects some."""
+    spec = prepared.spec
+    if not isinstance(spec, ClusterCarbonTargetSpec) or spec.namespace_selector is None:
+        return {"namespaces": None, "formerNamespaces": None}
+    former = [{"name": name, "until": format_time(until)} for name, until in sorted(prepared.until.items())]
+    live = [name for name in prepared.namespaces or () if name not in prepared.until]
+    return {"namespaces": live or None, "formerNamespaces": former or None}
+
+
 def _text(verdict: TargetVerdict) -> str:
     """The current figure, with as many digits as show on which side of the path it is."""
     assert verdict.current is not None
@@ -275,7 +294,7 @@ def _conditions(
 ) -> list[dict[str, object]]:
     waits = no_baseline != ""
     wanted = (
-        DesiredCondition("Ready", "True", "Evaluated", "the target is evaluated when a new hour is reported"),
+        _ready(prepared),
         DesiredCondition("BaselineFrozen", "False", "Waiting", no_baseline)
         if waits
         else DesiredCondition("BaselineFrozen", "True", "Frozen", "the baseline is computed and stays"),
@@ -290,12 +309,35 @@ def _conditions(
     return made
 
 
+def _ready(prepared: PreparedTarget) -> DesiredCondition:
+    if prepared.namespaces_left_out:
+        sentence = (
+            f"more than {MOST_NAMESPACES} namespaces counted: those that were deleted first are no longer counted; "
+            "leave namespaceSelector out to count all"
+        )
+        return DesiredCondition("Ready", "True", NAMESPACES_LEFT_OUT, sentence)
+    return DesiredCondition("Ready", "True", "Evaluated", "the target is evaluated when a new hour is reported")
+
+
+def _left_out(answer: TargetSpanAnswer) -> str:
+    """It changes with the names alone: a new sentence is written, and the share is in `current`."""
+    more = answer.left_out_count - len(answer.left_out)
+    names = ", ".join(answer.left_out) + (f" and {more} more" if more else "")
+    why = f" ({answer.missing})" if answer.missing else ""
+    return (
+        f"units of {names} are not known in all hours{why}: these hours of theirs count neither as units nor as "
+        "emissions; current.emissionsPercent has the share that counts"
+    )
+
+
 def _units_available(prepared: PreparedTarget, answers: SpanAnswers) -> DesiredCondition:
     answer = answers.current
     window = sums_of(answer)
     why = without_figure(window, prepared.terms, answer.missing, answer.coverage_percent)
     if why:
         return DesiredCondition("UnitsAvailable", "False", "NoUnits", why)
+    if answer.left_out_count:
+        return DesiredCondition("UnitsAvailable", "True", NAMESPACES_LEFT_OUT, _left_out(answer))
     if window.known_hours < window.hours:
         lacking = window.hours - window.known_hours
         sentence = f"units of {lacking} of the window's {window.hours} hours are missing"

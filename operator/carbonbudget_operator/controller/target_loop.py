@@ -130,7 +130,7 @@ class TargetLoop:
             try:
                 through = (await self._source.targets([])).data_through
             except ServerUnavailable as error:
-                made = await self._without_server(stored, stored, str(error), now)
+                made = await self._without_server(stored, stored, error, now)
             else:
                 if through:
                     made = await self._by_server(stored, through, now)
@@ -162,7 +162,7 @@ class TargetLoop:
             try:
                 answers = await self._source.targets(batch)
             except ServerUnavailable as error:
-                made |= await self._without_server(stored, [query.id for query in batch], str(error), now)
+                made |= await self._without_server(stored, [query.id for query in batch], error, now)
                 is_answered = False
                 continue
             evaluated: dict[str, TargetEvaluation] = {}
@@ -184,7 +184,7 @@ class TargetLoop:
             await asyncio.sleep(0)  # budgets are evaluated in the same event loop
             one = stored[key]
             try:
-                made = prepare_target(one, self._namespaces)
+                made = prepare_target(one, self._namespaces, now)
                 if made.namespaces is not None:  # else they are listed in a moment
                     prepared[key] = made
             except InvalidTarget as error:
@@ -222,14 +222,14 @@ class TargetLoop:
         return made
 
     async def _without_server(
-        self, stored: Mapping[str, StoredTarget], keys: Iterable[str], sentence: str, now: int
+        self, stored: Mapping[str, StoredTarget], keys: Iterable[str], error: ServerUnavailable, now: int
     ) -> dict[str, TargetEvaluation]:
         """Evaluations while the server does not answer. It is logged once, until it answers again."""
         self._metrics.failures.inc()
         if not self._away:
-            log_action(_log, "server-away", f"{sentence}; targets keep their last state", level=logging.WARNING)
+            log_action(_log, "server-away", f"{error}; targets keep their last state", level=logging.WARNING)
         self._away = True
-        return await self._unanswered(stored, keys, "ServerUnavailable", sentence, now)
+        return await self._unanswered(stored, keys, "ServerUnavailable", error.told, now)
 
     async def _unanswered(
         self, stored: Mapping[str, StoredTarget], keys: Iterable[str], reason: str, sentence: str, now: int

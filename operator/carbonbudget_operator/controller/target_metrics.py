@@ -37,7 +37,7 @@ class TargetMetrics:
         self._grams = gauge("carbonbudget_target_grams_per_unit", "CO2e per spec.unit.per units.", "figure")
         self._state = gauge("carbonbudget_target_state", "1 for the state the target is in.", "state")
         self._known = gauge(
-            "carbonbudget_target_units_known_ratio", "Part of the window's hours whose units are known, 0 to 1."
+            "carbonbudget_target_units_known_ratio", "Part of the window's emissions whose units are known, 0 to 1."
         )
         self._saved = gauge(
             "carbonbudget_target_saved_grams", "CO2e that the calendar window that ended last saved; below 0: lost."

@@ -65,6 +65,7 @@ class AskedSpans:
             include=spec.include,
             source=prepared.source,
             spans=[TargetSpan(start=span.start, end=span.end) for span in spans],
+            until=dict(prepared.until),
         )
 
     def answers(self, answer: TargetAnswer) -> SpanAnswers:
@@ -175,6 +176,8 @@ def sums_of(answer: TargetSpanAnswer) -> UnitSums:
         units_micro=answer.units_micro,
         hours=answer.hours,
         known_hours=answer.known_hours,
+        all_emissions_ug=answer.all_emissions_ug,
+        known_share=answer.known_percent,
     )
 
 

@@ -33,7 +33,13 @@ def bounded(value: Fraction | int) -> int:
 def figure_json(prepared: PreparedTarget, answer: TargetSpanAnswer, per_unit: str) -> Status:
     """The figure of a span that has units. `per_unit` is its text."""
     rate = rate_ug(answer.emissions_ug, answer.units_micro, prepared.terms.per)
-    return {
+    known: Status = {}
+    if answer.known_percent is not None and answer.all_emissions_ug is not None:
+        known = {
+            "emissionsPercent": answer.known_percent,
+            "allEmissionsMicrograms": bounded(answer.all_emissions_ug),
+        }
+    return known | {
         "start": format_time(answer.start),
         "end": format_time(answer.end),
         "perUnit": per_unit,

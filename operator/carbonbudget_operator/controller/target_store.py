@@ -116,6 +116,11 @@ class TargetStore:
         """Whether both kinds have been listed once."""
         return len(self._listed) == len(TARGETS)
 
+    def body(self, key: str) -> Body | None:
+        """The object of a key, namespace/name or /name."""
+        stored = self._stored.get(key)
+        return stored.body if stored is not None else None
+
     def snapshot(self) -> dict[str, StoredTarget]:
         """A snapshot by key."""
         return dict(self._stored)

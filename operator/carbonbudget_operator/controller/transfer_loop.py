@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from prometheus_client import CollectorRegistry
+
 from carbonbudget_operator.api.adjustment_bodies import (
     Adjustment,
     AdjustmentGroup,
@@ -32,6 +34,7 @@ from carbonbudget_operator.budgets.transfers import (
     applied_message,
     decide_transfers,
 )
+from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
 from carbonbudget_operator.controller.transfer_events import post_transfer_events
 from carbonbudget_operator.controller.transfer_store import StoredTransfer, TransferStore
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
@@ -66,7 +69,9 @@ class TransferLoop:
         evaluations: Callable[[], Mapping[str, BudgetFigures]],
         booked: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
+        metrics: AdjustmentMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or AdjustmentMetrics(CollectorRegistry())
         self._client, self._ledger, self._evaluations, self._booked, self._now = (
             client,
             ledger,
@@ -96,11 +101,13 @@ class TransferLoop:
             try:
                 await self.round()
             except Exception as error:  # any defect: the next round starts from what the API server and the ledger have
+                self._metrics.failed("transfers")
                 if self._failing.begins("round"):
                     expected = isinstance(error, (ServerUnavailable, KubeError))
                     _log.warning("transfers wait and are tried again: %s", error, exc_info=not expected)
             else:
                 self._failing.ends("round")
+            self._metrics.waiting(len(self.transfers.snapshot()))
 
     async def round(self) -> None:
         """Decide all that wait. Raises ServerUnavailable."""
@@ -182,6 +189,7 @@ class TransferLoop:
         if not await self._patch(stored, status):
             return
         self.transfers.decided(stored.uid)
+        self._metrics.decided(decision.outcome)
         if (suppressed := self._lines.admit(self._now())) is not None:
             where, state = f"{stored.namespace}/{stored.name}", decision.outcome.value
             sentence = f"transfer {where}: {decision.message}"

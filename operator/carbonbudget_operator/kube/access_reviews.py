@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -17,7 +18,10 @@ from typing import TypeVar
 from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.logs import LogRateLimit
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
+
+_log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,6 +95,7 @@ class Access:
         self._callers: dict[bytes, tuple[Caller | None, float]] = {}
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
         self._reviews: Counter[str] = Counter()
+        self._lines = LogRateLimit(1)
 
     async def authenticate(self, token: str, address: str = "", user_tokens: bool = False) -> Caller:
         """Return the caller that a token belongs to. `address` is the client's address; reviews are limited for each.
@@ -223,7 +228,11 @@ class Access:
         try:
             status = (await self._client.request("POST", path, body=body)).get("status")
         except KubeError as error:
-            raise AccessUnavailable(f"the API server did not review the caller: {error.reason}") from error
+            if self._lines.admit(time.monotonic()) is not None:
+                _log.warning("callers are refused with 503: the API server did not review one: %s", error.reason)
+            # The caller is not known yet, or a tenant: where the API server is, and its words, are for the log.
+            told = f"answered {error.status}" if error.status else "does not answer"
+            raise AccessUnavailable(f"the caller cannot be reviewed: the API server {told}; try again") from error
         return mapping(status)
 
 

@@ -23,6 +23,7 @@ from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
 from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger
+from carbonbudget_operator.server.ledger_refusal import ledger_away
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -227,7 +228,7 @@ class WorkerPool:
             with ledger_errors(self.queries.book.engine):
                 return work()
         except LedgerError as error:
-            raise Refusal(503, "ledger", str(error), 10) from None
+            raise ledger_away(error) from None
 
 
 class OperatorPool(WorkerPool):

@@ -25,6 +25,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger, read_only
 from carbonbudget_operator.logs import stderr_handler
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
+from carbonbudget_operator.server.ledger_refusal import ledger_away
 from carbonbudget_operator.server.worker_messages import pack_answer, pack_refusal, receive_question
 from carbonbudget_operator.server.worker_pools import STATEMENT_MARGIN_SECONDS, Question
 from carbonbudget_operator.settings import Settings
@@ -136,7 +137,7 @@ def _answer(answers: LedgerAnswers, question: Question) -> bytes:
             bound_statements(engine, question.seconds + STATEMENT_MARGIN_SECONDS)
             return answers.answer(question)
     except LedgerError as error:
-        raise Refusal(503, "ledger", str(error), 10) from None
+        raise ledger_away(error) from None
     except (Refusal, MemoryError):
         raise
     except Exception:

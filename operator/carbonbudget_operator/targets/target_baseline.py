@@ -76,7 +76,7 @@ def not_yet_frozen(
     if through < end:
         return "the baseline's span is not over"
     if sums.known_percent < LEAST_KNOWN_PERCENT:
-        return f"units of {sums.known_hours} of the {sums.hours} hours of the baseline are known, half are needed{why}"
+        return f"{sums.known_text} of the baseline are known, half is needed{why}"
     if sums.known_hours < sums.hours and waited_s < PARTIAL_AFTER_S:
         return f"units of {sums.hours - sums.known_hours} of the {sums.hours} hours of the baseline are missing{why}"
     if coverage_percent < LEAST_COVERAGE_PERCENT:

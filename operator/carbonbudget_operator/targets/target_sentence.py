@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from carbonbudget_operator.budgets.budget_sentence import format_instant
 from carbonbudget_operator.budgets.quantity import format_mass, format_pair
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.targets.target_verdict import TargetState, TargetVerdict, change_percent, one_decimal
+from carbonbudget_operator.targets.target_verdict import TargetState, TargetVerdict, change_percent, fall_percent
 
 _MAX_MESSAGE = 256
 _MAX_NAME = 60
@@ -78,6 +78,6 @@ def _figures(subject: TargetSubject, verdict: TargetVerdict, baseline_ug: Fracti
     change = change_percent(verdict.compared, baseline_ug)
     return (
         f"{verdict.state.value}, {shown} CO2e {subject.per_unit}{grid} ({change} %), "
-        f"expected {expected} (-{one_decimal(verdict.reduction)} %), "
+        f"expected {expected} ({fall_percent(verdict.reduction)} %), "
         f"-{subject.percent} % by {format_instant(subject.by, subject.zone)}"
     )

@@ -61,7 +61,7 @@ def without_figure(window: UnitSums, terms: TargetTerms, missing: str = "", cove
     if not window.hours:
         return "no hour of the window is reported yet"
     if window.known_percent < LEAST_KNOWN_PERCENT:
-        return f"units of {window.known_hours} of the window's {window.hours} hours are known, half are needed{why}"
+        return f"{window.known_text} of the window are known, half is needed{why}"
     if coverage_percent < LEAST_COVERAGE_PERCENT:
         return (
             f"{coverage_percent} % of the nodes' time was reported in the window, half is needed: see the agents' log"
@@ -117,6 +117,12 @@ def change_percent(compared: Fraction, baseline_ug: Fraction) -> str:
     tenths = abs(compared - baseline_ug) * 1000 // baseline_ug
     sign = "-" if compared < baseline_ug and tenths else ""
     return f"{sign}{one_decimal(Fraction(tenths, 10))}"
+
+
+def fall_percent(reduction: Fraction) -> str:
+    """A fall by so many per cent with one decimal, rounded down: "-9.8", and "0.0" where nothing is left of it."""
+    shown = one_decimal(reduction)
+    return shown if shown == "0.0" else f"-{shown}"
 
 
 def one_decimal(value: Fraction) -> str:

@@ -14,7 +14,9 @@ class UnitSums:
     """Sums of the hours of one span whose units are known.
 
     `emissions_ug`: micrograms, with `embodied_ug`. `energy_uj`: microjoules. `units_micro`: millionths of a unit.
-    `hours`: the span's hours that count; `known_hours`: those of them whose units are known.
+    `hours`: the span's hours that count; `known_hours`: those of them whose units are known in all namespaces.
+    `all_emissions_ug`: of all hours, also those whose units are not known. `known_share`: per cent of these emissions
+    whose units are known, rounded down. Both are None where that is not known.
     """
 
     emissions_ug: int
@@ -23,17 +25,8 @@ class UnitSums:
     units_micro: int
     hours: int
     known_hours: int
-
-    def __add__(self, other: UnitSums) -> UnitSums:
-        """The sums of both spans."""
-        return UnitSums(
-            self.emissions_ug + other.emissions_ug,
-            self.embodied_ug + other.embodied_ug,
-            self.energy_uj + other.energy_uj,
-            self.units_micro + other.units_micro,
-            self.hours + other.hours,
-            self.known_hours + other.known_hours,
-        )
+    all_emissions_ug: int | None = None
+    known_share: int | None = None
 
     @property
     def operational_ug(self) -> int:
@@ -42,8 +35,20 @@ class UnitSums:
 
     @property
     def known_percent(self) -> int:
-        """Per cent of the hours whose units are known, rounded down; 0 without hours."""
+        """Per cent of the emissions whose units are known, rounded down; of the hours where that share is not known.
+
+        By emissions, so that a namespace without units weighs as much as it emits.
+        """
+        if self.known_share is not None:
+            return self.known_share
         return self.known_hours * 100 // self.hours if self.hours else 0
+
+    @property
+    def known_text(self) -> str:
+        """ "units of 3 of the 24 hours", or "units of 12 % of the emissions": how much is known."""
+        if self.known_share is None:
+            return f"units of {self.known_hours} of the {self.hours} hours"
+        return f"units of {self.known_share} % of the emissions"
 
 
 def rate_ug(emissions_ug: int, units_micro: int, per: int) -> Fraction:

@@ -24,7 +24,8 @@ class WindowSavings:
 def window_savings(baseline: TargetBaseline, window: UnitSums, per: int) -> WindowSavings | None:
     """What the window saved. None if the baseline has no grid at which the window's energy can be valued.
 
-    Traffic that grows raises `saved_ug` while emissions rise too: credits take the smaller of the first two.
+    Traffic that grows raises `saved_ug` while emissions rise too: credits take the smaller of the first two. The
+    absolute fall needs no units, so it is of all hours: what is left out of the ratio is not saved.
     """
     emitted_ug = baseline.at_its_grid(window)
     if emitted_ug is None:
@@ -33,6 +34,28 @@ def window_savings(baseline: TargetBaseline, window: UnitSums, per: int) -> Wind
     sums = baseline.sums
     if sums is None:
         return WindowSavings(would_ug - emitted_ug, 0, 0)
-    by_time_ug = sums.emissions_ug * window.known_hours // sums.known_hours if sums.known_hours else 0
     would_uj = sums.energy_uj * window.units_micro // sums.units_micro
-    return WindowSavings(would_ug - emitted_ug, by_time_ug - emitted_ug, would_uj - window.energy_uj)
+    return WindowSavings(
+        would_ug - emitted_ug, _absolute_fall_ug(sums, window, emitted_ug), would_uj - window.energy_uj
+    )
+
+
+def _absolute_fall_ug(baseline: UnitSums, window: UnitSums, emitted_ug: int) -> int:
+    """The baseline's emissions by time for as many hours, less all that the window emitted at the baseline's grid.
+
+    `emitted_ug`: the part of it whose units are known. Where all emissions of a span are not known, its known hours
+    stand for it.
+    """
+    all_before_ug, hours_before = baseline.all_emissions_ug, baseline.hours
+    if all_before_ug is None:
+        all_before_ug, hours_before = baseline.emissions_ug, baseline.known_hours
+    hours = window.known_hours
+    if window.all_emissions_ug is not None:
+        hours = window.hours
+        # No grid is known of what has no units: it is taken to have that of the rest, rounded up.
+        if window.emissions_ug:
+            emitted_ug = -(-emitted_ug * max(window.all_emissions_ug, window.emissions_ug) // window.emissions_ug)
+        else:
+            emitted_ug += window.all_emissions_ug
+    by_time_ug = all_before_ug * hours // hours_before if hours_before else 0
+    return by_time_ug - emitted_ug

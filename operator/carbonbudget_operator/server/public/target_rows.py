@@ -106,6 +106,7 @@ def former_windows(resource: Resource, body: Mapping[str, object]) -> list[dict[
                 "emissions_ug": str(figure.emissions_micrograms),
                 "energy_uj": str(figure.energy_microjoules),
                 "hours_percent": figure.hours_percent,
+                "emissions_percent": figure.emissions_percent,
                 "saved_ug": None if saved is None else str(saved.micrograms),
                 "absolute_fall_ug": None if saved is None else str(saved.absolute_fall_micrograms),
                 "saved_uj": None if saved is None else str(saved.microjoules),
@@ -152,6 +153,7 @@ def _figure_cells(status: CarbonTargetStatus) -> dict[str, Cell]:
         "embodied_ug": str(figure.embodied_micrograms) if figure is not None else None,
         "energy_uj": str(figure.energy_microjoules) if figure is not None else None,
         "hours_percent": figure.hours_percent if figure is not None else None,
+        "emissions_percent": figure.emissions_percent if figure is not None else None,
         "measured_percent": figure.measured if figure is not None else None,
         "coverage_percent": figure.coverage if figure is not None else None,
     }

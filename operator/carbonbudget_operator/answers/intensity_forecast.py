@@ -65,6 +65,15 @@ def intensity_forecast(
                 yield replace(row, source=row.source + note)
 
 
+def usual_weeks(
+    reader: ValuedReader, zones: Collection[str], begun: int, now: int
+) -> dict[str, list[list[int]] | None]:
+    """By zone the figures of each hour of the week in the weeks before `begun`, as `hours_of_week` has them."""
+    first = begun - MOST_HOURS * HOUR
+    past = _past(reader, zones, first, begun, now)
+    return {zone: hours_of_week(first, its.mg_per_kwh) for zone, its in past.items()}
+
+
 def _of_past(
     reader: ValuedReader, hour: int, zone: str, its: _Past, week: Sequence[Sequence[int]] | None
 ) -> Iterator[ZoneIntensity]:

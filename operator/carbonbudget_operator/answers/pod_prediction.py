@@ -1,8 +1,8 @@
 """Predicts what a pod will have needed when all of its steps are done, from the steps that it has done.
 
 The expected intensity of a coming hour is the forecast of the zone's source, else that of the same hours of the week in
-the last two weeks, as the ledger's hours are valued. What the pod emitted per kWh of its own energy beyond that (PUE, its part of idle and overhead) is
-taken to stay as it was.
+the last two weeks, as the ledger's hours are valued. What the pod emitted per kWh of its own energy beyond that (PUE,
+its part of idle and overhead) is taken to stay as it was.
 """
 
 from __future__ import annotations

@@ -39,6 +39,11 @@ class SourceForecasts:
             # Of the reported basis only: direct and life-cycle figures are never mixed.
             self._found = load_forecasts(connection, terms.carbon.basis, zones, self._begun)
 
+    @property
+    def has_any(self) -> bool:
+        """Whether any hour to come has a forecast."""
+        return bool(self._found)
+
     def find(self, zone: str, hour: int) -> ForecastFigure | None:
         """The forecast of an hour to come by the first source in force that has one, fresh before old.
 

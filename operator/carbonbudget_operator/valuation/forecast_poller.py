@@ -23,7 +23,7 @@ from carbonbudget_operator.ledger.forecast_store import fail_forecast, store_for
 from carbonbudget_operator.ledger.forecast_tables import grid_forecast_poll
 from carbonbudget_operator.ledger.intensity_store import claim_poll
 from carbonbudget_operator.settings import Settings
-from carbonbudget_operator.valuation.grid_hours import IntensityPoller
+from carbonbudget_operator.valuation.grid_hours import Fetched, IntensityPoller
 
 _log = logging.getLogger(__name__)
 INTERVAL_SECONDS: Final = HOUR
@@ -92,3 +92,12 @@ class ForecastPoller:
         basis = self._carbon.at(now).basis
         await asyncio.to_thread(store_forecast, self._engine, source.name, zone, basis, hours, start, now)
         return FetchedForecast(source.name, zone, len(hours))
+
+
+async def fetch_now(
+    engine: sa.Engine, settings: Settings, registry: CollectorRegistry, now: int
+) -> tuple[list[Fetched], list[FetchedForecast]]:
+    """Ask every source once, for figures and for forecasts, whoever's turn it is."""
+    intensities = IntensityPoller(engine, settings, registry)
+    forecasts = ForecastPoller(engine, settings, registry, intensities)
+    return await intensities.ask(now, force=True), await forecasts.step(now, force=True)

@@ -65,8 +65,8 @@ class ElectricityMaps:
         """Implements `ForecastingSource`: GET /carbon-intensity/forecast.
 
         Fields of the answer: `zone`, and in `forecast` for each hour `datetime` (its start) and `carbonIntensity`;
-        `updatedAt` is not used. `emissionFactorType` is not documented for this answer. Where it is missing, the figures
-        are those of the documented default, which is `lifecycle`: a forecast of another kind is never assumed.
+        `updatedAt` is not used. `emissionFactorType` is not documented for this answer. Where it is missing, the
+        figures are those of the documented default, `lifecycle`: a forecast of another kind is never assumed.
         """
         params = self._params(zone) | {"horizonHours": str(self._forecast_hours)}
         answer = await self._http.get(

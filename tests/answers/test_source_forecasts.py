@@ -152,7 +152,7 @@ def test_how_good_forecasts_were_is_told_by_hours_that_were_expected_a_day_befor
 ) -> None:
     its = a_reader(engine, maps())
     expect(engine, {-3: 90, -2: 130, -1: 500, 0: 500}, NOW - 30 * 3600)
-    expect(engine, {-2: 999, -1: 999, 3: 70}, NOW - 20 * 3600)  # later ones do not count; hour 0 was left out
+    expect(engine, {-3: 999, -2: 999, -1: 999, 3: 70}, NOW - 20 * 3600)  # later ones do not count; hour 0 was left out
     expect(engine, {5: 60}, NOW)
     store(engine, "maps", {-3: 100, -2: 100})
     hours = {HOUR - 3600: (100_000, True)}  # an estimate: it may be the forecast itself

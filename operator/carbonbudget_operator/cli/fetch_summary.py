@@ -42,7 +42,7 @@ def forecast_lines(fetched: Sequence[FetchedForecast]) -> Iterator[str]:
     for one in fetched:
         name = f"{one.source}, zone {one.zone}: forecast"
         if one.error:
-            yield f"{name}: nothing was fetched: {one.error}. Without it the past weeks are the forecast"
+            yield f"{name}: nothing was fetched: {one.error}. If the plan has no forecasts, set forecast: false"
         else:
             yield f"{name}: fetched {one.hours} {'hour' if one.hours == 1 else 'hours'} to come"
 

@@ -105,7 +105,11 @@ GRID = Board(
                 Query(
                     "sum by (source, outcome) (rate(carbonbudget_intensity_polls_total[$__rate_interval]))",
                     "{{source}} {{outcome}}",
-                )
+                ),
+                Query(
+                    "sum by (source, outcome) (rate(carbonbudget_intensity_forecast_polls_total[$__rate_interval]))",
+                    "forecast of {{source}} {{outcome}}",
+                ),
             ],
             width=24,
         ),

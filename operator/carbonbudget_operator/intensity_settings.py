@@ -67,6 +67,10 @@ class ElectricityMapsSettings(ZonedSourceSettings):
         description="Request the other basis too: reports then show direct and upstream emissions separately; it takes "
         "twice the requests.",
     )
+    forecast: bool = Field(
+        True, description="Request its forecast once an hour for each zone; false for a plan that has none."
+    )
+    forecast_hours: Literal[6, 24, 48, 72] = Field(72, description="How far ahead its forecast is requested.")
 
 
 class NesoSettings(NetworkSourceSettings):
@@ -75,6 +79,7 @@ class NesoSettings(NetworkSourceSettings):
     name: str = Field("neso", min_length=1, max_length=60, description="Name of the source in factors.")
     type: Literal["neso"] = Field("neso", description="NESO, Great Britain: zone GB, direct emissions, no key.")
     url: str = Field("https://api.carbonintensity.org.uk", description="URL of the API.")
+    forecast: bool = Field(True, description="Request its forecast of 48 hours once an hour.")
 
 
 class HttpJsonSettings(ZonedSourceSettings):
@@ -138,6 +143,11 @@ AnySource = Annotated[
 ]
 
 
+def has_forecast(source: AnySource) -> bool:
+    """Whether a source's forecast is asked for and used."""
+    return isinstance(source, ElectricityMapsSettings | NesoSettings) and source.forecast
+
+
 class IntensitySettings(SettingsSection):
     """Settings of hourly intensities, which replace yearly ones."""
 
@@ -147,6 +157,9 @@ class IntensitySettings(SettingsSection):
     interval_seconds: int = Field(900, ge=60, le=86_400, description="Each source is queried once in this time.")
     max_age_hours: int = Field(
         24, ge=0, le=168, description="Hours for which the last known figure replaces a missing one."
+    )
+    max_forecast_age_hours: int = Field(
+        6, ge=1, le=48, description="Age up to which a source's forecast is used; then the mean of past weeks is."
     )
     revised_hours: int = Field(24, ge=1, le=240, description="Hours back for which figures are requested again.")
 

@@ -148,3 +148,46 @@ def test_the_mean_week_lies_in_the_range_where_all_weeks_are_whole(used: list[in
     expected = week.until(end) - week.until(through)
     assert found[0] <= expected + hours  # each hour's mean is rounded down
     assert expected <= found[1]
+
+
+def test_hours_with_a_forecast_of_the_grid_are_changed_and_the_others_are_not() -> None:
+    """10 a hour; the source expects half the usual intensity in two hours, and twice it in a third."""
+    week = a_week(*(10,) * 168)
+    through = PERIOD.end - DAY
+    near = week.changed(through + HOUR, [500, 500, 2000])
+    usual, changed = (forecast_use(PERIOD, 1100, 1000, 0, through, through, one) for one in (week, near))
+    assert usual is not None
+    assert changed is not None
+    assert (usual.forecast_ug, usual.exhausted_at) == (1240, through + 10 * HOUR)
+    assert changed.forecast_ug == 1240 - 5 - 5 + 10
+    assert changed.exhausted_at == through + 10 * HOUR
+    early = forecast_use(PERIOD, 1020, 1000, 0, through, through, near)
+    assert early is not None
+    assert early.exhausted_at == through + 3 * HOUR  # 10, 5 and 5
+
+
+weeks_of_use = st.lists(st.integers(0, 50), min_size=12, max_size=12).filter(any).map(lambda some: some * 14)
+
+
+@given(
+    weeks_of_use, st.integers(0, 400), st.lists(st.integers(0, 10_000), max_size=30), st.integers(0, 700 * HOUR),
+    st.integers(0, 700 * HOUR),
+)  # fmt: skip
+def test_what_is_expected_never_falls_and_is_reached_where_it_is_expected(
+    hours: list[int], first: int, permille: list[int], at: int, later: int
+) -> None:
+    week = a_week(*hours).changed(first * HOUR, permille)
+    assert week.until(at) <= week.until(at + later)
+    missing = week.until(at + later) - week.until(at)
+    if week.until(at + later) > 0 and missing > 0:
+        reached = week.reaches(week.until(at + later))
+        assert week.until(reached) >= week.until(at + later) > week.until(reached - 1)
+
+
+@given(weeks_of_use, st.integers(0, 400), st.integers(0, 200), st.integers(0, 700 * HOUR))
+def test_a_forecast_as_usual_changes_nothing(hours: list[int], first: int, count: int, at: int) -> None:
+    week = a_week(*hours)
+    usual = week.changed(first * HOUR, [1000] * count)
+    assert usual.until(at) == week.until(at)
+    if at:
+        assert usual.reaches(at) == week.reaches(at)

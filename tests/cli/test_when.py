@@ -52,6 +52,8 @@ class Grid:
         self.mg = {CLEAN: 100_000}
         self.zones: tuple[str, ...] = ("DE",)
         self.spread_percent = 0
+        self.own_until = 0
+        """Until then hours to come are the source's own forecast."""
         self.projection: Said = Said({"as_of": NOW, "rates": [rate()], "runs": []})
         self.asked: list[dict[str, list[str]]] = []
 
@@ -70,7 +72,8 @@ class Grid:
         mg, is_forecast = self.mg.get(hour, 400_000), hour >= NOW
         some = self.spread_percent and is_forecast
         return {
-            "start": format_time(hour), "end": format_time(hour + HOUR), "zone": zone, "source": "x",
+            "start": format_time(hour), "end": format_time(hour + HOUR), "zone": zone,
+            "source": "forecast of maps" if NOW <= hour < self.own_until else "x",
             "basis": "lifecycle", "g_per_kwh": mg / 1000, "mg_per_kwh": mg,
             "low_mg_per_kwh": mg - mg * self.spread_percent // 100 if some else None,
             "high_mg_per_kwh": mg + mg * self.spread_percent // 100 if some else None,
@@ -119,6 +122,13 @@ def test_the_cleanest_start_is_named_with_its_grams_against_now(when: When) -> N
     ]
     assert "note: the forecast is of grid zone DE, where the nodes are; --zone names another" in done.stderr
     assert "by its requests, at the rates of the last day, location-based" in done.stderr
+
+
+def test_it_says_which_part_of_the_forecast_is_the_sources_own(when: When, grid: Grid) -> None:
+    assert "note: hours to come are expected by: x\n" in when().stderr
+    grid.own_until = T0 + 48 * HOUR
+    words = f"forecast of maps until {format_time(T0 + 48 * HOUR)}, then x"
+    assert f"note: hours to come are expected by: {words}\n" in when().stderr
 
 
 def test_json_has_exact_figures_and_each_hours_start(when: When) -> None:

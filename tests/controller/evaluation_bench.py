@@ -34,6 +34,8 @@ class World:
     up: bool = True
     reports: bool = True
     hours_ug: list[int] = field(default_factory=list)
+    change_permille: list[int] = field(default_factory=list)
+    """What the grid's source expects of the hours to come."""
     workloads: list[dict[str, Any]] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -116,7 +118,9 @@ class World:
             {"id": query["id"], "first_hour": query["end"] - HOUR * len(self.hours_ug), "used_ug": self.hours_ug}
             for query in queries
         ]
-        return web.json_response({"answers": answers})
+        first = -(-int(self.now) // HOUR) * HOUR
+        change = {"change_from": first, "change_permille": self.change_permille} if self.change_permille else {}
+        return web.json_response({"answers": answers, **change})
 
 
 class Bench:

@@ -115,6 +115,20 @@ async def test_a_forecast_goes_by_the_hours_of_a_week_once_they_are_known(bench:
     assert monthly["status"]["forecast"] == "183g"
 
 
+async def test_a_forecast_goes_by_what_the_grids_source_expects_of_the_hours_to_come(bench: Bench) -> None:
+    monthly = bench.add("monthly", limit="1kg")
+    whole = bench.add("whole", limit="1kg", include=["Dynamic", "Idle", "Overhead", "Embodied"])
+    market = bench.add("market", limit="1kg", accounting="MarketBased")
+    bench.world.used_ug = 10_000_000
+    bench.world.hours_ug = [1_000_000] * 672
+    bench.world.change_permille = [500] * 20
+    await bench.loop.profiles.refresh()
+    await bench.evaluate()
+    assert monthly["status"]["forecast"] == "173g"  # 20 hours of half the usual intensity
+    # Manufacturing and bought energy do not follow the grid.
+    assert (whole["status"]["forecast"], market["status"]["forecast"]) == ("183g", "183g")
+
+
 async def test_no_more_than_sixteen_writes_are_under_way_at_once(bench: Bench) -> None:
     for index in range(60):
         bench.add(f"b{index}")

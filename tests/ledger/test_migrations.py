@@ -197,14 +197,14 @@ def test_a_ledger_that_is_not_there_is_told_with_where_it_may_be(tmp_path: Path)
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, and this command needs 0019: ") as error:
+    with pytest.raises(LedgerError, match=r"schema 0001, and this command needs 0020: ") as error:
         require_schema(engine)
     image, migration = (
         str(error.value).find(part) for part in ("use the image that the server runs", "ledger migrate")
     )
     assert 0 < image < migration
     assert "only if no server runs on this ledger, `carbonbudget ledger migrate`" in str(error.value)
-    assert migrate(engine) == "0019"
+    assert migrate(engine) == "0020"
     require_schema(engine)
     engine.dispose()
 
@@ -217,7 +217,7 @@ def test_a_ledger_of_a_later_version_is_not_to_be_migrated(new_url: Callable[[],
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(LedgerError) as error:
             require_schema(engine)
-        found = "the ledger has schema 9999 of a later version, and this command has 0019"
+        found = "the ledger has schema 9999 of a later version, and this command has 0020"
         assert str(error.value) == f"{found}: use the image that the server runs"
     finally:
         engine.dispose()

@@ -47,9 +47,12 @@ class FaceClient(ServerClient):
 
 
 @asynccontextmanager
-async def a_forecasting_server(directory: Path) -> AsyncIterator[Face]:
-    """For three weeks one hour of each day was a quarter of the others; now is the day after, ten minutes past T0."""
-    async with a_face(f"sqlite:///{directory}/ledger.db", carbon=CARBON) as face:
+async def a_forecasting_server(directory: Path, carbon: CarbonSettings = CARBON) -> AsyncIterator[Face]:
+    """For three weeks one hour of each day was a quarter of the others; now is the day after, ten minutes past T0.
+
+    The source is called `net`.
+    """
+    async with a_face(f"sqlite:///{directory}/ledger.db", carbon=carbon) as face:
         assert (await face.report(a_report(T0, "node-1", {"pod-1": 10**9}))).status_code == 200
         claim_poll(face.engine, "net", "DE", T0, 60)
         hours = range(T0 - 21 * DAY, T0 + HOUR, HOUR)

@@ -84,8 +84,13 @@ EXTERNAL = {
 }  # fmt: skip
 
 
-def intensity(zones: Sequence[str], now: int, start: int | None = None, end: int | None = None) -> dict[str, Any]:
-    """As `/api/v1/intensity` answers; hours that have not begun are forecasts, seven days ahead at most."""
+def intensity(
+    zones: Sequence[str], now: int, start: int | None = None, end: int | None = None, own_until: int = 0
+) -> dict[str, Any]:
+    """As `/api/v1/intensity` answers; hours that have not begun are forecasts, seven days ahead at most.
+
+    Until `own_until` they are the source's own.
+    """
     rows = []
     this_hour = now - now % 3600
     first, last = start or this_hour - 7 * DAY, min(end or this_hour + 3600, this_hour + 7 * DAY)
@@ -96,7 +101,8 @@ def intensity(zones: Sequence[str], now: int, start: int | None = None, end: int
             value += 0 if coming else at // 3600 * 7919 % 40_000
             rows.append({
                 "start": instant(at), "end": instant(at + 3600), "zone": zone,
-                "source": "mean of this hour of the week in the last weeks" if coming else "Electricity Maps",
+                "source": "Electricity Maps" if not coming else "forecast of Electricity Maps" if at < own_until
+                else "mean of this hour of the week in the last weeks",
                 "basis": "lifecycle", "g_per_kwh": value / 1000, "mg_per_kwh": value,
                 "low_mg_per_kwh": value - 30_000 if coming else None,
                 "high_mg_per_kwh": value + 45_000 if coming else None,

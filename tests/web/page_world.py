@@ -51,6 +51,7 @@ class World:
         self.down = ""
         self.budgets, self.targets = list(BUDGETS), list(TARGETS)
         self.runs = [run_row(f"exp-{number}", name) for number, name in enumerate(names) if not name.startswith("__")]
+        self.own_until, self.forecasts = 0, list[dict[str, object]]()
         self.asked: list[tuple[str, dict[str, str], PageCaller, str | None]] = []
 
     async def get(
@@ -80,7 +81,7 @@ class World:
             return emissions(query, self.names)
         if path == "/api/v1/intensity":
             span = [int(query[name]) if name in query else None for name in ("from", "to")]
-            return intensity(("DE", "FR"), self.now, *span)
+            return intensity(("DE", "FR"), self.now, *span, self.own_until) | {"forecasts": self.forecasts}
         if path == "/api/v1/nodes":
             rows = [node_row("node-1", self.now), node_row("node-1", self.now, domain="dram"),
                     node_row("node-2", self.now - 4000, coverage_percent=61),

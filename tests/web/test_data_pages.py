@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.web import page_world
-from tests.web.budget_answers import DAY, NOW
+from tests.web.budget_answers import DAY, NOW, instant
 from tests.web.data_answers import status
 from tests.web.page_world import World, shown, text_of
 
@@ -22,6 +22,32 @@ async def test_hours_to_come_are_drawn_as_a_forecast_and_the_greenest_are_named(
     assert html.count('class="forecast"') == html.count('class="range"') == 2  # one in the chart of each zone
     assert "Greenest hours to come" in html
     assert "Forecast: mean of this hour of the week in the last weeks." in html
+
+
+async def test_the_page_tells_which_hours_are_the_sources_own_forecast_and_how_good_it_was() -> None:
+    world = World()
+    text = text_of((await shown("/grid", world)).text)
+    assert "Forecasts of the sources" not in text
+    world.forecasts = [
+        {
+            "source": "Electricity Maps", "zone": "DE", "fetched": instant(NOW), "until": instant(NOW + DAY),
+            "used": True, "failing": False, "error": None, "compared_hours": 140, "mean_error_g_per_kwh": 18.25,
+        },
+        {
+            "source": "<b>NESO", "zone": "GB", "fetched": None, "until": None, "used": False, "failing": True,
+            "error": None, "compared_hours": 0, "mean_error_g_per_kwh": None,
+        },
+    ]  # fmt: skip
+    world.own_until = NOW + DAY
+    html = (await shown("/grid", world)).text
+    text = text_of(html)
+    assert "Forecast: forecast of Electricity Maps until" in text
+    assert "then mean of this hour of the week in the last weeks. It values no energy." in text
+    assert "18.2 g CO2e per kWh, mean of 140 h" in text
+    assert "Past weeks instead" in text
+    assert "the latest question failed" in text
+    assert "not known yet" in text
+    assert "<b>NESO" not in html
 
 
 async def test_a_window_that_is_no_number_of_days_has_no_forecast() -> None:

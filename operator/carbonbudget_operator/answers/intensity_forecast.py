@@ -1,8 +1,9 @@
 """Forecasts of the grid's intensity: what each zone's hours to come are expected to be valued by.
 
-Where the settings state a figure for the hour, it is that one. Else it is the mean of the same hour of the week over
-the last two to four weeks of the figures that valued energy; with less than two weeks of them, the mean of all of them;
-without any, the yearly figure. A forecast values nothing.
+Where the zone's source publishes a forecast of the hour, it is that one, while it is fresh. Where the settings state a
+figure for the hour, it is that one. Else it is the mean of the same hour of the week over the last two to four weeks of
+the figures that valued energy; with less than two weeks of them, the mean of all of them; without any, the yearly
+figure. A forecast values nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from carbonbudget_operator.answers.grid_intensity import ZoneIntensity, grid_intensity, stated_intensity
+from carbonbudget_operator.answers.source_forecasts import SourceForecasts
 from carbonbudget_operator.answers.windows import DAY, Range
 from carbonbudget_operator.budgets.forecast import MOST_HOURS, hours_of_week
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -40,29 +42,54 @@ def forecast_end(window: Range, now: int) -> int | None:
 def intensity_forecast(
     reader: ValuedReader, zones: Collection[str], window: Range, now: int
 ) -> Iterator[ZoneIntensity]:
-    """A row for each hour of the window that has not begun at the UTC second `now`, in order of hour and zone."""
+    """A row for each hour of the window that has not begun at the UTC second `now`, in order of hour and zone.
+
+    Hours of a source's forecast have no range. `received` of such a row is when the forecast was fetched.
+    """
     end, begun = forecast_end(window, now), _next_hour(now)
     if end is None:
         return
     first = begun - MOST_HOURS * HOUR
     past = _past(reader, zones, first, begun, now)
     weeks = {zone: hours_of_week(first, found.mg_per_kwh) for zone, found in past.items()}
+    forecasts = SourceForecasts(reader, zones, now)
     for hour in range(max(begun, window[0] - window[0] % HOUR), end, HOUR):
         for zone in sorted(zones):
-            its = past[zone]
-            week = weeks[zone]
-            known = [mg for mg in its.mg_per_kwh if mg is not None]
-            stated = None if its.is_published else stated_intensity(reader.terms.at(hour), zone, hour)
-            if stated is not None:
-                yield _row(hour, zone, stated.basis, stated.source, [stated.mg_per_kwh])
-            elif week is not None:
-                words = "mean of this hour of the week in the last weeks"
-                yield _row(hour, zone, its.basis, words, week[hour // HOUR % _WEEK_HOURS])
-            elif known:
-                yield _row(hour, zone, its.basis, f"mean of the {len(known)} hours that are known", known)
-            else:
-                for one in its.latest:
-                    yield replace(one, start=hour, kind="forecast", applied=False, received=None)
+            published = forecasts.find(zone, hour)
+            if published is not None and not published.is_too_old:
+                row = _row(hour, zone, past[zone].basis, f"forecast of {published.source}", [published.mg_per_kwh])
+                yield replace(row, received=published.fetched_at)
+                continue
+            note = "" if published is None else f"; the forecast of {published.source} is too old"
+            for row in _of_past(reader, hour, zone, past[zone], weeks[zone]):
+                yield replace(row, source=row.source + note)
+
+
+def usual_weeks(
+    reader: ValuedReader, zones: Collection[str], begun: int, now: int
+) -> dict[str, list[list[int]] | None]:
+    """By zone the figures of each hour of the week in the weeks before `begun`, as `hours_of_week` has them."""
+    first = begun - MOST_HOURS * HOUR
+    past = _past(reader, zones, first, begun, now)
+    return {zone: hours_of_week(first, its.mg_per_kwh) for zone, its in past.items()}
+
+
+def _of_past(
+    reader: ValuedReader, hour: int, zone: str, its: _Past, week: Sequence[Sequence[int]] | None
+) -> Iterator[ZoneIntensity]:
+    """What the settings and the past say of an hour to come."""
+    known = [mg for mg in its.mg_per_kwh if mg is not None]
+    stated = None if its.is_published else stated_intensity(reader.terms.at(hour), zone, hour)
+    if stated is not None:
+        yield _row(hour, zone, stated.basis, stated.source, [stated.mg_per_kwh])
+    elif week is not None:
+        words = "mean of this hour of the week in the last weeks"
+        yield _row(hour, zone, its.basis, words, week[hour // HOUR % _WEEK_HOURS])
+    elif known:
+        yield _row(hour, zone, its.basis, f"mean of the {len(known)} hours that are known", known)
+    else:
+        for one in its.latest:
+            yield replace(one, start=hour, kind="forecast", applied=False, received=None)
 
 
 def _past(reader: ValuedReader, zones: Collection[str], first: int, end: int, now: int) -> dict[str, _Past]:

@@ -1,8 +1,8 @@
 """Predicts what a pod will have needed when all of its steps are done, from the steps that it has done.
 
-The expected intensity of a coming hour is that of the same hours of the week in the last two weeks, as the ledger's
-hours are valued. What the pod emitted per kWh of its own energy beyond that (PUE, its part of idle and overhead) is
-taken to stay as it was.
+The expected intensity of a coming hour is the forecast of the zone's source, else that of the same hours of the week in
+the last two weeks, as the ledger's hours are valued. What the pod emitted per kWh of its own energy beyond that (PUE,
+its part of idle and overhead) is taken to stay as it was.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.grid_intensity import grid_intensity
 from carbonbudget_operator.answers.pod_spans import MOST_SPANS, DividedPod, PodSpansReader
+from carbonbudget_operator.answers.source_forecasts import SourceForecasts
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.ledger.controller_pods import pods_by_uid
 from carbonbudget_operator.ledger.fact_reader import read_nodes
@@ -23,7 +24,7 @@ from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
-from carbonbudget_operator.spans.prediction import DoneStep, Prediction, predict
+from carbonbudget_operator.spans.prediction import DoneStep, ForecastHour, Prediction, predict
 from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody
 from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -86,7 +87,13 @@ class PodPredictions:
             return None
         figures = grid_intensity(self._reader, zones, (now - _PROFILE_SECONDS, now), now)
         past = {row.start * 1000: row.mg_per_kwh for row in figures if row.applied}
-        forecast = profile_forecast(past, now * 1000, _HOURS_AHEAD)
+        coming = SourceForecasts(self._reader, zones, now)
+        forecast = [
+            hour
+            if (mg := coming.mean(zones, hour.start_ms // 1000)) is None
+            else ForecastHour(hour.start_ms, mg, mg, mg)
+            for hour in profile_forecast(past, now * 1000, _HOURS_AHEAD)
+        ]
         found = predict(done, last.total - last.done, from_ms, forecast, _permille(divided, past))
         return (found, divided) if found is not None else None
 

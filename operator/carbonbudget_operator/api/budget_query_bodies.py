@@ -136,6 +136,11 @@ class HourlyAnswers(BaseModel):
     """The answers to the same questions, hour by hour, in their order."""
 
     answers: list[HourlyAnswer]
+    change_from: int = Field(default=0, description="UTC second of the first hour to come")
+    change_permille: list[int] = Field(
+        default=[],
+        description="By hour from there on: the intensity that the grid's sources expect, in 1/1000 of the usual one",
+    )
 
 
 class RunQuery(BaseModel):

@@ -15,7 +15,7 @@ class IntensityRow(BaseModel):
     start: str = Field(description="The hour's start, RFC 3339, UTC")
     end: str = Field(description="The hour's end")
     zone: str = Field(description="Grid zone, for example DE or US-CAL-CISO")
-    source: str = Field(description="Whose figure it is")
+    source: str = Field(description="Whose figure it is; of a forecast, whose, or of which past hours the mean")
     basis: str = Field(description="`lifecycle`, or `direct` without the emissions upstream of the electricity")
     g_per_kwh: float = Field(description="Grams of CO2 equivalent per kilowatt-hour")
     mg_per_kwh: int = Field(description="The same, exact, in milligrams")
@@ -29,7 +29,9 @@ class IntensityRow(BaseModel):
     )
     estimated: bool = Field(description="Whether the source calls its figure an estimate")
     age_hours: int = Field(description="Of `standIn`: how many hours earlier the figure is of; else 0")
-    received: str | None = Field(description="When it was stored; null for `stated`, `yearly` and `forecast`")
+    received: str | None = Field(
+        description="When it was stored; null for `stated`, `yearly` and the mean of past hours"
+    )
     applied: bool = Field(description="Whether energy of this hour and zone is valued by it")
 
 
@@ -43,6 +45,23 @@ class SourceRow(BaseModel):
     error: str | None = Field(description="Why; shown to those who may read all namespaces")
 
 
+class ForecastSourceRow(BaseModel):
+    """A source's own forecast of one zone, and how good its forecasts were."""
+
+    source: str
+    zone: str
+    fetched: str | None = Field(description="When the newest was fetched; null if never")
+    until: str | None = Field(description="The end of its last hour; after it the past weeks are the forecast")
+    used: bool = Field(description="False: it is missing or too old, and the past weeks are the forecast")
+    failing: bool = Field(description="Whether the latest question failed")
+    error: str | None = Field(description="Why; shown to those who may read all namespaces")
+    compared_hours: int = Field(
+        description="Hours of the last week of which a forecast made a day before, and a figure that is no estimate, "
+        "are known"
+    )
+    mean_error_g_per_kwh: float | None = Field(description="Their mean distance from each other")
+
+
 class IntensityAnswer(BaseModel):
     """The answer to GET /api/v1/intensity in JSON."""
 
@@ -53,6 +72,7 @@ class IntensityAnswer(BaseModel):
     )
     zones: list[str]
     sources: list[SourceRow]
+    forecasts: list[ForecastSourceRow] = Field(description="The forecasts that sources publish themselves")
     next: str | None = Field(description=_NEXT)
     rows: list[IntensityRow]
 

@@ -1,14 +1,15 @@
 """The forecast: the expected use at the end of the period, and when the limit is reached.
 
 With less than two weeks of data it uses the mean rate so far. After that it uses, for each coming hour, the mean of the
-same UTC hour of the week over at most the last four weeks, because use differs between day and night.
+same UTC hour of the week over at most the last four weeks, because use differs between day and night. Where the grid's
+source has a forecast, the first of these hours are changed as its intensity is expected to change.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from carbonbudget_operator.budgets.period import Period
@@ -26,19 +27,48 @@ _STEADY_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class WeeklyProfile:
-    """Expected micrograms in each hour of a week, hour 0 being the first of the epoch; `before_ug`: their sums."""
+    """Expected micrograms in each hour of a week, hour 0 being the first of the epoch; `before_ug`: their sums.
+
+    `near_ug` are the sums of what is expected in the hours from `near_from` (UTC seconds, a whole hour) on beyond the
+    profile: the first is 0, a later one may be below 0.
+    """
 
     hours_ug: tuple[int, ...]
     before_ug: tuple[int, ...]
+    near_from: int = 0
+    near_ug: tuple[int, ...] = (0,)
+
+    def changed(self, first_hour: int, permille: Sequence[int]) -> WeeklyProfile:
+        """The same with the hours from `first_hour` (UTC seconds) on at so many thousandths of the profile."""
+        first = first_hour // _HOUR
+        more = [
+            self.hours_ug[(first + number) % _WEEK_HOURS] * (part - 1000) // 1000
+            for number, part in enumerate(permille)
+        ]
+        return replace(self, near_from=first * _HOUR, near_ug=tuple(accumulate(more, initial=0)))
 
     def until(self, at: int) -> int:
         """Expected micrograms from the epoch to `at` (UTC seconds): differences of it are what is to come."""
         hours, seconds = divmod(at, _HOUR)
         weeks, hour = divmod(hours, _WEEK_HOURS)
-        return weeks * self.before_ug[-1] + self.before_ug[hour] + self.hours_ug[hour] * seconds // _HOUR
+        near, last = hours - self.near_from // _HOUR, len(self.near_ug) - 1
+        before_ug, of_hour_ug = self.near_ug[min(max(near, 0), last)], self.hours_ug[hour]
+        if 0 <= near < last:
+            of_hour_ug += self.near_ug[near + 1] - before_ug
+        return weeks * self.before_ug[-1] + self.before_ug[hour] + before_ug + of_hour_ug * seconds // _HOUR
 
     def reaches(self, expected_ug: int) -> int:
         """The first second at which `until` is `expected_ug` (above 0). There must be use in the week."""
+        near_end = self.near_from + (len(self.near_ug) - 1) * _HOUR
+        if expected_ug <= self.until(self.near_from):
+            return self._profile_reaches(expected_ug)
+        if expected_ug <= self.until(near_end):
+            return self.near_from + bisect_left(
+                range(near_end - self.near_from), expected_ug, key=lambda after: self.until(self.near_from + after)
+            )
+        return self._profile_reaches(expected_ug - self.near_ug[-1])
+
+    def _profile_reaches(self, expected_ug: int) -> int:
         weeks, rest_ug = divmod(expected_ug - 1, self.before_ug[-1])
         rest_ug += 1
         hour = bisect_left(self.before_ug, rest_ug) - 1

@@ -34,13 +34,14 @@ def factors(
 
     from carbonbudget_operator.carbon.grid_factors import WORLD, UnknownZone
     from carbonbudget_operator.carbon.intensity_text import g_per_kwh
-    from carbonbudget_operator.cli.fetch_summary import fetched_lines
+    from carbonbudget_operator.cli.fetch_summary import fetched_lines, forecast_lines
     from carbonbudget_operator.intensity_settings import StaticSourceSettings, milligrams
     from carbonbudget_operator.ledger.clusters import require_cluster
     from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
     from carbonbudget_operator.ledger.intensity_store import polls
     from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
-    from carbonbudget_operator.valuation.grid_hours import Fetched, IntensityPoller
+    from carbonbudget_operator.valuation.forecast_poller import FetchedForecast, fetch_now
+    from carbonbudget_operator.valuation.grid_hours import Fetched
     from carbonbudget_operator.valuation.places import check_all_places
     from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -50,11 +51,12 @@ def factors(
         engine = open_ledger(settings.server.ledger)
         require_schema(engine)
         fetched: list[Fetched] = []
+        forecasts: list[FetchedForecast] = []
         with ledger_errors(engine):
             require_cluster(engine, settings.cluster)
         if fetch:
             with ledger_errors(engine):
-                fetched = asyncio.run(IntensityPoller(engine, settings, CollectorRegistry()).ask(now, force=True))
+                fetched, forecasts = asyncio.run(fetch_now(engine, settings, CollectorRegistry(), now))
         book = ValuedReader(engine, settings)
         with ledger_errors(engine), engine.connect() as connection:
             nodes = sorted(read_nodes(connection, settings.cluster).values(), key=lambda node: node.name)
@@ -102,7 +104,7 @@ def factors(
     ]
     announce(settings.source, output, config is None)
     if fetch:
-        for line in fetched_lines(settings.carbon.at(now), fetched, through, now):
+        for line in (*fetched_lines(settings.carbon.at(now), fetched, through, now), *forecast_lines(forecasts)):
             print(printable_cell(line), file=sys.stderr if output is not OutputFormat.TABLE else sys.stdout)
     if output is OutputFormat.JSON:
         print(
@@ -114,6 +116,7 @@ def factors(
                     "sources": sources,
                     "stated": stated,
                     **({"fetched": [asdict(one) for one in fetched]} if fetch else {}),
+                    **({"forecasts": [asdict(one) for one in forecasts]} if fetch else {}),
                 },
                 indent=2,
             )

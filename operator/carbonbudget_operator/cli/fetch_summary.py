@@ -9,6 +9,7 @@ from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.intensity_settings import StaticSourceSettings
 from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.timeline import Timeline
+from carbonbudget_operator.valuation.forecast_poller import FetchedForecast
 from carbonbudget_operator.valuation.grid_hours import Fetched, make_sources
 
 
@@ -34,6 +35,16 @@ def fetched_lines(carbon: CarbonSettings, fetched: Sequence[Fetched], through: i
             )
         elif not done:
             yield f"{given.name}: nothing was fetched: {_why_not(network[given.name], through, now)}"
+
+
+def forecast_lines(fetched: Sequence[FetchedForecast]) -> Iterator[str]:
+    """One line for each source and zone that was asked for its forecast."""
+    for one in fetched:
+        name = f"{one.source}, zone {one.zone}: forecast"
+        if one.error:
+            yield f"{name}: nothing was fetched: {one.error}. If the plan has no forecasts, set forecast: false"
+        else:
+            yield f"{name}: fetched {one.hours} {'hour' if one.hours == 1 else 'hours'} to come"
 
 
 def _fetched(one: Fetched) -> str:

@@ -39,9 +39,10 @@ class WhenFormat(StrEnum):
 
 
 class _Asked(NamedTuple):
-    """The forecast of these zones, and why no grams can be expected; empty where they can."""
+    """The forecast of these zones, where it is from, and why no grams can be expected; empty where they can."""
 
     forecast: DeferralForecast
+    source: str
     without_grams: str
 
 
@@ -91,6 +92,8 @@ def when(
     if found.duration_s > _LONGEST_S:
         fail(f"{job.title} lasts longer than a year: write a shorter duration", code=2)
     notes = [*found.notes, *([asked.without_grams] if asked.without_grams else [])]
+    if asked.source:
+        notes.append(f"hours to come are expected by: {asked.source}")
     if not zone:
         zones = asked.forecast.hours.zones
         what = f"of grid zone {zones[0]}" if len(zones) == 1 else f"the mean of grid zones {', '.join(zones)}"
@@ -139,6 +142,9 @@ def _job(file: str) -> ManifestObject:
 def _ask(source: ServerSource, zone: str, now: int, namespace: str) -> _Asked:
     from carbonbudget_operator.api.grid_bodies import IntensityRow
     from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
+    from carbonbudget_operator.api.times import format_time
+    from carbonbudget_operator.cleaner_hours.forecast_parts import forecast_words
+    from carbonbudget_operator.enforcement import job_fields
     from carbonbudget_operator.enforcement.deferral_forecast import FORECAST_SECONDS, FORMER_SECONDS, forecast_of
 
     try:
@@ -156,7 +162,8 @@ def _ask(source: ServerSource, zone: str, now: int, namespace: str) -> _Asked:
     forecast = forecast_of(rows, projection, now, {namespace})
     if forecast is None:
         fail("the server has no forecast: it knows no grid zone of the nodes yet; --zone names one, for example DE")
-    return _Asked(forecast, reason)
+    coming = ((job_fields.instant(row.start), row.source) for row in rows if row.kind == "forecast")
+    return _Asked(forecast, forecast_words(coming, format_time), reason)
 
 
 def _print(found: StartAdvice, output: WhenFormat, table: bool) -> None:

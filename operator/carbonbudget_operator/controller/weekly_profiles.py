@@ -77,6 +77,8 @@ class WeeklyProfiles:
             self._failing = False
             for prepared, answer in zip(all_prepared, answers.answers, strict=True):
                 week = weekly_profile(answer.first_hour, answer.used_ug)
+                if week is not None and _changes_with_grid(_question(prepared, now)):
+                    week = week.changed(answers.change_from, answers.change_permille)
                 self._known[prepared.key] = _Known(prepared.stored.uid, prepared.budget_limit.counted_hash, now, week)
 
     def _is_due(self, prepared: PreparedBudget, now: int) -> bool:
@@ -93,3 +95,8 @@ def _question(prepared: PreparedBudget, now: int) -> BudgetQuery:
     end = now // _HOUR * _HOUR
     query = period_query(prepared, prepared.key, Period(end - MOST_HOURS * _HOUR, end))
     return query.model_copy(update={"workloads": 0})
+
+
+def _changes_with_grid(query: BudgetQuery) -> bool:
+    """Whether all that is counted is the grid's: embodied emissions and bought energy are not."""
+    return query.accounting == "LocationBased" and "Embodied" not in query.include

@@ -74,12 +74,15 @@ def store_intensities(
         return len(changed)
 
 
-def claim_poll(engine: sa.Engine, source: str, zone: str, now: int, interval: int) -> bool:
-    """Whether it is this server's turn to ask: at most one of all gets it in an interval."""
-    table = schema.grid_poll
+def claim_poll(
+    engine: sa.Engine, source: str, zone: str, now: int, interval: int, table: sa.Table = schema.grid_poll
+) -> bool:
+    """Whether it is this server's turn to ask: at most one of all gets it in an interval. `table`: of what is asked."""
     with engine.connect() as connection:  # mostly it is not: nothing is written then
-        known = polls(connection).get((source, zone))
-    if known is not None and known.polled_at > now - interval:
+        polled_at = connection.scalar(
+            sa.select(table.c.polled_at).where(table.c.source == source, table.c.zone == zone)
+        )
+    if polled_at is not None and polled_at > now - interval:
         return False
     with engine.begin() as connection:
         BulkInsert(connection.dialect, table, ("source", "zone"), ("source", "zone")).put(connection, [(source, zone)])

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from carbonbudget_operator.ledger import adjustment_tables, kept_unit_table, span_tables, unit_tables
+from carbonbudget_operator.ledger import adjustment_tables, forecast_tables, kept_unit_table, span_tables, unit_tables
 from carbonbudget_operator.ledger.columns import ID as _ID
 from carbonbudget_operator.ledger.columns import count as _count
 from carbonbudget_operator.ledger.columns import facts as _facts
@@ -27,9 +27,10 @@ from carbonbudget_operator.ledger.columns import key as _key
 from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
-# With the tables that other modules define: spans of tracked pods, units of targets, adjustments of limits.
+# With the tables that other modules define: spans of tracked pods, units of targets, adjustments of limits, forecasts.
 _OTHER_TABLES = (
     span_tables.tracked_pod, unit_tables.unit_counter, kept_unit_table.kept_units, adjustment_tables.adjustment,
+    forecast_tables.grid_forecast,
 )  # fmt: skip
 metadata = _OTHER_TABLES[0].metadata
 

@@ -21,6 +21,7 @@ from carbonbudget_operator.answers.grouping import (
     parse_group_by,
 )
 from carbonbudget_operator.answers.hourly_use import hourly_use
+from carbonbudget_operator.answers.intensity_change import intensity_change
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
@@ -125,7 +126,9 @@ def _hours(answers: LedgerAnswers, question: Question) -> bytes:
         asked = parse(BudgetQueries, question.body)
     check_questions(asked.queries, question.allowance)
     check_hours(asked.queries, question.allowance)
-    return HourlyAnswers(answers=hourly_use(answers.queries.book, asked.queries)).model_dump_json().encode()
+    book = answers.queries.book
+    found, (first, permille) = hourly_use(book, asked.queries), intensity_change(book, question.now)
+    return HourlyAnswers(answers=found, change_from=first, change_permille=permille).model_dump_json().encode()
 
 
 def _runs(answers: LedgerAnswers, question: Question) -> bytes:

@@ -46,6 +46,7 @@ from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.server.worker_queue import QuestionQueue
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.tls import follow_certificate, follow_client_ca, server_context
+from carbonbudget_operator.valuation.forecast_poller import ForecastPoller
 from carbonbudget_operator.valuation.grid_hours import IntensityPoller
 from carbonbudget_operator.valued_hours.upkeep import Upkeep
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
@@ -93,6 +94,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     )
     registry.register(emitted)
     grid = IntensityPoller(pools.upkeep, settings, registry)
+    forecasts = ForecastPoller(pools.upkeep, settings, registry, grid)
     receiver = ReportReceiver(
         access,
         pools.reports,
@@ -148,6 +150,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             follow_certificate(context, server.tls_cert, server.tls_key, registry),
             _every(30, "valued hours cannot be stored, sealed or deleted", lambda: upkeep.run(int(time.time()))),
             _every(30, "hourly intensities cannot be stored", lambda: grid.step(int(time.time()))),
+            _every(60, "forecasts of the grid cannot be stored", lambda: forecasts.step(int(time.time()))),
             _every(
                 60,
                 "the labels that budgets select by cannot be read",

@@ -59,7 +59,7 @@ def make_source(given: NetworkSource, basis: str) -> IntensitySource:
     http = SourceHttp(given.name, given.key_file, given.requests_per_minute, given.timeout_seconds)
     zones = {ours.upper(): its for ours, its in given.zones.items()}
     if isinstance(given, ElectricityMapsSettings):
-        return ElectricityMaps(http, given.url, basis, zones)
+        return ElectricityMaps(http, given.url, basis, zones, given.forecast_hours)
     shape = ResponseFormat(
         url=given.url, value=given.value, time=given.time, unit=given.unit, step_seconds=given.step_seconds,
         params=given.params, headers=given.headers, items=given.items, estimated=given.estimated,
@@ -123,12 +123,16 @@ class IntensityPoller:
         sources = self._sources.at(now)
         if not sources:
             return []
-        zones = await asyncio.to_thread(self._zones, now, max(source.max_days for source in sources))
-        done = [self._poll(source, zone, name, now, force) for source, zone, name in self._wanted(sources, zones)]
+        zones = await asyncio.to_thread(self.zones, now, max(source.max_days for source in sources))
+        done = [self._poll(source, zone, name, now, force) for source, zone, name in self.wanted(sources, zones)]
         return [found for found in await asyncio.gather(*done) if found is not None]
 
+    def sources(self, now: int) -> list[IntensitySource]:
+        """The sources that are asked now. A forecast is asked of the same ones: they limit their own requests."""
+        return self._sources.at(now)
+
     @staticmethod
-    def _wanted(sources: Sequence[IntensitySource], zones: Iterable[str]) -> list[tuple[IntensitySource, str, str]]:
+    def wanted(sources: Sequence[IntensitySource], zones: Iterable[str]) -> list[tuple[IntensitySource, str, str]]:
         """Each source with our zone and its own name for it."""
         named = ((source, zone, source.zone_name(zone)) for source in sources for zone in zones)
         return [(source, zone, name) for source, zone, name in named if name is not None]
@@ -169,7 +173,7 @@ class IntensityPoller:
         store = partial(store_intensities, self._engine, source.name, zone, basis, series, now, reach)
         return len(series), await asyncio.to_thread(store)
 
-    def _zones(self, now: int, days: int) -> list[str]:
+    def zones(self, now: int, days: int) -> list[str]:
         """Where nodes stand, or stood by the settings of that time, that have reported in the time of so many days."""
         since = now - days * _DAY
         with self._engine.connect() as connection:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 from aiolimiter import AsyncLimiter
@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from carbonbudget_operator.carbon.intensity.hourly_intensity import MAX_MG_PER_KWH, IntensityPoint
 
 _MAX_BODY_BYTES = 4 * 2**20
+_MOST_DIGITS = 30
 _PATIENCE_SECONDS = 30.0  # after a longer Retry-After the next round tries again
 
 
@@ -44,6 +45,17 @@ class IntensitySource(Protocol):
 
     async def fetch(self, zone: str, start: int, end: int) -> list[IntensityPoint]:
         """The points that touch [start, end), UTC seconds, of one of its zones. Raises IntensitySourceError."""
+
+
+@runtime_checkable
+class ForecastingSource(IntensitySource, Protocol):
+    """A source that also publishes what it expects of the hours to come."""
+
+    async def forecast(self, zone: str, start: int) -> list[IntensityPoint]:
+        """The points of the hours from the UTC second `start` (a full hour) on, in the source's order.
+
+        They are what the source sent, unchecked as a series: `expected_hours` does that. Raises IntensitySourceError.
+        """
 
 
 @dataclass(slots=True)
@@ -125,7 +137,7 @@ class SourceHttp:
             # The text of an error may contain the URL, and the URL may contain a key.
             raise IntensitySourceError(f"{self.name}: no answer: {type(error).__name__}", again=True) from None
         try:
-            return json.loads(body)
+            return json.loads(body, parse_int=_whole_number)
         except (ValueError, RecursionError):
             raise IntensitySourceError(f"{self.name}: the answer is not JSON") from None
 
@@ -142,6 +154,11 @@ class SourceHttp:
                 f"{self.name}: {what} ({status})", again=after <= _PATIENCE_SECONDS, retry_after=after
             )
         return IntensitySourceError(f"{self.name}: answered {status}: check its url and zones")
+
+
+def _whole_number(text: str) -> int | float:
+    """A whole number of JSON. One with hundreds of digits is infinite: to calculate with it as a float would fail."""
+    return int(text) if len(text) <= _MOST_DIGITS else float(text)
 
 
 def _seconds(retry_after: str, date: str) -> float:

@@ -1,7 +1,8 @@
 """The source NESO, the Carbon Intensity API of Great Britain: national, half-hourly, direct emissions, no key.
 
-GET /intensity/{from}/{to}; https://carbon-intensity.github.io/api-definitions. `actual` is null until it is
-settled; until then the forecast of that half-hour stands in as an estimate. CC BY 4.0.
+GET /intensity/{from}/{to} and /intensity/{from}/fw48h; https://carbon-intensity.github.io/api-definitions. `actual` is
+null until it is settled; until then the forecast of that half-hour stands in as an estimate. The word in `index` is not
+used. CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -32,11 +33,31 @@ class Neso:
         answer = await self._http.get(f"{self._url}/intensity/{begin}/{until}", {}, {})
         points = []
         for item in items(self.name, answer, "data"):
-            first, last = (instant(self.name, at(self.name, item, name)) for name in ("from", "to"))
-            if last - first != _HALF_HOUR:
-                raise IntensitySourceError(f"{self.name}: a figure is not for half an hour")
+            first, last = self._half_hour(item)
             actual = at(self.name, item, "intensity.actual")
             value = at(self.name, item, "intensity.forecast") if actual is None else actual
             if value is not None and start <= first < end:
                 points.append(IntensityPoint(first, last, milligrams(self.name, value), actual is None))
         return points
+
+    async def forecast(self, zone: str, start: int) -> list[IntensityPoint]:
+        """Implements `ForecastingSource`: GET /intensity/{from}/fw48h, 48 hours of half hours.
+
+        Fields of each item of `data`: `from`, `to` and `intensity.forecast` in gCO2/kWh. The regional forecasts are of
+        other places than the national figures that value energy, so they are not asked for.
+        """
+        begin = iso(start + 60, "%Y-%m-%dT%H:%MZ")  # the first item is the half-hour that ends at `from`
+        answer = await self._http.get(f"{self._url}/intensity/{begin}/fw48h", {}, {})
+        points = []
+        for item in items(self.name, answer, "data"):
+            first, last = self._half_hour(item)
+            value = at(self.name, item, "intensity.forecast")
+            if value is not None:
+                points.append(IntensityPoint(first, last, milligrams(self.name, value)))
+        return points
+
+    def _half_hour(self, item: object) -> tuple[int, int]:
+        first, last = (instant(self.name, at(self.name, item, name)) for name in ("from", "to"))
+        if last - first != _HALF_HOUR:
+            raise IntensitySourceError(f"{self.name}: a figure is not for half an hour")
+        return first, last

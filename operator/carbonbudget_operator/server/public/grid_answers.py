@@ -13,6 +13,7 @@ from carbonbudget_operator.answers.factors_in_force import (
     factors_in_force,
     source_states,
 )
+from carbonbudget_operator.answers.forecast_states import ForecastState, forecast_states
 from carbonbudget_operator.answers.grid_intensity import ZoneIntensity, grid_intensity, zones_of_nodes
 from carbonbudget_operator.answers.intensity_forecast import forecast_end, intensity_forecast
 from carbonbudget_operator.answers.time_ranges import covered_range
@@ -48,6 +49,7 @@ def intensity_answer(book: ValuedReader, given: Mapping[str, Any], now: int) -> 
         "forecast_until": None if until is None else instant(until),
         "zones": zones,
         "sources": _sources((one for one in source_states(book, now) if one.zone in zones), given["wide"]),
+        "forecasts": _forecasts(forecast_states(book, zones, now), given["wide"]),
         "next": following,
     }
     return render(given["format"], list(IntensityRow.model_fields), rows, around)
@@ -150,6 +152,23 @@ def _sources(states: Iterable[SourceState], wide: bool) -> list[dict[str, Cell]]
             "last_answer": instant(one.good_at) if one.good_at else None,
             "failing": bool(one.error),
             "error": one.error if wide and one.error else None,
+        }
+        for one in states
+    ]
+
+
+def _forecasts(states: Iterable[ForecastState], wide: bool) -> list[dict[str, Cell]]:
+    return [
+        {
+            "source": one.source,
+            "zone": one.zone,
+            "fetched": instant(one.fetched_at) if one.fetched_at else None,
+            "until": instant(one.until) if one.until else None,
+            "used": one.is_used,
+            "failing": bool(one.error),
+            "error": one.error if wide and one.error else None,
+            "compared_hours": one.compared_hours,
+            "mean_error_g_per_kwh": None if one.mean_error_mg is None else one.mean_error_mg / 1000,
         }
         for one in states
     ]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from carbonbudget_operator.web.charts.intensity_line import intensity_line
 from carbonbudget_operator.web.questions import NotShown
 from carbonbudget_operator.web.site import Site, Visit
-from carbonbudget_operator.web.views.grid_view import sources, zones
+from carbonbudget_operator.web.views.grid_view import forecasts, sources, zones
 
 WINDOWS = (("24h", "24 hours"), ("3d", "3 days"), ("7d", "7 days"), ("30d", "30 days"))
 _SECONDS: Final = {"24h": 86_400, "3d": 3 * 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
@@ -30,7 +30,7 @@ async def show_grid(site: Site, visit: Visit) -> Response:
     found = zones(answer, now)
     return site.page(
         "grid.html", visit, title="Grid", here="grid", zones=found, sources=sources(answer), window=window, zone=zone,
-        windows=WINDOWS, cut=answer.get("next") is not None,
+        windows=WINDOWS, forecasts=forecasts(answer), cut=answer.get("next") is not None,
         charts=[
             intensity_line(one.points, now, str(number), f"Grid intensity of {one.zone}", one.ranges)
             for number, one in enumerate(found)

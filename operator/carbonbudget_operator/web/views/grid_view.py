@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
+from carbonbudget_operator.cleaner_hours.forecast_parts import forecast_words
 from carbonbudget_operator.web.views.figures import amount, second, utc_text, word
 
 _HOUR: Final = 3_600
@@ -34,7 +35,7 @@ class ZoneView:
     """One zone. `points` are (UTC second, mg per kWh) of the figures that value energy, in order of time.
 
     After the present hour they are forecasts; `ranges` are (UTC second, lowest, highest) of those that have a range.
-    `forecast` is where the forecast is from.
+    `forecast` is where the forecast is from, and until when.
     """
 
     zone: str
@@ -62,6 +63,19 @@ class ShownSource:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShownForecast:
+    """A source's own forecast of a zone. `error_g`: how far it was off on average, None where that is not known."""
+
+    source: str
+    zone: str
+    until: str
+    used: bool
+    error: str
+    error_g: float | None
+    compared_hours: int
+
+
 def zones(answer: JsonObject, now: int) -> list[ZoneView]:
     """The zones by name. Of an hour with several figures the one that values its energy counts."""
     found: dict[str, dict[int, JsonObject]] = defaultdict(dict)
@@ -85,6 +99,23 @@ def sources(answer: JsonObject) -> list[ShownSource]:
     ]  # fmt: skip
 
 
+def forecasts(answer: JsonObject) -> list[ShownForecast]:
+    """The forecasts of sources, and how good they were."""
+    return [
+        ShownForecast(
+            word(one, "source"), word(one, "zone"), utc_text(second(one, "until")), one.get("used") is True,
+            word(one, "error") or ("the latest question failed" if one.get("failing") is True else ""),
+            _grams(one.get("mean_error_g_per_kwh")), amount(one, "compared_hours") or 0,
+        )
+        for one in objects(answer.get("forecasts"))
+    ]  # fmt: skip
+
+
+def _grams(value: object) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**6
+    return round(value, 1) if known else None
+
+
 def _zone(zone: str, hours: dict[int, JsonObject], now: int) -> ZoneView:
     points = sorted((at, _milligrams(row)) for at, row in hours.items())
     at = max((at for at, _ in points if at <= now), default=points[0][0])
@@ -101,7 +132,7 @@ def _zone(zone: str, hours: dict[int, JsonObject], now: int) -> ZoneView:
         zone, points, _milligrams(latest) // 1000, word(latest, "source"),
         _KINDS.get(word(latest, "kind"), word(latest, "kind")), utc_text(at),
         age if isinstance(age, int) else 0, latest.get("estimated") is True, green, note,
-        ranges, word(coming[0][1], "source") if coming else "",
+        ranges, forecast_words(((at, word(row, "source")) for at, row in coming), utc_text),
     )  # fmt: skip
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from tests.conftest import ROOT, Cluster
+from aiohttp.test_utils import unused_port
+from tests.cli.test_server import settings
+from tests.conftest import ENDS_WITH_US, ROOT, Cluster
+from tests.e2e.conftest import wait_for
 from tests.e2e.half_year import HalfYear, half_a_year
 from tests.e2e.story import at
+from typer.testing import CliRunner, Result
 
+from carbonbudget_operator.cli import gate, main
 from carbonbudget_operator.kube.client import KubeClient
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 
+COMMAND = str(Path(sys.executable).with_name("carbonbudget"))
 PAGE = ROOT / "docs" / "tutorials" / "20-percent-less-per-inference.md"
 HEAD = """# 20 % less per inference in six months
 
@@ -67,8 +80,7 @@ spec:
 TAIL = """
 ## What to do next
 
-- [A gate in the pipeline](../gate.md) fails a release while the target is violated:
-  `carbonbudget gate --target team-a/chat-tokens`.
+- [Gates in GitLab and GitHub](../gate.md), also for what a run or a new version of a model emitted.
 - [Alerts](../runbooks/) tell when a target is behind, violated, or has no units.
 - [The page](../page.md) and a [dashboard](../dashboards.md) show the path and the figures of each window.
 - A cleaner grid lowers the figure too. `basis: Efficiency` compares at the baseline's grid
@@ -76,7 +88,55 @@ TAIL = """
 """
 
 
-async def play(year: HalfYear) -> None:
+@dataclass(frozen=True)
+class Pipeline:
+    """A job of the team's pipeline: where the server is, and its token."""
+
+    year: HalfYear
+    options: tuple[str, ...]
+
+    async def gate(self, state: str, code: int) -> None:
+        """Ask how the target stands, as soon as the server does not answer with the former status any more."""
+        typed = ["gate", "--target", "team-a/chat-tokens"]
+        asked = [*typed[:2], f"{self.year.namespace}/chat-tokens", *self.options]
+
+        def answer() -> Result | None:
+            done = CliRunner().invoke(main.app, asked)
+            return done if state in done.output else None
+
+        done = await asyncio.to_thread(wait_for, f"the state {state}", answer, 60)
+        assert done.exit_code == code, done.output
+        said = done.output.strip().replace(self.year.namespace, "team-a")
+        line = f'$ carbonbudget {" ".join(typed)}; echo "exit code $?"'
+        self.year.lines += ["```", line, said, f"exit code {code}", "```"]
+
+
+@contextmanager
+def a_pipeline(year: HalfYear, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """With a real server that reads the targets; the command has the story's clock."""
+    monkeypatch.setattr(gate, "time", SimpleNamespace(time=year.clock))
+    cluster, port = year.cluster, unused_port()
+    file = settings(directory, port)
+    token = cluster.kubectl("-n", year.namespace, "create", "token", "default", "--audience=carbonbudget-server")
+    (directory / "token").write_text(token.stdout)
+    rights = ("-n", year.namespace, "create")
+    cluster.kubectl(*rights, "role", "gate", "--verb=get", "--resource=carbonbudgets.carbonbudget.dev")
+    cluster.kubectl(*rights, "rolebinding", "gate", "--role=gate", f"--serviceaccount={year.namespace}:default")
+    with (directory / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            (*ENDS_WITH_US, COMMAND, "server", "--config", str(file)), env=cluster.environment, stdout=log, stderr=log
+        )
+    try:
+        yield Pipeline(year, (
+            "--server-url", f"https://localhost:{port}", "--server-ca", str(directory / "ca.crt"),
+            "--server-token-file", str(directory / "token"),
+        ))  # fmt: skip
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+async def play(year: HalfYear, pipeline: Pipeline) -> None:
     """The story; each step asserts what it shows."""
     get = ("get", "carbontargets")
 
@@ -105,22 +165,29 @@ async def play(year: HalfYear) -> None:
 
     await year.until(at(10, 9, month=5))
     assert state() == "Behind"
-    year.say("Five weeks later nothing has changed but the path: the figure is above it, within the tolerance of 5 %.")
+    year.say(
+        "Five weeks later nothing has changed but the path: the figure is above it, within the tolerance of 5 %. The "
+        "team's release pipeline asks how the target stands ([gates](../gate.md)): exit code 3, which it lets pass."
+    )
     year.kubectl(*get)
+    await pipeline.gate("Behind", 3)
 
     await year.until(at(1, 9, month=6))
     assert state() == "Violated"
     year.say(
-        "In June it is more than 5 % above the path. Nothing is refused; the condition, an Event and an alert say so."
+        "In June it is more than 5 % above the path. No pod is refused; the condition, an Event and an alert say so, "
+        "and the pipeline's step fails: the next release is not made."
     )
     year.kubectl("get", "carbontarget", "chat-tokens", "-o", "jsonpath={.status.message}")
     year.kubectl("get", "events", "-o", "custom-columns=TYPE:.type,REASON:.reason", "--sort-by=.reason")
+    await pipeline.gate("Violated", 4)
 
     year.joules_per_kilotoken = 150
     await year.until(at(15, 9, month=6))
     assert state() == "OnTrack"
     year.say("The quantized version of the model went into use on the 1st. It draws less for each token.")
     year.kubectl(*get)
+    await pipeline.gate("OnTrack", 0)
     year.say("The savings shall pay for experiments: half of them may raise that budget's limit, by 25 % at most.")
     year.kubectl("apply", "-f", year.file("experiments.yaml", BUDGET))
 
@@ -156,8 +223,10 @@ async def test_half_a_year_goes_as_the_page_tells_it(
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     client = KubeClient.from_environment()
     try:
+        (tmp_path / "server").mkdir()
         async with half_a_year(cluster, "half-year", tmp_path / "ledger.db", client) as year:
-            await play(year)
+            with a_pipeline(year, tmp_path / "server", monkeypatch) as pipeline:
+                await play(year, pipeline)
     finally:
         await client.close()
         cluster.kubectl("delete", "namespace", "half-year", "--wait=false")

@@ -98,6 +98,7 @@ def test_a_duration_that_nobody_can_read_is_told_with_what_stands_in_for_it() ->
         f'{KEY} "2 hours" is no duration, so activeDeadlineSeconds is used instead; write e.g. 2h30m'
     )
     assert no_duration(KEY, "2 hours") == f'{KEY} "2 hours" is no duration; write e.g. 2h30m'
+    assert no_duration(KEY, "0h0m") == f'{KEY} "0h0m" is zero; write e.g. 2h30m'
 
 
 @given(st.text(max_size=300))

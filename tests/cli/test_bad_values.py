@@ -54,6 +54,36 @@ BAD_VALUES = {
         ["when", "-f", "{job}", "--finish-by", "2999-01-01", "--ledger", "sqlite:///{ledger}"],
         ["when", "-f", "{text}", "--finish-by", "2999-01-01"], ["when", "-f", "{none}", "--finish-by", "2999-01-01"],
         ["when", "-f", "{job}", "--finish-by", "2999-01-01", "-o", "xml"],
+        ["when", "-f", "{job}", "--finish-by", "2999-01-01", "--duration", "0s"],
+        *(["when", "-f", name, "--finish-by", "2999-01-01"] for name in (
+            "", "\0", "/dev/zero", "{binary}", "{unreadable}", "{directory}")),
+    ],
+    "gate": [
+        ["gate"], ["gate", "--target", ""], ["gate", "--target", "a/b", "--timeout", "0"],
+        *(["gate", "-n", "team-a", "--run", run, "--max", "5kg"] for run in ("", "/", "\u202e", "\n")),
+        *(["gate", "-n", "team-a", "--run", "a", "--max", most] for most in (
+            "", "5", "nan", "-1kg", "1e999kg", "9" * 5000 + "kg", "\u0665kg", "5kg\n")),
+        *(["gate", "-n", name, "--run", "a", "--max", "5kg"] for name in ("", "No/Name", "a" * 64, "{{}}", "%s")),
+        *(["gate", "-n", "a", "--model", "m", "--version", "1", "--against", old, "--max-increase", by] for old, by in (
+            ("1", "5"), ("2", "9" * 5000), ("2", "1e9"), ("2", "nan"), ("2", ""), ("", "5"), ("/", "5"))),
+        *(["gate", "-n", "a", "--run", "a", "--max", "5kg", "--from", start] for start in (
+            "soon", "2999-01-01", "1960-01-01", "2026-02-30", "0001-01-01T00:00:00+14:00")),
+        *(["gate", "--target", name] for name in ("a/", "/a", "a/b/c", "A/b", "a/B", "n.s/b", "a" * 254, "a\n")),
+        ["gate", "-n", "a", "--run", "a", "--max", "5kg", "-o", "csv"],
+        ["gate", "-n", "a", "--run", "a", "--max", "5kg", "--stage", "lunch"],
+        ["gate", "-n", "a", "--run", "a", "--max", "5kg", "--service-account", "x"],
+    ],
+    "card": [
+        ["card"], ["card", "-n", "No/Name", "--model", "m"], ["card", "-n", "a", "--model", "/"],
+        ["card", "-n", "a", "--model", "m", "--version", "/"], ["card", "-n", "a", "--model", "m", "--from", "x"],
+        ["card", "-n", "a", "--model", "m", "--from", "2025-01-02", "--to", "2025-01-01"],
+        *(["card", "-n", "a", "--model", "m", "--consumer-units", units] for units in ("x", "0 token", "nan token")),
+        ["card", "-n", "a", "--model", "m", "--format", "pdf"],
+        ["card", "-n", "a", "--model", "m", "--unlabelled-stage", "lunch"],
+    ],
+    "usage": [
+        ["usage"], ["usage", "-n", "No/Name", *DAYS], ["usage", "-n", "a", "--from", "x", "--to", "2025-01-01"],
+        ["usage", "-n", "a", "--from", "2025-01-02", "--to", "2025-01-01"], ["usage", "-n", "a", *DAYS, "-o", "xml"],
     ],
     "estimate": [
         ["estimate"], ["estimate", "--hours", "-1", "--gpu", "A100"], ["estimate", "--hours", "x", "--gpu", "A100"],
@@ -76,7 +106,7 @@ BAD_VALUES = {
     ],
     "check": [
         ["check"], ["check", "-f", "{none}"], ["check", "-f", "{binary}"], ["check", "-f", "{yaml}"],
-        ["check", "-f", "{unreadable}"],
+        ["check", "-f", "{unreadable}"], ["check", "-f", "/dev/zero"], ["check", "-f", "\0"],
         ["check", "-f", "{scalar}"], ["check", "-f", "{directory}"], ["check", "-f", "{list}"],
         ["check", "-f", "{job}", "-o", "csv"], ["check", "-f", "{job}", "--timeout", "-5"], ["check", "-f", ""],
         ["check", "-f", "{job}", "-n", "No/Name", "--kubeconfig", "{none}"],
@@ -113,7 +143,7 @@ HELP = (["ledger"], ["settings"])  # a group by itself prints its help, with exi
 @pytest.mark.parametrize("args", [row for row in ROWS if row not in HELP], ids=lambda args: " ".join(args)[:100])
 def test_a_value_that_cannot_be_right(run: Run, world: World, args: list[str]) -> None:
     before = world.snapshot()
-    reads = args[0] in ("allocate", "export", "report", "factors") and "--server-url" not in args
+    reads = args[0] in ("allocate", "export", "report", "factors", "card", "usage") and "--server-url" not in args
     done = run([*args, "--ledger", "sqlite:///{ledger}"] if reads else args)
     assert_refused(done)
     assert world.snapshot() == before

@@ -101,7 +101,18 @@ def test_junit_has_one_case_that_fails_errs_or_passes(
         (("--run", "a", "--max", "5"), "must be a number with a unit"),
         (("--run", "a", "--max", "9999999999t"), "'9999999999t' has too many digits: write at most 9"),
         ((*VERSIONS, "--max-increase", "1e99"), "such as 10 or -5"),
-        ((*VERSIONS, "--max-increase", "-101"), "between -100 and 1,000,000"),
+        *(
+            ((*VERSIONS, "--max-increase", number), "between -100 and 1,000,000")
+            for number in ("-101", "1000001", "999999999", "9" * 5000, "+99999999.5%", "0.0000000001")
+        ),
+        *(
+            ((*VERSIONS, "--max-increase", text), "such as 10 or -5")
+            for text in ("nan", "inf", "0x10", "1_0", " 5", "%")
+        ),
+        *(
+            ((*VERSIONS[:-1], same, "--max-increase", "10"), "are the same version '1.3'")
+            for same in ("1.3", "1.3-", "/1.3")
+        ),
         (("--run", "/", "--max", "5kg"), "no letter and no digit"),
     ],
 )

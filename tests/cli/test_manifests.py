@@ -122,3 +122,30 @@ def test_a_generated_name_is_shown_as_one() -> None:
         ManifestObject("f", {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "t-"}}).title
         == "Job/t-*"
     )
+
+
+HOLDER = "apiVersion: v1\nkind: ConfigMap\n"
+# Each line names the line before ten times: a billion values, or keys, of one kilobyte.
+TIMES_TEN = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 10))
+MERGES = "\n".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}" for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{HOLDER}l0: &l0 [x]\n{TIMES_TEN}", "f has more than 5,000,000 values with its aliases"),
+        (f"{HOLDER}m0: &m0 {{k: v}}\n{MERGES}", "<< merges more than 100 mappings or 10,000 keys"),
+        (f"{HOLDER}m0: &m0 {{k: v}}\nm1: {{<<: [{', '.join(['*m0'] * 101)}]}}", "<< merges more than 100 mappings"),
+        (f"{HOLDER}me: &me [*me]", "holds what JSON cannot"),
+    ],
+    ids=["aliases", "merges", "one long merge", "itself"],
+)
+def test_a_short_text_that_becomes_huge_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ManifestError, match=reason):
+        read_manifests(text, "f")
+
+
+def test_aliases_and_merges_as_people_write_them_are_read() -> None:
+    (entry,) = read_manifests(f"{HOLDER}a: &a {{x: 1}}\nb: {{<<: *a, y: 2}}\nc: {{<<: [*a, {{z: 3}}]}}\nd: *a\n", "f")
+    assert (entry.manifest["b"], entry.manifest["c"]) == ({"x": 1, "y": 2}, {"x": 1, "z": 3})
+    assert entry.manifest["d"] == {"x": 1}

@@ -207,7 +207,9 @@ def test_a_zone_can_be_named_and_several_are_their_mean(when: When, grid: Grid) 
         (manifest(), "how long it runs is not known: give --duration"),
         (manifest(annotations={"carbonbudget.dev/expected-duration": "soon"}), "is no duration"),
         (ANNOTATED + "---\n" + ANNOTATED, "holds 2 Jobs"),
+        (manifest(annotations={"carbonbudget.dev/expected-duration": "0s"}), '"0s" is zero; write e.g. 2h30m'),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "holds no Job"),
+        (ANNOTATED + "#" * 2**20, "is larger than 1 MiB: name a manifest of the Job alone"),
     ],
 )
 def test_a_manifest_without_an_answer_ends_with_2_and_one_sentence(when: When, text: str, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -271,6 +272,25 @@ async def test_deferred_jobs_are_started_and_what_is_not_started_is_named() -> N
         {"planned", "new"},
         [line for line in lines if "not started" in line],
     )
+
+
+@pytest.mark.parametrize("with_budget", [False, True])
+async def test_what_a_controller_does_next_is_said_only_of_what_budgets_held(
+    with_budget: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Job that was only deferred is started for good."""
+    world = deferred_world()
+    if with_budget:
+        world.add(blocking("monthly", "team-b"))
+    api = web.Application()
+    api.router.add_route("*", "/{path:.*}", world.answer)
+    async with TestServer(api) as server:
+        who = Credentials(str(server.make_url("")).rstrip("/"), lambda: "")
+        monkeypatch.setattr(KubeClient, "from_environment", lambda: KubeClient.connect(who))
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["release", "-n", "team-b"])
+    assert done.exit_code == 0, done.output
+    assert "Job team-b/new: started, no longer deferred" in done.stdout
+    assert ("a running controller evaluates again" in done.stdout) is with_budget
 
 
 async def test_deferred_jobs_of_other_namespaces_and_of_one_budgets_release_keep_waiting() -> None:

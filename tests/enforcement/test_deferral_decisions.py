@@ -133,7 +133,8 @@ def test_no_job_is_touched_that_does_not_wait_for_its_start(more: dict[str, Any]
         ({"metadata": {"generation": 2}}, "it was not created with spec.suspend: true"),
         ({"annotations": {}}, "its annotation carbonbudget.dev/finish-by is missing: write e.g. 2026-12-01T08:00:00Z"),
         ({"annotations": wish(duration="")}, "its annotation carbonbudget.dev/expected-duration is missing"),
-        ({"annotations": wish(duration="0s")}, 'is "0s", which is no duration: write e.g. 2h30m; until then it stays'),
+        ({"annotations": wish(duration="0s")}, 'is "0s", which is zero: write e.g. 2h30m; until then it stays'),
+        ({"annotations": wish(duration="2 h")}, 'is "2 h", which is no duration: write e.g. 2h30m; until then it'),
         *(({"annotations": wish(text)}, "its annotation carbonbudget.dev/finish-by is") for text in HOSTILE),
     ],
 )

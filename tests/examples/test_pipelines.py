@@ -155,7 +155,12 @@ async def pipelines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[P
         ("carbon-target", {"TARGET": "team-a/behind"}, True, "target team-a/behind is Behind"),
         ("carbon-target", {"TARGET": "team-a/slow"}, False, "target team-a/slow is Violated"),
         ("carbon-target", {"TARGET": "team-a/empty"}, False, "target team-a/empty has no figure"),
-        ("carbon-target", {"TARGET": "team-b/chat"}, False, "there is no CarbonTarget team-b/chat"),
+        (
+            "carbon-target",
+            {"TARGET": "team-b/chat"},
+            False,
+            "CarbonTarget team-b/chat is not shown: the read token is not for namespace team-b",
+        ),
     ],
 )
 async def test_a_gitlab_job_passes_or_fails_and_leaves_a_report_of_it(

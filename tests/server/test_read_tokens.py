@@ -66,6 +66,11 @@ async def test_a_read_token_reads_its_namespaces_and_no_other(face: Face) -> Non
     assert [(row["kind"], row["namespace"]) for row in rows] == [("CarbonBudget", "team-a")]
     assert (await get(face, "/api/v1/budgets/team-b/monthly", token)).status_code == 404
     assert (await get(face, "/api/v1/clusterbudgets/all", token)).status_code == 404
+    narrow = (await get(face, "/api/v1/clustertargets/all", token)).json()["detail"]
+    assert narrow.endswith("the read token is not for all namespaces (`--namespaces '*'`): create another one")
+    wide = (await created(face, "*"))["token"]
+    missing = (await get(face, "/api/v1/clustertargets/all", wide)).json()["detail"]
+    assert missing == "there is no ClusterCarbonTarget all"
     who = (await get(face, "/api/v1/whoami", token)).json()
     assert (who["user"], who["all_namespaces"], who["namespaces"]) == ("sharer@*", False, ["team-a"])
     for path in ("nodes", "reports", "status", "external"):
@@ -129,11 +134,18 @@ async def test_a_token_is_refused_that_cannot_be(face: Face) -> None:
 
 
 async def test_a_token_loses_what_its_creator_loses(face: Face) -> None:
-    made = await created(face, "team-a")
+    made, wide = await created(face, "team-a"), await created(face, "*")
     with face.engine.begin() as connection:
-        text = made and connection.scalar(sa.select(schema.read_token.c.creator))
-        connection.execute(sa.update(schema.read_token).values(creator=str(text).replace("sharer@*", "sharer@team-b")))
+        creator = connection.scalars(sa.select(schema.read_token.c.creator)).first()
+        lost = str(creator).replace("sharer@*", "sharer@team-b")
+        connection.execute(sa.update(schema.read_token).values(creator=lost))
     assert (await get(face, "/api/v1/budgets", made["token"])).json()["rows"] == []
+    for path, right in (
+        ("budgets/team-a/monthly", "get carbonbudgets in namespace team-a"),
+        ("clusterbudgets/all", "get clustercarbonbudgets"),
+    ):
+        reason = (await get(face, f"/api/v1/{path}", wide["token"])).json()["detail"]
+        assert reason.endswith(f"the read token's creator sharer@team-b may not {right}")
 
 
 async def test_revocation_and_expiry_hold_at_once(face: Face) -> None:

@@ -20,6 +20,13 @@ KEPT_STEPS = 500  # a rebuild of changed sources adds some ten, of which one has
 PULL_S = 10  # a registry that can be reached answers sooner
 
 
+def _unmount(root: Path) -> None:
+    """Unmount what debootstrap left mounted: on some machines its /proc, which would become a part of the image."""
+    for name in ("proc", "sys"):
+        if (root / name).is_mount():
+            subprocess.run(["umount", "--lazy", str(root / name)], capture_output=True)
+
+
 def base_of(dockerfile: str) -> str:
     """The image the first stage starts from."""
     found = re.search(r"^FROM\s+(\S+)", dockerfile, re.MULTILINE)
@@ -122,6 +129,7 @@ class Builder:
             with log.open("w") as out:
                 if subprocess.run(command, stdout=out, stderr=out).returncode != 0:
                     raise ClusterError(f"debootstrap failed: {_last(log)} (see {log})")
+            _unmount(root / "fs")
             slim(root / "fs")
             made = self.run("from", "--name", "base", "scratch")
             made = self.run("add", "base", str(root / "fs"), "/") if made.returncode == 0 else made
@@ -138,6 +146,7 @@ class Builder:
             if made.returncode != 0:
                 raise ClusterError(f"buildah could not store the base image: {made.stderr.strip()[-200:]}")
         finally:
+            _unmount(root / "fs")
             shutil.rmtree(root, ignore_errors=True)
 
     def build(self, target: str, image: str, version: str, log: Path) -> str:

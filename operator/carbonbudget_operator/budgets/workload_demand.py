@@ -55,10 +55,11 @@ def duration_s(text: str) -> int | None:
 
 
 def no_duration(key: str, text: str, instead: str = "") -> str:
-    """The sentence for a `text` under the annotation `key` that is none; `instead` says what is done without it."""
+    """The sentence for a `text` under `key` that is no duration above zero; `instead` says what is done without it."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 3] + "..."
-    return f'{key} "{shown}" is no duration{f", so {instead}" if instead else ""}; write e.g. 2h30m'
+    what = "no duration" if duration_s(text) is None else "zero"
+    return f'{key} "{shown}" is {what}{f", so {instead}" if instead else ""}; write e.g. 2h30m'
 
 
 def pod_demand(spec: Mapping[str, object]) -> PodDemand:

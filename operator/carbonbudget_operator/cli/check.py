@@ -12,20 +12,20 @@ import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
-from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
+from carbonbudget_operator.cli.manifest_files import manifests_of
+from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, to_try
 from carbonbudget_operator.cli.table_cells import printable_cell
 
 if TYPE_CHECKING:
     from carbonbudget_operator.cli.dry_run_answer import CheckVerdict, DryRunOutcome
 
-_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_MOST_MIB: Final = 16  # a file: rendered charts have some MiB
 
 
 class CheckFormat(StrEnum):
@@ -137,19 +137,9 @@ def _read(files: Sequence[str]) -> list[ManifestObject]:
     entries: list[ManifestObject] = []
     try:
         for name in files:
-            if name == "-":
-                entries += read_manifests(sys.stdin.buffer.read().decode(), "stdin")
-                continue
-            path = Path(name)
-            found = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES) if path.is_dir() else [path]
-            for one in found:
-                entries += read_manifests(one.read_text(encoding="utf-8"), str(one))
+            entries += manifests_of(name, _MOST_MIB, "check its objects in smaller files")
     except ManifestError as error:
         fail(str(error), code=2)
-    except OSError as error:
-        fail(f"{error.filename} cannot be read: {error.strerror}", code=2)
-    except UnicodeDecodeError as error:
-        fail(f"{name} is no UTF-8 text: {error.reason}", code=2)
     if not entries:
         fail(f"no Kubernetes objects in {', '.join(files)}", code=2)
     return entries

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from carbonbudget_operator.budgets.pipeline_gate import Emitted, GateResult
 
 _DAYS: Final = 365
-_PERCENT: Final = re.compile(r"[+-]?[0-9]{1,7}(\.[0-9]{1,9})?%?")
+_PERCENT: Final = re.compile(r"[+-]?0*[0-9]{1,7}(\.[0-9]{1,9})?%?")
+_LONGER_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?%?")
 # As of `carbonbudget check`.
 _EXIT_CODES: Final = {"passed": 0, "warned": 3, "failed": 4, "unanswerable": 5}
 
@@ -81,6 +82,8 @@ def gate(
         fail(f"give --namespace too: a {'run' if run else 'model'} is of one namespace", code=2)
     if not is_label(namespace):
         fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
+    if model and label_of_option(version, "--version") == label_of_option(against, "--against"):
+        fail(f"--version and --against are the same version {version!r}: name the earlier one in --against", code=2)
     asked = _Gate((since, now), namespace, embodied)
     limit = _limit(most, max_increase)
     source = where.source(account=service_account)
@@ -194,11 +197,14 @@ def _limit(most: str, max_increase: str) -> Fraction:
             return Fraction(parse_mass(most))
         except ValueError as error:
             fail(f"--max: {error}", code=2)
+    outside = "--max-increase must be between -100 and 1,000,000 per cent, with at most nine decimals"
     if not _PERCENT.fullmatch(max_increase):
+        if _LONGER_NUMBER.fullmatch(max_increase):
+            fail(outside, code=2)
         fail(f"--max-increase must be a number of per cent such as 10 or -5, not {max_increase!r}", code=2)
     found = Fraction(max_increase.removesuffix("%"))
     if not -100 <= found <= 1_000_000:
-        fail("--max-increase must be between -100 and 1,000,000 per cent", code=2)
+        fail(outside, code=2)
     return found
 
 

@@ -22,6 +22,7 @@ _MAKERS: Final = {
     "batch/v1": ("Job", "CronJob"),
     "apps/v1": ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"),
 }
+_MOST_VALUES: Final = 5_000_000  # a text of 16 MiB has fewer; aliases can make a billion of one kilobyte
 _MAX_DEPTH: Final = 12  # of the way to a pod template; the deepest known is a List of a custom kind's five
 
 
@@ -90,6 +91,10 @@ def read_manifests(text: str, source: str) -> list[ManifestObject]:
     try:
         for number, document in enumerate(yaml.load_all(text, _Loader), 1):
             if document is not None:
+                if _size(document, {}) > _MOST_VALUES:
+                    raise ManifestError(
+                        f"{source} has more than {_MOST_VALUES:,} values with its aliases (*name) resolved"
+                    )
                 where = source if number == 1 else f"{source}, document {number}"
                 entries += [ManifestObject(where, one) for one in _objects(json.loads(json.dumps(document)), where)]
     except yaml.YAMLError as error:
@@ -159,6 +164,17 @@ def job_of(entry: ManifestObject) -> ManifestObject | None:
         metadata["ownerReferences"] = [owner | {"uid": str(uuid.UUID(int=0))}]
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template.get("spec") or {}}
     return ManifestObject(entry.source, job, made_by=f"CronJob/{entry.name}")
+
+
+def _size(value: object, known: dict[int, int]) -> int:
+    """How many values it has, with those that several aliases share counted for each of them."""
+    if not isinstance(value, dict | list):
+        return 1
+    size = known.get(id(value))
+    if size is None:
+        parts = value.values() if isinstance(value, dict) else value
+        size = known[id(value)] = 1 + sum(_size(one, known) for one in parts)
+    return size
 
 
 def _objects(value: object, where: str) -> Iterator[JsonObject]:

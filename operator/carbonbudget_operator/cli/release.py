@@ -83,7 +83,7 @@ def release(
         fail(f"{made.failed} could not be released")
     if not made.done:
         print("nothing to release")
-    elif not stop_controller and not dry_run:
+    elif made.done > made.started and not stop_controller and not dry_run:
         print(
             "a running controller evaluates again in its next window: raise the limit, remove the threshold, or label "
             "the namespace carbonbudget.dev/enforcement=off"

@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
@@ -18,7 +17,8 @@ from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source import AnswerSourceError
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
 from carbonbudget_operator.cli.common_options import fail, instant
-from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, read_manifests, to_try
+from carbonbudget_operator.cli.manifest_files import manifests_of
+from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, to_try
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import printable_cell
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LATEST: Final = 32_503_680_000  # the year 3000
 _LONGEST_S: Final = 366 * 86_400
+_MOST_MIB: Final = 1
 
 
 class WhenFormat(StrEnum):
@@ -76,7 +77,7 @@ def when(
     now = int(time.time())
     stated_s = duration_s(duration) if duration else 0
     if duration and not stated_s:
-        fail(f"--duration: {no_duration('the value', duration)}", code=2)
+        fail(no_duration("--duration", duration), code=2)
     if namespace and not is_label(namespace):
         fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
     job = _job(file)
@@ -124,14 +125,9 @@ def _deadline(job: ManifestObject, finish_by: str, now: int) -> int:
 def _job(file: str) -> ManifestObject:
     """The one Job of the manifest; of a CronJob, a Job such as it makes."""
     try:
-        text = sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text(encoding="utf-8")
-        entries = read_manifests(text, "stdin" if file == "-" else file)
+        entries = manifests_of(file, _MOST_MIB, "name a manifest of the Job alone")
     except ManifestError as error:
         fail(str(error), code=2)
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}", code=2)
-    except UnicodeDecodeError as error:
-        fail(f"{file} is no UTF-8 text: {error.reason}", code=2)
     jobs = [entry for entry in to_try(entries)[0] if entry.kind == "Job" and entry.api_version == "batch/v1"]
     if len(jobs) != 1:
         held = f"{len(jobs)} Jobs" if jobs else "no Job"

@@ -55,6 +55,8 @@ class RemovalScope:
 class BudgetEffectsRemoval:
     """Writes to budgets, Jobs and Kueue's Workloads; `done` and `failed` count the objects.
 
+    `started` are those of `done` that were only deferred: no controller defers them again.
+
     `report` is called with a line for each object. With `dry_run` nothing is written, and the lines are of what would
     be.
     """
@@ -63,6 +65,7 @@ class BudgetEffectsRemoval:
         """`kueue` is the version of Kueue's API, AUTO for the newest that the cluster serves, empty for no Kueue."""
         self._client, self._dry_run, self._report, self._kueue = client, dry_run, report, kueue
         self.done = 0
+        self.started = 0
         self.failed = 0
 
     async def check(self, scope: RemovalScope) -> None:
@@ -174,8 +177,9 @@ class BudgetEffectsRemoval:
                 self._report(f"Job {job.namespace}/{job.name}: not started: {reason}")
         pause_s = 0.0 if self._dry_run else min(_LONGEST_SPREAD_PAUSE_S, _SPREAD_S / max(1, len(found)))
         for job in found:
-            which, path = f"Job {job.namespace}/{job.name}", JOBS.at(job.namespace, job.name)
+            which, path, before = f"Job {job.namespace}/{job.name}", JOBS.at(job.namespace, job.name), self.done
             await self._patch_object(which, "started, no longer deferred", path, job.uid, early_start_patch(now))
+            self.started += self.done - before
             await asyncio.sleep(pause_s)
 
     async def run_workloads(self, scope: RemovalScope, now: int) -> None:

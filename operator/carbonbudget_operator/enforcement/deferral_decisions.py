@@ -271,7 +271,8 @@ def _defect(wish: DeferralWish) -> str:
         stated = f'is "{wish.finish_by}", which is no instant' if wish.finish_by else "is missing"
         return f"its annotation {FINISH_BY_ANNOTATION} {stated}: write e.g. 2026-12-01T08:00:00Z"
     if not duration_s(wish.duration):
-        stated = f'is "{wish.duration}", which is no duration' if wish.duration else "is missing"
+        what = "no duration" if duration_s(wish.duration) is None else "zero"
+        stated = f'is "{wish.duration}", which is {what}' if wish.duration else "is missing"
         return f"its annotation {EXPECTED_DURATION_ANNOTATION} {stated}: write e.g. 2h30m"
     return ""
 

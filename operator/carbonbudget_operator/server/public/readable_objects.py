@@ -16,6 +16,7 @@ from fastapi import Path, Request, Response
 from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.kube.access_reviews import Caller
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES, Format, Row, TooManyRows, render
 from carbonbudget_operator.server.public.listed_objects import ListedObjects
@@ -23,6 +24,7 @@ from carbonbudget_operator.server.public.paging import cut, read_cursor
 from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS, versions_of
 from carbonbudget_operator.server.public.visible import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_OBJECTS = 2_000  # of a page: it is made beside the reports, in some 20 ms
 NamespaceName = Annotated[str, Path(max_length=63)]
@@ -66,19 +68,34 @@ class ReadableObjects:
         return await access_answer(self._asking.access.may_read_cluster_budgets(asker.caller))
 
     async def one(self, asker: QueryCaller, resource: Resource, namespace: str, name: str) -> JsonObject:
-        """The object. Raises Refusal, 404 also where the caller may not get it."""
+        """The object. Raises Refusal, 404 also where the caller may not get it.
+
+        The refusal then names the missing right, and is the same whether the object exists or not.
+        """
         where = f"{namespace}/{name}" if namespace else name
-        missing = Refusal(404, "unknown", f"there is no {resource.kind} {where}, or you may not get it")
         if not is_subdomain(name) or (resource.namespaced and not is_label(namespace)):
-            raise missing
+            raise Refusal(404, "unknown", f"there is no {resource.kind} {where}")
         if not resource.namespaced:
             may = await self._may_read_clusterwide(asker)
         else:
             may = asker.wide or await access_answer(self._asking.access.may_read_budgets(asker.caller, namespace))
-        found = await self._objects.one(resource, namespace, name) if may else None
+        if not may:
+            reason = _missing_right(asker.caller, namespace)
+            raise Refusal(404, "unknown", f"{resource.kind} {where} is not shown: {reason}")
+        found = await self._objects.one(resource, namespace, name)
         if found is None:
-            raise missing
+            raise Refusal(404, "unknown", f"there is no {resource.kind} {where}")
         return found
+
+
+def _missing_right(caller: Caller, namespace: str) -> str:
+    """Why a caller may not be shown an object of this namespace; empty: an object of no namespace."""
+    if caller.is_restricted_from(namespace or EVERY_NAMESPACE):
+        wanted = f"namespace {namespace}" if namespace else "all namespaces (`--namespaces '*'`)"
+        return f"the read token is not for {wanted}: create another one"
+    right = f"get carbonbudgets in namespace {namespace}" if namespace else "get clustercarbonbudgets"
+    who = caller.user if caller.namespaces is None else f"the read token's creator {caller.user}"
+    return f"{who} may not {right}"
 
 
 def respond_object(request: Request, asker: QueryCaller, detail: Mapping[str, object]) -> Response:

@@ -31,6 +31,8 @@ def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext:
         raise SettingsError("tls_cert and tls_key are needed: set --tls-cert and --tls-key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # No client of ours resumes a session, and two tickets are a seventh of a handshake's time.
+    context.num_tickets = 0
     try:
         context.load_cert_chain(cert, key)
     except OSError as error:  # ssl.SSLError is one

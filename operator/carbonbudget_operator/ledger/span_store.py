@@ -5,7 +5,7 @@ Several requests are stored in one transaction. What comes again is left as it i
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.known_records import KnownRecords
 from carbonbudget_operator.spans.span_record import Span
 
 DAY: Final = 86_400
@@ -80,6 +81,7 @@ class SpanStore:
     cluster: str
     most_of_a_day: int
     _bulk: Mapping[str, BulkInsert] = field(init=False)
+    _known: tuple[KnownRecords, KnownRecords] = field(init=False)
 
     def __post_init__(self) -> None:
         dialect, tables = self.engine.dialect, span_tables
@@ -99,6 +101,7 @@ class SpanStore:
             "points": bulk(tables.progress_point, ("pod_id", "unit", "done"), {"total": "set", "at_ms": "set"}),
             "counts": bulk(tables.posted_count, ("day", "cluster", "namespace"), {"records": "add"}),
         }  # fmt: skip
+        self._known = KnownRecords(dialect, tables.span), KnownRecords(dialect, tables.unit_count)
 
     def store(self, posts: Sequence[Post], now: int) -> list[bool]:
         """Store them in one transaction; for each, whether it was: False if its namespace posted too much today.
@@ -111,7 +114,7 @@ class SpanStore:
                 lock_bookings(connection)
             counted = self._counted(connection, day, {post.namespace for post in posts})
             ids = self._pods(connection, posts, now)
-            known = _known_ids(connection, ids, posts)
+            known = self._known_ids(connection, ids, posts)
             stored, taken, growth = [], list[tuple[int, Post]](), Counter[str]()
             for post in posts:
                 pod_id = ids[post.uid]
@@ -159,6 +162,14 @@ class SpanStore:
             read()
         return ids
 
+    def _known_ids(
+        self, connection: sa.Connection, ids: Mapping[str, int], posts: Sequence[Post]
+    ) -> set[tuple[int, str]]:
+        """Pod and id of the posted records that are stored already. `ids` are those of the pods by uid."""
+        spans, units = self._known
+        known = spans.find(connection, [(ids[post.uid], span.id) for post in posts for span in post.spans])
+        return known | units.find(connection, [(ids[post.uid], unit.id) for post in posts for unit in post.units])
+
     def _put(self, connection: sa.Connection, posts: Iterable[tuple[int, Post]], now: int) -> None:
         spans: dict[tuple[int, str], tuple[Any, ...]] = {}
         units: dict[tuple[int, str], tuple[Any, ...]] = {}
@@ -176,26 +187,6 @@ class SpanStore:
         self._bulk["points"].put(connection, points.values())
         for pod_id in {pod_id for pod_id, _, _ in points}:
             _trim_points(connection, pod_id)
-
-
-def _known_ids(connection: sa.Connection, ids: Mapping[str, int], posts: Sequence[Post]) -> set[tuple[int, str]]:
-    """Pod and id of the posted records that are stored already. `ids` are those of the pods by uid.
-
-    Pod by pod: many pods may use the same ids for their spans.
-    """
-    known: set[tuple[int, str]] = set()
-    for table, records in (
-        (span_tables.span, [(post.uid, span.id) for post in posts for span in post.spans]),
-        (span_tables.unit_count, [(post.uid, unit.id) for post in posts for unit in post.units]),
-    ):
-        names: dict[int, set[str]] = defaultdict(set)
-        for uid, name in records:
-            names[ids[uid]].add(name)
-        for pod_id, its in names.items():
-            for some in chunks(sorted(its)):
-                query = sa.select(table.c.id).where(table.c.pod_id == pod_id, table.c.id.in_(some))
-                known.update((pod_id, name) for name in connection.scalars(query))
-    return known
 
 
 def _columns(span: Span) -> tuple[Any, ...]:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter
 from starlette.routing import Route
 
@@ -230,7 +229,9 @@ class SelfRequests:
     def _answer(self, accepted: int, refused: Sequence[RefusedLine]) -> Response:
         self._records.labels("accepted").inc(accepted)
         self._records.labels("refused").inc(len(refused))
-        return JSONResponse(PostedAnswer(accepted=accepted, refused=list(refused)).model_dump())
+        return Response(
+            PostedAnswer(accepted=accepted, refused=list(refused)).model_dump_json(), media_type="application/json"
+        )
 
 
 def import_routes(asking: QueryHandling, pods: SelfRequests) -> APIRouter:

@@ -102,11 +102,11 @@ class Training:
         (Training(late_ms=60, unlike=0.1, epochs=20, epoch_s=4), 1),
         (Training(window_ms=60_000, epochs=10, epoch_s=10), 0.1),
         (Training(window_ms=60_000, epochs=10, epoch_s=120, late_ms=60, unlike=0.1), 1),
-        (Training(epochs=20, others=0.05, unlike=0.1), 5),  # before, up to 50: its part in the windows was taken for ours
+        (Training(epochs=20, others=0.05, unlike=0.1), 5),
     ],
     ids=[
-        "even windows", "late samples", "unlike windows", "no pauses", "spans shorter than a window", "short spans in minutes",
-        "minutes", "a second container",
+        "even windows", "late samples", "unlike windows", "no pauses", "spans shorter than a window",
+        "short spans in minutes", "minutes", "a second container",
     ],
 )  # fmt: skip
 def test_an_epoch_has_the_energy_that_the_true_counter_gives_it(training: Training, worst: float) -> None:

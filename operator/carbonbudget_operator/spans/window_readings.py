@@ -141,7 +141,8 @@ class _Run:
 
     def _constant(self, index: int, crossings: Sequence[_Crossing], bounds: Sequence[tuple[int, int]]) -> int | None:
         """The constant at one crossing: the mean of estimates near by, as far as the readings' bounds agree."""
-        low, high = (side(pair) for side, pair in zip((max, min), zip(*bounds[index : index + 2])))
+        (low, high), (least, most) = bounds[index : index + 2]
+        low, high = max(low, least), min(high, most)
         if low > high:
             return None if (low - high) * _CONTRADICTION > crossings[index].amount else (low + high) // 2
         near = [crossings[index]]

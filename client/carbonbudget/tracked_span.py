@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 # The open spans of this thread or asyncio task, outermost first. A tuple, so that a task cannot change that of another.
 _OPEN: ContextVar[tuple[TrackedSpan, ...]] = ContextVar("carbonbudget_open_spans", default=())
 
+_TOGETHER_NS = 1_000_000  # a clock and a counter that are read within a millisecond are of one instant
+_MOST_READS = 3
+
+
+def _instant() -> tuple[int, int | None]:
+    """Milliseconds since 1970, and the container's CPU time then.
+
+    A thread that lost the processor or the interpreter's lock between the two reads both again: meanwhile other threads
+    of the container went on.
+    """
+    for _ in range(_MOST_READS):
+        now_ns = time.time_ns()
+        cpu_us = SESSION.cpu_us()
+        if cpu_us is None or 0 <= time.time_ns() - now_ns < _TOGETHER_NS:
+            break
+    return now_ns // 1_000_000, cpu_us
+
 
 class TrackedSpan:
     """One part of a run, open from its creation until `end`. Its methods never raise.
@@ -32,6 +49,7 @@ class TrackedSpan:
 
     def __init__(self, name: str, step: int | None = None) -> None:
         self.name, self.step, self.id = name, step, ""
+        self.start_ms = time.time_ns() // 1_000_000
         self.end_ms: int | None = None
         self.cpu_start_us: int | None = None
         self.cpu_end_us: int | None = None
@@ -40,10 +58,9 @@ class TrackedSpan:
         try:
             self.id = SESSION.begin()
             self._process, self.named = SESSION.process, SESSION.named
-            self.cpu_start_us = SESSION.cpu_us()
+            self.start_ms, self.cpu_start_us = _instant()
         except Exception as error:
             notice_error("track", error)
-        self.start_ms = time.time_ns() // 1_000_000
         _OPEN.set((*_OPEN.get(), self))
         tell_started(self)
 
@@ -59,7 +76,8 @@ class TrackedSpan:
             return
         try:
             if self.cpu_start_us is not None:
-                self.cpu_end_us = SESSION.cpu_us()
+                end_ms, self.cpu_end_us = _instant()
+                self.end_ms = max(self.start_ms, end_ms)
             SESSION.record(self)
         except Exception as error:
             notice_error("track", error)

@@ -64,6 +64,43 @@ def test_a_span_ends_once(recorded: list[cb.Span]) -> None:
     assert (names(recorded), span.end_ms) == (["epoch"], end_ms)
 
 
+def test_an_interrupted_reading_is_made_again(recorded: list[cb.Span], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits 5 ms between the clock and the counter: the counter is that of another instant."""
+    now_ns, waits, used_us = [10**18], [5_000_000, 0, 5_000_000, 0], [0]
+
+    def cpu_us() -> int:
+        wait_ns = waits.pop(0)
+        now_ns[0] += wait_ns
+        used_us[0] += wait_ns // 1000 * 2  # two other threads go on
+        return used_us[0]
+
+    monkeypatch.setattr("carbonbudget.tracked_span.time.time_ns", lambda: now_ns[0])
+    monkeypatch.setattr(SESSION, "cpu_us", cpu_us)
+    span = cb.track("epoch").start()
+    assert (span.start_ms, span.cpu_start_us) == (10**12 + 5, 10_000)
+    now_ns[0] += 10**9
+    span.end()
+    assert (span.end_ms, span.cpu_end_us) == (10**12 + 1_010, 20_000)
+    assert waits == []
+
+
+def test_a_reading_that_is_always_interrupted_is_made_three_times(
+    recorded: list[cb.Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns, reads = [10**18], [0]
+
+    def cpu_us() -> int:
+        now_ns[0] += 5_000_000
+        reads[0] += 1
+        return reads[0]
+
+    monkeypatch.setattr("carbonbudget.tracked_span.time.time_ns", lambda: now_ns[0])
+    monkeypatch.setattr(SESSION, "cpu_us", cpu_us)
+    span = cb.track("epoch").start()
+    span.end()
+    assert (span.cpu_start_us, span.cpu_end_us) == (3, 6)
+
+
 def test_a_cancelled_span_is_forgotten(recorded: list[cb.Span]) -> None:
     cb.track("epoch").start().cancel()
     assert recorded == []

@@ -1,12 +1,14 @@
 """What the pods of test_framework_trainings.py run: a training of three epochs with Keras on JAX or with scikit-learn.
 
-It prints what the kernel counted of its container in each epoch and in the pause after it. Arguments: the library, and
-about how many seconds an epoch takes. If codecarbon can be imported, its trackers of both modes run beside it.
+It prints what the kernel counted of its container in each epoch and in the pause after it, and at many instants.
+Arguments: the library, and about how many seconds an epoch takes. If codecarbon can be imported, its trackers of both
+modes run beside it.
 """
 
 import json
 import logging
 import sys
+import threading
 import time
 
 import carbonbudget as cb
@@ -14,6 +16,7 @@ from carbonbudget.cpu_counter import CpuCounter, counter_file
 
 EPOCHS = 3
 PAUSE_SECONDS = 3.0
+READ_SECONDS = 0.05
 KERNEL = CpuCounter(counter_file())
 
 
@@ -25,6 +28,29 @@ def used_us() -> int:
 def say(**facts: object) -> None:
     """One line for who reads the log."""
     print(json.dumps(facts), flush=True)
+
+
+class Watched:
+    """The kernel's counter at many instants, read by a thread of its own: what spans are compared with."""
+
+    def __init__(self) -> None:
+        self.readings: list[tuple[int, int]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._over.wait(READ_SECONDS):
+            before_ns = time.time_ns()
+            read_us = used_us()
+            if time.time_ns() - before_ns < 1_000_000:  # else it was interrupted between the two
+                self.readings.append((before_ns // 1_000_000, read_us))
+
+    def end(self) -> list[tuple[int, int]]:
+        """All readings: milliseconds since 1970, microseconds of CPU time."""
+        self._over.set()
+        self._thread.join()
+        return self.readings
 
 
 def pause(epoch: int, before_us: int) -> None:
@@ -113,6 +139,7 @@ def trackers_beside() -> dict[str, object]:
 
 def main(library: str, seconds: float) -> None:
     """Train, send all spans, and stay: the pod is asked from inside."""
+    watched = Watched()
     trackers, before_us, start = trackers_beside(), used_us(), time.monotonic()
     with cb.track("training"):
         {"keras": train_with_keras, "scikit-learn": train_with_scikit_learn}[library](seconds)
@@ -127,6 +154,8 @@ def main(library: str, seconds: float) -> None:
     say(all_us=used_us() - before_us, seconds=time.monotonic() - start)
     while not cb.flush(5):
         time.sleep(0.2)
+    time.sleep(1)  # the counter after the last span
+    say(counter=watched.end())
     say(sent=True)
     time.sleep(3600)
 

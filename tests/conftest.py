@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import settings
 
 # `make soak`: twenty times as many examples of each law, where a test does not say otherwise.
@@ -20,6 +22,9 @@ settings.register_profile("quick", deadline=None)
 settings.load_profile("quick")
 
 pytest_plugins = ["tests.databases"]
+
+# A command with all its options is made once. By default each `CliRunner.invoke` makes it anew, which takes 30 ms.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 ROOT = Path(__file__).resolve().parent.parent
 # Put before a command: the kernel ends it with us, also where we are killed.

@@ -18,9 +18,12 @@ _USER = "postgres"
 class PostgresServer:
     """One server. It runs as the user postgres, since it refuses to run as root."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make the cluster and start it. `directory` must be short: a socket's path has 107 characters."""
-        self.directory, self._data = directory, directory / "data"
+    def __init__(self, directory: Path, durable: bool = True) -> None:
+        """Make the cluster and start it. `directory` must be short: a socket's path has 107 characters.
+
+        Without `durable` nothing waits for the disk. What is committed outlives any end of its processes all the same.
+        """
+        self.directory, self._data, self._durable = directory, directory / "data", durable
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         if os.geteuid() == 0:
@@ -42,7 +45,7 @@ class PostgresServer:
         """Start it and wait until it answers."""
         command = self._command(
             "postgres", "-D", str(self._data), "-k", str(self.directory), "-c", "listen_addresses=",
-            "-c", "max_connections=50",
+            "-c", "max_connections=50", *([] if self._durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]),
         )  # fmt: skip
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -6,13 +6,14 @@ import json
 import re
 from pathlib import Path
 
+from tests.databases import make_tables
 from tests.ledger.reports import book
 from typer.testing import CliRunner
 
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 
 DAY = 1_751_328_000  # 2025-07-01
 
@@ -28,7 +29,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.url = f"sqlite:///{path}/ledger.db"
         self.engine = open_ledger(self.url)
-        migrate(self.engine)
+        make_tables(self.engine)
 
     def book(self, *reports: NodeReport) -> None:
         book(Booker(self.engine), *reports)

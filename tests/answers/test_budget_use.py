@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.budgets.oracle import selected
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -17,7 +18,7 @@ from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -62,7 +63,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bool],
     engines = []
     for kept in (False, True):
         engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('query')}/ledger.db")
-        migrate(engine)
+        make_tables(engine)
         fill(engine)
         if kept:
             keep(engine, SETTINGS, DAY + 54 * HOUR)

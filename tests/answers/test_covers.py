@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.answers.runs import a_job_report
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 from tests.server.server_face import HOUR as SERVED
 from tests.server.server_face import Face, a_face
@@ -27,7 +28,7 @@ from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.csv_text import csv_list
 from carbonbudget_operator.decimal_text import grams
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.time_slices import HOUR, slice_start
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.settings import Settings
@@ -65,7 +66,7 @@ class Asked:
 def asked(tmp_path: Path) -> Iterator[Asked]:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     for minute in range(60):
         book(Booker(engine), a_report(DAY + MINUTE * minute, "node-1", {"a": 3_000_000}))
     for minute in range(45, 60):
@@ -245,7 +246,7 @@ async def test_a_budget_is_not_rounded_and_names_the_instants_that_it_counts_pro
 
 def test_a_run_is_answered_by_whole_parts_of_hours_and_says_which(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/runs.db")
-    migrate(engine)
+    make_tables(engine)
     writer = LedgerWriter(engine)
     writer.add_cuts([("team-a", DAY + 1200)], DAY)
     writer.close()

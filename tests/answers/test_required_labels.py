@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 from tests.server.server_face import a_face
 from typer.testing import CliRunner
@@ -24,7 +25,7 @@ from carbonbudget_operator.answers.required_labels import MOST_VALUES, RequiredL
 from carbonbudget_operator.answers.time_ranges import TimeRangeError, parse_time_range, time_range_before
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 
@@ -38,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command over a ledger of two months: team a doubles, b ends, c begins, one pod has no team."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     for month, teams in ((JUNE, {"a": 10, "b": 5}), (JULY, {"a": 20, "c": 6, "": 4})):
         for number, (team, megajoules) in enumerate(teams.items()):
             labels = {"team": team, "project": "x"} if team else {"project": HOSTILE}

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -25,7 +26,7 @@ from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitCounter
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
@@ -98,7 +99,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bool],
     made = {}
     for stored in (False, True):
         engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('targets')}/ledger.db")
-        migrate(engine)
+        make_tables(engine)
         fill(engine)
         if stored:
             keep(engine, FIRST + 36 * HOUR)
@@ -229,7 +230,7 @@ def test_hours_after_the_reports_do_not_count(asked: Callable[[bool], Asked]) ->
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[sa.Engine]:
     made = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(made)
+    make_tables(made)
     yield made
     made.dispose()
 
@@ -241,7 +242,7 @@ def test_models_on_one_node_never_pay_for_each_others_units(
 ) -> None:
     """Each one's emissions and units are the same, whatever the other one counts, or if it counts nothing."""
     engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('two')}/ledger.db")
-    migrate(engine)
+    make_tables(engine)
     for app, energy_uj, second in (("web", 9 * 10**9, 0), ("api", 10**9, 60)):
         book(Booker(engine), a_report(FIRST + second, pods={f"{app}-1": energy_uj}, labels={"app": app}))
     book(Booker(engine), a_report(FIRST + HOUR, pods={}))

@@ -12,11 +12,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.databases import make_tables
 from tests.external.given import content as external
 
 from carbonbudget_operator.cli import kubectl, main
 from carbonbudget_operator.controller.certificates import make_ca
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 
 DAYS = ["--from", "2025-11-10", "--to", "2025-11-11"]
 REPORT = ["report", "--period", "2025-11"]
@@ -100,7 +101,7 @@ def empty_ledger() -> bytes:
     """Made once: migrations take longer than a command."""
     with tempfile.TemporaryDirectory() as directory:
         engine = open_ledger(f"sqlite:///{directory}/ledger.db")
-        migrate(engine)
+        make_tables(engine)
         engine.dispose()
         return Path(directory, "ledger.db").read_bytes()
 

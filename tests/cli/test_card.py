@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
 
 FROM = ("--from", "2025-11-24T16:00:00Z", "--to", "2025-11-24T18:00:00Z")
@@ -21,7 +22,7 @@ FROM = ("--from", "2025-11-24T16:00:00Z", "--to", "2025-11-24T18:00:00Z")
 def ledger(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     chat = {MODEL: "org.chat"}
     for node, labels in (
         ("n1", chat | {RUN: "exp-1", MODEL_VERSION: "1.2", STAGE: "training"}),

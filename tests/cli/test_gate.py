@@ -7,12 +7,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
 
 SINCE = ("--from", "2025-11-24")
@@ -23,7 +24,7 @@ VERSIONS = ("--model", "chat", "--version", "1.3", "--against", "1.2")
 def ledger(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     for node, version, energy_uj in (("n1", "1.2", 10**12), ("n2", "1.3", 2 * 10**12)):
         labels = {MODEL: "chat", MODEL_VERSION: version, STAGE: "training", RUN: f"exp-{version}"}
         book(Booker(engine), a_report(HOUR, node, {f"pod-{node}": energy_uj}, labels=labels))

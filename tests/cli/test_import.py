@@ -9,17 +9,18 @@ import time
 from pathlib import Path
 
 import sqlalchemy as sa
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
 
 def test_a_value_that_a_budget_names_is_kept_beyond_the_bound_on_labels(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     writer = LedgerWriter(engine)
     writer.select_labels([(["team-a"], "project", ["x"])], int(time.time()))
     writer.close()

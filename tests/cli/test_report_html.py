@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.cli.report_charts import energy_columns, namespace_bars
 from carbonbudget_operator.cli.report_html import MOST_ROWS, _cells, _changes
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 
 JUNE, JULY = 1_748_736_000, 1_751_328_000  # 2025
 HOSTILE = '"><script>alert(1)</script><img src=//x.example onerror=alert(2)>{{ 7*7 }}'
@@ -58,7 +59,7 @@ class Page(HTMLParser):
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     for month in (JUNE, JULY):
         for hour in (0, 30):
             labels = {"team": HOSTILE}

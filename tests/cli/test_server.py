@@ -19,11 +19,12 @@ import pytest
 import uvicorn
 from aiohttp.test_utils import unused_port
 from tests.controller.api_server import ApiServer, eventually
+from tests.databases import make_tables
 
 from carbonbudget_operator.cluster.pods import PodIndex
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.kube import following
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server import wiring
 from carbonbudget_operator.settings import load_settings
@@ -61,7 +62,7 @@ async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_it
     api, port, found = ApiServer(), unused_port(), list[Set[str]]()
     config = load_settings(settings(tmp_path, port), {})
     engine = open_ledger(config.server.ledger)
-    migrate(engine)
+    make_tables(engine)
     former = LedgerWriter(engine)
     former.select_labels([(["team-a"], "project", ["x"])], int(time.time()))
     former.close()

@@ -12,10 +12,11 @@ from tests.cli.bad_world import LEDGER, Run, World
 from tests.cli.bad_world import run as run
 from tests.cli.bad_world import world as world
 from tests.conftest import ROOT
+from tests.databases import make_tables
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.settings import Settings, SettingsError
 from carbonbudget_operator.settings_defects import CHART_KEYS, sections_in
 
@@ -27,7 +28,7 @@ READING = [("allocate", *DAYS), ("report", *DAYS), ("factors",)]
 def url(tmp_path: Path) -> str:
     made = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(made)
-    migrate(engine)
+    make_tables(engine)
     engine.dispose()
     return made
 

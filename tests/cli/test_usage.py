@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from tests.cli.api_server import Asked, Said, api_server
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.run_labels import MODEL, RUN, STAGE
 
@@ -28,7 +29,7 @@ SERVICE = "/services/https:carbonbudget-server:8443/proxy"
 def ledger(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     for node, labels in (
         ("n1", {RUN: "exp-1", MODEL: "chat", STAGE: "training", "experiment": "x"}),
         ("n2", {RUN: "exp-2", MODEL: "chat", "experiment": "x"}), ("n3", {MODEL: "chat", STAGE: "inference"}),

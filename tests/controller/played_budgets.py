@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from tests.controller.evaluation_bench import HOUR, World
 from tests.controller.test_credit_loop import a_target, window
+from tests.databases import make_tables
 
 from carbonbudget_operator.api.adjustment_bodies import AdjustmentsRequest
 from carbonbudget_operator.api.times import format_time
@@ -32,7 +33,7 @@ from carbonbudget_operator.controller.transfer_loop import TransferLoop
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.ledger.adjustment_tables import adjustment
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.server.routes.adjustment_booking import book_and_answer
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
@@ -172,7 +173,7 @@ class Played:
 @asynccontextmanager
 async def played(folder: Path) -> AsyncIterator[Played]:
     engine = open_ledger(f"sqlite:///{folder}/ledger.db")
-    migrate(engine)
+    make_tables(engine)
     world = PlayedWorld(engine=engine)
     api, server = web.Application(), web.Application()
     api.router.add_route("*", "/{path:.*}", world.api)

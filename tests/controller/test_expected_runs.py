@@ -8,6 +8,7 @@ from typing import Any
 from tests.controller.evaluation_bench import Bench
 from tests.controller.evaluations import KILO, SUSPEND, an_answer, conditions, evaluated, status_of, written
 from tests.controller.objects import a_body, merge, namespaces, stored
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -19,7 +20,7 @@ from carbonbudget_operator.controller.prepared_budget import prepare_budget
 from carbonbudget_operator.controller.run_events import RunEvents
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -118,7 +119,7 @@ async def test_a_run_far_down_the_list_is_found(bench: Bench) -> None:
 
 def test_a_server_with_a_real_ledger_tells_the_controller_of_a_pod_at_a_fifth_of_its_steps(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(engine)
+    make_tables(engine)
     booker = Booker(engine)
     for minute in range(10):
         book(booker, a_report(HOUR + 60 * minute, pods={"pod-1": 3_600_000_000}, labels={"carbonbudget.dev/run": "x"}))

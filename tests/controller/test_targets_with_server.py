@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.controller.target_bench import TargetBench
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
 target_figures = pytest.importorskip("carbonbudget_operator.answers.target_figures")
@@ -20,7 +21,7 @@ from carbonbudget_operator.answers.selected_units import SelectedUnits  # noqa: 
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery  # noqa: E402
 from carbonbudget_operator.api.wire_names import TARGET  # noqa: E402
 from carbonbudget_operator.ledger.booking import Booker  # noqa: E402
-from carbonbudget_operator.ledger.store import migrate, open_ledger  # noqa: E402
+from carbonbudget_operator.ledger.store import open_ledger  # noqa: E402
 from carbonbudget_operator.server.target_counters import digest_of  # noqa: E402
 from carbonbudget_operator.settings import CarbonSettings, Settings  # noqa: E402
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader  # noqa: E402
@@ -36,7 +37,7 @@ class RealFigures:
 
     def __init__(self, path: Path) -> None:
         self.engine: sa.Engine = open_ledger(f"sqlite:///{path}/ledger.db")
-        migrate(self.engine)
+        make_tables(self.engine)
         self.counter = a_counter(self.engine, "team-a")
         self.pue = 1.0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.controller.objects import Body, a_body, merge, namespaces, stored
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -18,7 +19,7 @@ from carbonbudget_operator.controller.budget_evaluation import evaluate_budget
 from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -31,7 +32,7 @@ class Cluster:
 
     def __init__(self, path: Path) -> None:
         self.engine: sa.Engine = open_ledger(f"sqlite:///{path}/ledger.db")
-        migrate(self.engine)
+        make_tables(self.engine)
         self.booker = Booker(self.engine)
         self.body: Body = a_body(
             limit="100g", period="Day", include=["Dynamic"], thresholds=[{"at": 100, "action": "Block"}]

@@ -17,6 +17,7 @@ from typing import Any, cast
 import yaml
 from aiohttp import ClientSession, TCPConnector, web
 from prometheus_client import CollectorRegistry, generate_latest
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 from tests.serving import Serving, serving
 
@@ -32,7 +33,7 @@ from carbonbudget_operator.enforcement.deferral_actions import WaitingJobs
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.targets.target_verdict import TargetState
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
@@ -58,7 +59,7 @@ def last_hour() -> int:
 def fill(url: str) -> None:
     """A whole hour of two teams' pods on one node, and the minute after it."""
     engine = open_ledger(url, 1)
-    migrate(engine)
+    make_tables(engine)
     booker = Booker(engine)
     for minute in range(61):
         team = f"team-{minute % 2}"

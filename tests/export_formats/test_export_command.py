@@ -20,13 +20,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 from tests.prometheus import tool
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 
 JULY = 1_751_328_000  # 2025
 DAY = 86_400
@@ -45,7 +46,7 @@ IF_RUN = os.environ.get("IF_RUN") or shutil.which("if-run")
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     for day in range(3):
         for number, namespace in enumerate(("team-a", "team-b")):
             at = JULY + day * DAY + 3600 * (5 * number + 2)

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
+from tests.databases import make_tables
 from tests.exports.exporting import HOUR, Export, allocated, fill, settings_of, upkeep
 from tests.exports.test_encoders import series_of
 
 from carbonbudget_operator.exports.target_http import RowsRefused, TargetAway
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.settings import Settings
 
 FIRST = 1_764_000_000
@@ -104,7 +105,7 @@ events = st.one_of(
 def test_a_target_ends_with_each_figure_once(kind: type[Model], history: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         engine = open_ledger(f"sqlite:///{Path(directory)}/ledger.db")
-        migrate(engine)
+        make_tables(engine)
         asyncio.run(play(engine, kind(), history))
         engine.dispose()
 

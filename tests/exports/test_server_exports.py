@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 from aiohttp import web
+from tests.databases import make_tables
 from tests.exports.exporting import HOUR, allocated, by_workload, fill, full_hour_ago, settings_of, upkeep
 from tests.exports.receivers import InfluxServer
 from tests.prometheus import free_port
 from tests.serving import serving
 
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 
 
 async def nobody(_: web.Request) -> web.StreamResponse:
@@ -23,7 +24,7 @@ async def test_a_started_server_sends_the_hours_that_its_target_lacks(influx: In
     influx.ask("CREATE DATABASE served", "")
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     first = full_hour_ago(4)
     target = {"name": "history", "kind": "influx", "url": influx.url, "database": "served"}
     settings = settings_of(target)

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.databases import make_tables
 from tests.external.given import FILES, LOG, content
 from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.external.file_rows import MAX_BYTES
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 
 OCTOBER = 1_759_276_800
 FORMATS = {
@@ -31,7 +32,7 @@ class Command:
     def __init__(self, directory: Path) -> None:
         self.url = f"sqlite:///{directory}/ledger.db"
         self.engine = open_ledger(self.url)
-        migrate(self.engine)
+        make_tables(self.engine)
         book(Booker(self.engine), a_report(OCTOBER, "n", {"p": 3_600_000}))
 
     def run(self, *args: str, code: int = 0) -> str:

@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.databases import make_tables
 from tests.ledger.ledger_facts import checked, plain, slices, total_uj
 from tests.ledger.reports import HOUR, a_report, book, booked
 
@@ -89,7 +90,7 @@ def test_the_order_of_arrival_does_not_matter(
 )
 def test_a_report_after_a_gap_is_spread_over_its_hours_exactly(gaps: list[tuple[int, int, int]]) -> None:
     engine = open_ledger("sqlite://")  # in memory: forty times
-    migrate(engine)
+    make_tables(engine)
     start = HOUR + 2 * 3600
     reports = [
         a_report(start, f"node-{i}", {"p": energy}, since=start - gap_s, idle_uj=idle)

@@ -28,12 +28,16 @@ def counts(engine: sa.Engine) -> tuple[int, int, int, list[str]]:
 
 
 def test_a_ledger_comes_back_from_its_backup_and_goes_on(
-    engine: sa.Engine, url: str, new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine], tmp_path: Path
+    engine: sa.Engine,
+    url: str,
+    new_empty_url: Callable[[], str],
+    open_engine: Callable[[str], sa.Engine],
+    tmp_path: Path,
 ) -> None:
     book(Booker(engine), *(a_report(HOUR + 60 * i, f"n{i % 3}", {f"p{i}": 5}) for i in range(30)))
     code, said = run("backup", str(tmp_path / "b.db"), "--ledger", url)
     assert code == 0, said
-    other = new_url()
+    other = new_empty_url()
     code, said = run("restore", str(tmp_path / "b.db"), "--ledger", other)
     assert code == 0, said
     restored = open_engine(other)

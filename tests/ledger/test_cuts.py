@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 from tests.postgres import PostgresServer
 
@@ -23,7 +24,7 @@ from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.cuts import MAX_A_DAY, MAX_AN_HOUR, cuts_at, load_cuts
 from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -209,7 +210,7 @@ def _postgresql(server: PostgresServer) -> str:
 def again(request: pytest.FixtureRequest) -> Iterator[Callable[[], sa.Engine]]:
     """An empty ledger for each example."""
     engine = open_ledger("sqlite://" if request.param == "sqlite" else _postgresql(request.getfixturevalue("postgres")))
-    migrate(engine)
+    make_tables(engine)
 
     def empty() -> sa.Engine:
         with engine.begin() as connection:

@@ -67,9 +67,9 @@ def write_as_0001(source: sa.Engine, target: sa.Engine) -> None:
 
 
 @pytest.fixture
-def former(new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]) -> tuple[sa.Engine, str]:
+def former(new_empty_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]) -> tuple[sa.Engine, str]:
     """What was booked, and a ledger of the first schema that holds it."""
-    source, url = open_engine(new_url()), new_url()
+    source, url = open_engine(new_empty_url()), new_empty_url()
     reports = [a_report(HOUR + 1800 * i, f"n{n}", {f"p{n}": 70, f"q{i}": 5}) for i in range(3) for n in range(2)]
     assert set(book(Booker(source), *reports)) == {BookingResult.STORED}
     target = open_ledger(url)
@@ -95,10 +95,10 @@ def test_every_fact_of_the_first_schema_is_kept_and_booking_goes_on(
 
 
 def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
-    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+    new_empty_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
 ) -> None:
     """Schema 0005 split facts of nodes too, and its cuts had no namespace."""
-    source, url, at = open_engine(new_url()), new_url(), HOUR + 1800
+    source, url, at = open_engine(new_empty_url()), new_empty_url(), HOUR + 1800
     with source.begin() as connection:
         connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": "*"}])
     reports = [a_report(HOUR + 600 * i, pods={"p": 70, f"q{i}": 5}) for i in range(6)]
@@ -158,9 +158,9 @@ def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
     ],
 )
 def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
-    new_url: Callable[[], str], basis: str, factor: str, column: str
+    new_empty_url: Callable[[], str], basis: str, factor: str, column: str
 ) -> None:
-    engine = open_ledger(new_url())
+    engine = open_ledger(new_empty_url())
     with engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
@@ -209,8 +209,8 @@ def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[s
     engine.dispose()
 
 
-def test_a_ledger_of_a_later_version_is_not_to_be_migrated(new_url: Callable[[], str]) -> None:
-    engine = open_ledger(new_url())
+def test_a_ledger_of_a_later_version_is_not_to_be_migrated(new_empty_url: Callable[[], str]) -> None:
+    engine = open_ledger(new_empty_url())
     try:
         migrate(engine)
         with engine.begin() as connection:
@@ -249,17 +249,17 @@ def test_a_ledger_that_cannot_be_opened_is_one_sentence_without_its_password(url
 
 
 def test_a_ledger_is_not_taken_back_to_what_no_version_can_use(
-    open_engine: Callable[[str], sa.Engine], new_url: Callable[[], str]
+    open_engine: Callable[[str], sa.Engine], new_empty_url: Callable[[], str]
 ) -> None:
-    engine = open_engine(new_url())
+    engine = open_engine(new_empty_url())
     for wrong in ("0005", "0007", "base", "-1", ""):
         with pytest.raises(LedgerError, match="is no schema that a ledger can be taken back to: "):
             downgrade(engine, wrong)
     require_schema(engine)
 
 
-def test_an_empty_database_is_not_taken_back(new_url: Callable[[], str]) -> None:
-    engine = open_ledger(new_url())
+def test_an_empty_database_is_not_taken_back(new_empty_url: Callable[[], str]) -> None:
+    engine = open_ledger(new_empty_url())
     try:
         with pytest.raises(LedgerError, match="has schema none, which is not later than 0008: nothing to take back"):
             downgrade(engine, "0008")
@@ -278,9 +278,9 @@ def _columns(engine: sa.Engine) -> dict[str, set[str]]:
 
 
 def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_again(
-    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+    new_empty_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
 ) -> None:
-    engine = open_engine(new_url())
+    engine = open_engine(new_empty_url())
     assert set(book(Booker(engine), *(a_report(HOUR + 60 * i, "n0", {"p": 70}) for i in range(3)))) == {
         BookingResult.STORED
     }
@@ -288,7 +288,7 @@ def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_
     revisions = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
     for revision in revisions[1 : revisions.index(OLDEST_SCHEMA) + 1]:
         assert downgrade(engine, revision) == revision
-        fresh = open_ledger(new_url())
+        fresh = open_ledger(new_empty_url())
         with fresh.begin() as connection:
             config = _config()
             config.attributes["connection"] = connection
@@ -301,9 +301,9 @@ def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_
 
 
 def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
-    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
+    new_empty_url: Callable[[], str], open_engine: Callable[[str], sa.Engine]
 ) -> None:
-    engine = open_engine(new_url())
+    engine = open_engine(new_empty_url())
     before = _columns(engine)
 
     def fail(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
@@ -320,10 +320,10 @@ def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
 
 @pytest.mark.parametrize("sealed_hours", [0, 1])
 def test_a_ledger_taken_back_and_brought_up_again_has_the_direct_and_upstream_parts_again(
-    new_url: Callable[[], str], open_engine: Callable[[str], sa.Engine], sealed_hours: int
+    new_empty_url: Callable[[], str], open_engine: Callable[[str], sa.Engine], sealed_hours: int
 ) -> None:
     """What was kept loses its parts on the way down: it is made anew, and what was sealed has one of them."""
-    engine, settings = open_engine(new_url()), Settings(carbon=CarbonSettings(zone="DE", pue=1.2))
+    engine, settings = open_engine(new_empty_url()), Settings(carbon=CarbonSettings(zone="DE", pue=1.2))
     assert set(book(Booker(engine), *(a_report(HOUR + 3600 * i, "n0", {"p": 10**9}) for i in range(3)))) == {
         BookingResult.STORED
     }

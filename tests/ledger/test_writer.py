@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, arrival, booked
 
 from carbonbudget_operator.ledger import writer as module
 from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
-from carbonbudget_operator.ledger.store import LedgerError, migrate
+from carbonbudget_operator.ledger.store import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_process import Setup
@@ -155,7 +156,7 @@ async def test_who_went_away_is_not_told_and_the_others_are(engine: sa.Engine) -
 
 async def test_reports_that_find_no_connection_are_all_refused_at_once_and_none_is_tried_alone(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db", pool_size=1, max_overflow=0, pool_timeout=0.2)
-    migrate(engine)
+    make_tables(engine)
     writer, attempts = LedgerWriter(engine), list[int]()
     original = writer._booker.book
     writer._booker.book = lambda arrivals: attempts.append(len(arrivals)) or original(arrivals)  # type: ignore[method-assign]
@@ -176,7 +177,7 @@ async def test_reports_that_find_no_connection_are_all_refused_at_once_and_none_
 async def test_connections_that_slow_questions_hold_take_none_from_200_reports(url: str) -> None:
     registry = CollectorRegistry()
     pools, people = make_pools(Setup(url, Settings()), registry)
-    migrate(pools.upkeep)
+    make_tables(pools.upkeep)
     writer = LedgerWriter(pools.ingest)
     others = [engine for engine in pools._engines if engine is not pools.ingest]
     with ExitStack() as held:

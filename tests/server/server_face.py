@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR
 
 from carbonbudget_core.node_report_json import encode_report
@@ -21,7 +22,6 @@ from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.ledger.store import migrate
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
@@ -187,7 +187,7 @@ async def a_server(
     registry = CollectorRegistry()
     settings = Settings(server=server, carbon=carbon, **more)
     pools, people = make_pools(Setup(url, settings, answers=answers), registry)
-    migrate(pools.upkeep)
+    make_tables(pools.upkeep)
     async with TestServer(app) as api_server:
         kube = KubeClient.connect(Credentials(str(api_server.make_url("")).rstrip("/"), lambda: ""))
         access, writer = Access(kube, "carbonbudget-server"), LedgerWriter(pools.ingest)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.controller.api_server import eventually
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
 from tests.server.server_face import Face, a_face
@@ -20,7 +21,7 @@ from tests.server.slow import SlowAnswers
 from tests.server.test_worker_queue import TENANT, ask, runs
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.store import bound_statements, migrate, open_ledger, read_only
+from carbonbudget_operator.ledger.store import bound_statements, open_ledger, read_only
 from carbonbudget_operator.server.routes import query_handling
 from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
 from carbonbudget_operator.server.worker_queue import Worker
@@ -209,7 +210,7 @@ async def test_the_database_ends_a_workers_statement_soon_after_the_questions_li
 @pytest.mark.parametrize("reading", [True, False])
 def test_a_statement_beyond_its_limit_is_ended_also_after_a_rollback(postgres: PostgresServer, reading: bool) -> None:
     made = open_ledger(postgres.database())
-    migrate(made)
+    make_tables(made)
     engine = read_only(made, 600) if reading else made
     bound_statements(engine, 0.3)
     for _ in range(2):

@@ -10,12 +10,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery, TargetSpan
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.unit_store import WantedCounter
 from carbonbudget_operator.server.target_counters import TargetCounters
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -98,7 +99,7 @@ async def test_labels_are_selected_by_the_operators_question_alone(face: Face) -
 
 def test_counters_are_wanted_once_since_the_earliest_hour_and_in_each_namespace_with_pods(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(engine)
+    make_tables(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("INSERT INTO node (id, cluster, name) VALUES (1, 'default', 'n')"))
         connection.execute(sa.text("INSERT INTO label_set (id, digest, labels) VALUES (1, 'x', '{}')"))

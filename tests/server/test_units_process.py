@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 from aiohttp import web
+from tests.databases import make_tables
 from tests.prometheus import free_port
 from tests.server.stored_metrics import full_hour_ago, prometheus_with, scraped
 from tests.serving import serving
 
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.unit_store import UnitStore, WantedCounter, read_units
 from carbonbudget_operator.units.counter_expression import CounterExpression
 
@@ -34,7 +35,7 @@ async def test_a_started_server_counts_the_hours_that_a_target_wants(tmp_path: P
     )
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     UnitStore(engine, "default").register([WantedCounter("team-a", TOKENS, first)], int(time.time()))
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps({"units": {"url": f"http://127.0.0.1:{prometheus.port}"}}))

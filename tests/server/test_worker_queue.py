@@ -19,12 +19,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from tests.controller.api_server import eventually
+from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report
 from tests.postgres import PostgresServer
 from tests.server.server_face import Face, a_face, a_server
 from tests.server.slow import OneForkOnly, SlowAnswers
 
-from carbonbudget_operator.ledger.store import migrate, open_ledger, read_only
+from carbonbudget_operator.ledger.store import open_ledger, read_only
 from carbonbudget_operator.server_settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -199,7 +200,7 @@ async def test_a_worker_cannot_write_to_the_ledger(face: Face) -> None:
 
 def test_a_reading_connection_changes_nothing(url: str) -> None:
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     reading = read_only(engine, 10)
     for statement in ("INSERT INTO node (cluster, name) VALUES ('a', 'b')", "DROP TABLE node"):
         with pytest.raises(sa.exc.DBAPIError, match="read"), reading.begin() as connection:
@@ -263,7 +264,7 @@ async def test_how_many_questions_run_and_wait_is_set(url: str) -> None:
 def server_with_a_question(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
-    migrate(engine)
+    make_tables(engine)
     engine.dispose()
     command = [sys.executable, "-m", "tests.server.slow", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:

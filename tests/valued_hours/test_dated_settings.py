@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.fact_reader import read_nodes
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, FACILITY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import BUNDLED, changes, describe, differences
@@ -152,7 +153,7 @@ def test_a_change_at_an_hour_never_changes_an_hour_before_it(
 @pytest.fixture(scope="module")
 def once_filled(tmp_path_factory: pytest.TempPathFactory) -> Any:
     engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('dated')}/ledger.db")
-    migrate(engine)
+    make_tables(engine)
     yield fill(engine)
     engine.dispose()
 

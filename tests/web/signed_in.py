@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -30,18 +30,26 @@ NOW = 1_800_000_000
 class AnsweringGateway:
     """Tokens are "token-NAME"; any other is refused. `asked` has the path and the token of each question.
 
-    `world` answers all that is not whoami.
+    `world` answers all that is not whoami. `before` is awaited before each answer.
     """
 
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     status: int = 200
     trouble: str = ""
     world: World = field(default_factory=World)
+    before: Callable[[], Awaitable[None]] | None = None
+    at_once: int = 0
+    most_at_once: int = 0
 
     async def get(
         self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
     ) -> ApiAnswer:
         self.asked.append((path, caller.token))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        if self.before is not None:
+            await self.before()
+        self.at_once -= 1
         if self.trouble:
             raise GatewayError(self.trouble)
         kind, _, name = (caller.token or "").partition("-")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.web.signed_in import HOST, HOUR, NOW, ORIGIN, Page
@@ -199,6 +201,37 @@ async def test_failed_sign_ins_are_limited_for_an_address_and_a_sign_in_is_none(
     assert len(page.gateway.asked) == asked
     page.now += 60
     assert (await page.sign_in("token-ann")).status_code == 303
+
+
+def until_asked(page: Page, often: int) -> Callable[[], Awaitable[None]]:
+    """The server answers nobody before so many have asked."""
+
+    async def wait() -> None:
+        async with asyncio.timeout(10):
+            while len(page.gateway.asked) < often:  # noqa: ASYNC110 - the list wakes nobody
+                await asyncio.sleep(0)
+
+    return wait
+
+
+async def test_fifty_people_behind_one_address_sign_in_at_once() -> None:
+    """Behind an ingress all have its address. None of them failed, so none is refused."""
+    page = Page(in_all=100, each=20)
+
+    page.gateway.before = until_asked(page, 20)
+    answers = await asyncio.gather(*(page.sign_in(f"token-{n}", browser=page.a_browser()) for n in range(50)))
+    assert [answer.status_code for answer in answers] == [303] * 50
+    assert page.gateway.most_at_once == 20
+
+
+async def test_fifty_wrong_tokens_at_once_ask_the_server_as_often_as_one_after_the_other() -> None:
+    page = Page(in_all=100, each=20)
+    page.gateway.before = until_asked(page, 20)
+    answers = await asyncio.gather(*(page.sign_in("wrong", browser=page.a_browser()) for _ in range(50)))
+    assert sorted(answer.status_code for answer in answers) == [401] * 20 + [429] * 30
+    assert len(page.gateway.asked) == 20
+    limited = next(answer for answer in answers if answer.status_code == 429)
+    assert f"try again in {limited.headers['Retry-After']} seconds" in limited.text
 
 
 async def test_failed_sign_ins_are_limited_in_all() -> None:

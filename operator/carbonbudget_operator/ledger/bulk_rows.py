@@ -57,13 +57,14 @@ class BulkInsert:
         else:
             insert = insert.on_conflict_do_nothing(index_elements=list(keys))
         self._statement = insert
+        if self._arrays:
+            return  # SQLAlchemy compiles it at the first use, and once for all connections
         compiled = insert.compile(dialect=dialect)
-        self._sql = str(compiled)
-        if not self._arrays:
-            assert tuple(compiled.positiontup or ()) == tuple(columns)
-            one = f"({', '.join('?' * len(columns))})"
-            assert self._sql.count(one) == 1
-            self._sqls = [(size, self._sql.replace(one, ", ".join([one] * size))) for size in _SIZES]
+        sql = str(compiled)
+        assert tuple(compiled.positiontup or ()) == tuple(columns)
+        one = f"({', '.join('?' * len(columns))})"
+        assert sql.count(one) == 1
+        self._sqls = [(size, sql.replace(one, ", ".join([one] * size))) for size in _SIZES]
 
     def put(self, connection: sa.Connection, rows: Iterable[Row]) -> None:
         """Put the rows in, in the order of `columns`. No key may come twice."""

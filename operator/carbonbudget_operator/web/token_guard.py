@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from carbonbudget_core.jsons import mapping
-from carbonbudget_operator.web.attempt_limits import AttemptLimits
+from carbonbudget_operator.web.attempt_limits import AttemptLimits, SignInsLimited
 from carbonbudget_operator.web.gateway import Gateway, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import SignIn, WebMetrics
 from carbonbudget_operator.web.rendering import page
@@ -101,13 +101,24 @@ class TokenGuard:
         place = place if _PLACE.fullmatch(place) else "/"
         if not _TOKEN.fullmatch(token):
             return self._refused("refused", "paste a token: one line of letters, digits, points and dashes", 400, place)
-        address, now = request.client.host if request.client else "", int(self._now())
-        if wait_s := self._limits.wait_s(address, now):
-            limited = self._refused(
-                "limited", f"too many sign-ins failed or are under way: try again in {wait_s} seconds", 429, place
-            )
-            limited.headers["Retry-After"] = str(wait_s)
-            return limited
+        address = request.client.host if request.client else ""
+        try:
+            await self._limits.begin(address, int(self._now()))
+        except SignInsLimited as limited:
+            answer = self._refused("limited", str(limited), 429, place)
+            answer.headers["Retry-After"] = str(limited.wait_s)
+            return answer
+        signed_in = False
+        try:
+            answer = await self._signed_in(token, place)
+            signed_in = answer.status_code == 303
+        finally:
+            self._limits.end(address, failed=not signed_in)
+        return answer
+
+    async def _signed_in(self, token: str, place: str) -> Response:
+        """The redirect with the cookie, or the form with the reason."""
+        now = int(self._now())
         try:
             answer = await self._gateway.get("/api/v1/whoami", [], PageCaller("", token))
         except GatewayError as error:
@@ -124,7 +135,6 @@ class TokenGuard:
             sealed = self._sealer.seal(session, now)
         except SessionTooLarge as error:
             return self._refused("refused", str(error), 400, place)
-        self._limits.forgive(address)
         self._metrics.sign_in("signed_in")
         response = RedirectResponse(place, 303)
         # Lax and not Strict: a link to a page in a mail or chat works for who is signed in. All GETs only read.

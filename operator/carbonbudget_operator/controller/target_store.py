@@ -14,7 +14,7 @@ from typing import Final
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.wire_names import TARGETS, Resource
 from carbonbudget_operator.controller.budget_store import StoredObject
-from carbonbudget_operator.controller.trimmed_budget import (
+from carbonbudget_operator.controller.object_trimming import (
     MOST_OF_A_BUDGET,
     MOST_OF_A_NAMESPACE,
     Body,

@@ -18,8 +18,7 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.public.opencost_routes import opencost_routes
 from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
 from carbonbudget_operator.server.public.routes import public_routes

@@ -12,8 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from carbonbudget_operator.web.api_budget_reader import ApiBudgetReader
+from carbonbudget_operator.web.api_target_reader import ApiTargetReader
 from carbonbudget_operator.web.budget_reader import BudgetReader
-from carbonbudget_operator.web.budgets_from_api import ApiBudgets
 from carbonbudget_operator.web.gateway import Gateway
 from carbonbudget_operator.web.guard import Guard
 from carbonbudget_operator.web.pages.budget_pages import show_budget, show_budgets
@@ -27,7 +28,6 @@ from carbonbudget_operator.web.security_headers import SecurityHeaders
 from carbonbudget_operator.web.site import Site
 from carbonbudget_operator.web.static_files import KeptStaticFiles
 from carbonbudget_operator.web.target_reader import TargetReader
-from carbonbudget_operator.web.targets_from_api import ApiTargets
 
 _PAGES = {
     "/budgets": show_budgets,
@@ -55,7 +55,7 @@ def make_app(
 
     `budgets`, `targets`: where they are read; left out, from `/api/v1`. `now` returns UTC seconds.
     """
-    site = Site(gateway, guard, budgets or ApiBudgets(gateway), targets or ApiTargets(gateway), now)
+    site = Site(gateway, guard, budgets or ApiBudgetReader(gateway), targets or ApiTargetReader(gateway), now)
 
     async def home(_: Request) -> Response:
         return RedirectResponse("/budgets", 303)

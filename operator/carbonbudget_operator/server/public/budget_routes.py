@@ -17,10 +17,10 @@ from carbonbudget_operator.api.budget_bodies import (
 )
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
 from carbonbudget_operator.kube.client import JsonObject
-from carbonbudget_operator.server.public.budget_rows import budget_detail, history_rows, parse_budget
+from carbonbudget_operator.server.public.budget_api_rows import budget_detail, history_rows, parse_budget
 from carbonbudget_operator.server.public.budget_series import series_question
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES, Format
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets
 from carbonbudget_operator.server.public.parameters import (
     NOT_FOUND,
     Cursor,

@@ -22,8 +22,7 @@ from carbonbudget_operator.server.public.cluster_routes import add_cluster_route
 from carbonbudget_operator.server.public.emission_answer import Accounting
 from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.grid_routes import add_grid_routes
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.public.parameters import (
     PROBLEMS,
     Cursor,

@@ -16,7 +16,7 @@ from carbonbudget_operator.web.questions import NotShown, Questions
 from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.figures import utc_text
 from carbonbudget_operator.web.views.grid_view import zones
-from carbonbudget_operator.web.views.shown_budget import ShownBudget, in_order, part_words, zoned
+from carbonbudget_operator.web.views.page_budget import PageBudget, in_order, part_words, zoned
 
 MOST_ZONES: Final = 3
 _MOST_SECONDS: Final = 35 * 86_400  # of one question about intensities
@@ -64,7 +64,7 @@ async def show_budget(site: Site, visit: Visit) -> Response:
     )  # fmt: skip
 
 
-def bar_of(budget: ShownBudget) -> str:
+def bar_of(budget: PageBudget) -> str:
     """The bar of a budget's use; nothing where it is not known."""
     if budget.used_ug is None or not budget.limit_known:
         return ""
@@ -106,7 +106,7 @@ class GridPart:
     is_forecast: bool
 
 
-async def _grid(site: Site, visit: Visit, budget: ShownBudget) -> GridPart | None:
+async def _grid(site: Site, visit: Visit, budget: PageBudget) -> GridPart | None:
     """None where nothing is known of it. A period that is too long for one question is shown from four weeks ago."""
     now = int(site.now())
     if budget.start is None or budget.end is None or budget.start > now:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
 from carbonbudget_operator.web.site import Site, Visit
-from carbonbudget_operator.web.views.shown_target import ShownTarget, path_points, targets_in_order
+from carbonbudget_operator.web.views.page_target import PageTarget, path_points, targets_in_order
 
 STATES: Final = ("Violated", "Behind", "NoData", "OnTrack", "Achieved")
 _KNOWN: Final = frozenset(STATES)
@@ -37,18 +37,18 @@ async def show_target(site: Site, visit: Visit) -> Response:
     )  # fmt: skip
 
 
-def _state(target: ShownTarget) -> str:
+def _state(target: PageTarget) -> str:
     return target.state if target.state in _KNOWN else "NoData"
 
 
-def _bar(target: ShownTarget) -> str:
+def _bar(target: PageTarget) -> str:
     """The bar of a target's figure; nothing where there is none."""
     if target.current_ug is None or target.expected_ug is None:
         return ""
     return target_bar(target.current_ug, target.expected_ug, target.baseline_ug, target.state_class)
 
 
-def _chart(target: ShownTarget, now: int) -> str:
+def _chart(target: PageTarget, now: int) -> str:
     bars = [WindowBar(one.start, one.end, one.per_unit_ug, one.state_word, one.state_class) for one in target.history]
     over = bars[-1].end if bars else 0
     if target.current_ug is not None and target.current_end is not None and target.current_start is not None:

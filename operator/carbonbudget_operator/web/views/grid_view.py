@@ -52,7 +52,7 @@ class ZoneView:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownSource:
+class PageSource:
     """A source of hourly figures."""
 
     source: str
@@ -74,10 +74,10 @@ def zones(answer: JsonObject, now: int) -> list[ZoneView]:
     return [_zone(zone, hours, now) for zone, hours in sorted(found.items()) if hours]
 
 
-def sources(answer: JsonObject) -> list[ShownSource]:
+def sources(answer: JsonObject) -> list[PageSource]:
     """What the sources last said."""
     return [
-        ShownSource(
+        PageSource(
             word(one, "source"), word(one, "zone"), utc_text(second(one, "last_answer")), one.get("failing") is True,
             word(one, "error"),
         )

@@ -123,7 +123,7 @@ class ExpectedEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownRun:
+class PageRun:
     """One run and its hours, in order."""
 
     line: RunLine
@@ -134,9 +134,9 @@ class ShownRun:
     expected: ExpectedEnd | None
 
 
-def shown_run(answer: JsonObject) -> ShownRun:
+def shown_run(answer: JsonObject) -> PageRun:
     """Of an answer of /api/v1/runs/{namespace}/{run}."""
-    return ShownRun(
+    return PageRun(
         _line(mapping(answer.get("run"))), [_line(row) for row in objects(answer.get("rows"))],
         utc_text(second(answer, "start")), utc_text(second(answer, "end")), utc_text(second(answer, "data_through")),
         _expected(answer.get("expected")),

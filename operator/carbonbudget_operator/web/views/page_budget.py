@@ -9,7 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_percent
-from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
+from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
 
 _STATES: Final = {
     "Exceeded": ("Exceeded", "exceeded"),
@@ -27,7 +27,7 @@ _PARTS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class ShownWorkload:
+class PageWorkload:
     """A workload that used much. `namespace` is empty where it is the budget's."""
 
     namespace: str
@@ -39,7 +39,7 @@ class ShownWorkload:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPeriod:
+class PagePeriod:
     """A period that is over."""
 
     start: int
@@ -49,7 +49,7 @@ class ShownPeriod:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownBudget:
+class PageBudget:
     """Instants are UTC seconds, masses micrograms of CO2e, and None is what is not known."""
 
     namespace: str  # empty for a ClusterCarbonBudget
@@ -75,14 +75,14 @@ class ShownBudget:
     message: str = ""
     contact: str = ""
     parts: Sequence[tuple[str, str]] = ()  # name and mass
-    workloads: Sequence[ShownWorkload] = ()
-    history: Sequence[ShownPeriod] = ()  # oldest first
+    workloads: Sequence[PageWorkload] = ()
+    history: Sequence[PagePeriod] = ()  # oldest first
     troubles: Sequence[str] = ()
     sections: Sequence[tuple[str, Sequence[str]]] = ()  # of `kubectl carbon explain`
     base_limit_ug: int | None = None  # without adjustments
-    adjustments: Sequence[ShownAdjustment] = ()  # in the order of booking
+    adjustments: Sequence[PageAdjustment] = ()  # in the order of booking
     parent: str = ""  # a ClusterCarbonBudget
-    children: ShownChildren | None = None
+    children: PageChildren | None = None
 
     @property
     def kind(self) -> str:
@@ -168,7 +168,7 @@ def zoned(second: int, zone: str, with_year: bool = True) -> str:
     return f"{at.day} {at:%b}{year} {at:%H:%M} {short if short.isalpha() else f'UTC{short}'}"
 
 
-def in_order(budgets: Iterable[ShownBudget], now: int) -> list[ShownBudget]:
+def in_order(budgets: Iterable[PageBudget], now: int) -> list[PageBudget]:
     """Those that block at `now` first, then by state, then the fullest, then by name."""
     return sorted(
         budgets,

@@ -17,7 +17,7 @@ _REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class ShownAdjustment:
+class PageAdjustment:
     """One change of the limit; micrograms have its sign."""
 
     reason: str
@@ -36,7 +36,7 @@ class ShownAdjustment:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownChildren:
+class PageChildren:
     """The budgets that name a ClusterCarbonBudget as their parent: masses as the status has them."""
 
     count: int

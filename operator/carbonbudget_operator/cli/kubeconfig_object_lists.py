@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from carbonbudget_core.jsons import JsonObject, at
 from carbonbudget_operator.api.wire_names import Resource
-from carbonbudget_operator.cli.cluster_budgets import WHOLE_CLUSTER, kube_sentence
+from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER, kube_sentence
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

@@ -8,18 +8,18 @@ from dataclasses import replace
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.views.figures import amount, percent, second, word
-from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow
+from carbonbudget_operator.web.views.page_target import PageSavings, PageTarget, PageWindow
 
 
-def shown_target_rows(answer: JsonObject) -> list[ShownTarget]:
+def shown_target_rows(answer: JsonObject) -> list[PageTarget]:
     """The targets of one page of the list."""
     return [shown_target_row(row) for row in objects(answer.get("rows"))]
 
 
-def shown_target_row(row: JsonObject) -> ShownTarget:
+def shown_target_row(row: JsonObject) -> PageTarget:
     """One target of the list."""
     grid_ug = _grams(row, "at_baseline_grid_g")
-    return ShownTarget(
+    return PageTarget(
         namespace=word(row, "namespace"),
         name=word(row, "name"),
         unit=word(row, "unit"),
@@ -50,7 +50,7 @@ def shown_target_row(row: JsonObject) -> ShownTarget:
     )
 
 
-def shown_target_detail(answer: JsonObject, history: JsonObject) -> ShownTarget:
+def shown_target_detail(answer: JsonObject, history: JsonObject) -> PageTarget:
     """One target with its path, its conditions and its history (which may be empty)."""
     baseline = mapping(answer.get("baseline"))
     return replace(
@@ -99,9 +99,9 @@ def _steps(answer: JsonObject) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _windows(history: JsonObject) -> Sequence[ShownWindow]:
+def _windows(history: JsonObject) -> Sequence[PageWindow]:
     found = [
-        ShownWindow(
+        PageWindow(
             start, end, figure, _grams(row, "expected_g"), word(row, "state"), word(row, "units"),
             percent(row, "hours_percent"), _savings(row),
         )
@@ -113,11 +113,11 @@ def _windows(history: JsonObject) -> Sequence[ShownWindow]:
     return sorted(found, key=lambda one: one.start)
 
 
-def _savings(row: JsonObject) -> ShownSavings | None:
+def _savings(row: JsonObject) -> PageSavings | None:
     saved_ug = amount(row, "saved_ug")
     if saved_ug is None:
         return None
-    return ShownSavings(saved_ug, amount(row, "saved_uj") or 0, amount(row, "absolute_fall_ug"), word(row, "money"))
+    return PageSavings(saved_ug, amount(row, "saved_uj") or 0, amount(row, "absolute_fall_ug"), word(row, "money"))
 
 
 def _mass(row: JsonObject, key: str) -> int | None:

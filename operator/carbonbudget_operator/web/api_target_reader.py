@@ -8,14 +8,14 @@ from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.questions import NotShown, Questions
 from carbonbudget_operator.web.target_reader import FoundTargets
-from carbonbudget_operator.web.views.shown_target import ShownTarget
-from carbonbudget_operator.web.views.target_answer import shown_target_detail, shown_target_rows
+from carbonbudget_operator.web.views.page_target import PageTarget
+from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail, shown_target_rows
 
 _TARGETS: Final = "/api/v1/targets"
 _MOST_PAGES: Final = 5
 
 
-class ApiTargets:
+class ApiTargetReader:
     """A TargetReader."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -23,7 +23,7 @@ class ApiTargets:
 
     async def all(self, caller: PageCaller) -> FoundTargets:
         """The list's pages, up to a bound; what is beyond it is a note."""
-        found: list[ShownTarget] = []
+        found: list[PageTarget] = []
         query: list[tuple[str, str]] = []
         for _ in range(_MOST_PAGES):
             (answer,) = await Questions(self._gateway, caller).ask((_TARGETS, query))
@@ -38,7 +38,7 @@ class ApiTargets:
             found, [f"There are more targets than the {len(found)} that are shown: select a namespace."]
         )
 
-    async def one(self, caller: PageCaller, namespace: str, name: str) -> ShownTarget:
+    async def one(self, caller: PageCaller, namespace: str, name: str) -> PageTarget:
         """The target with its history."""
         path = target_path(namespace, name)
         answer, history = await Questions(self._gateway, caller).ask((path, ()), (f"{path}/history", ()))

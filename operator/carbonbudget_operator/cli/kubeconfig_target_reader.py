@@ -12,17 +12,17 @@ from pydantic import ValidationError
 from carbonbudget_core.jsons import JsonObject
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.wire_names import CLUSTER_TARGET, TARGET, Resource
-from carbonbudget_operator.cli.cluster_budgets import WHOLE_CLUSTER
-from carbonbudget_operator.cli.object_lists import ObjectLists, not_shown
+from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER
+from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_shown
 from carbonbudget_operator.kube.client import KubeError
 from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.page_target_from_object import shown_target_object
 from carbonbudget_operator.web.questions import NotShown
-from carbonbudget_operator.web.target_objects import shown_target_object
 from carbonbudget_operator.web.target_reader import FoundTargets
-from carbonbudget_operator.web.views.shown_target import ShownTarget
+from carbonbudget_operator.web.views.page_target import PageTarget
 
 
-class ClusterTargets:
+class KubeconfigTargetReader:
     """A TargetReader."""
 
     def __init__(self, lists: ObjectLists) -> None:
@@ -34,7 +34,7 @@ class ClusterTargets:
         found, notes = read
         return FoundTargets([shown_target_object(one) for one in found], notes)
 
-    async def one(self, caller: PageCaller, namespace: str, name: str) -> ShownTarget:
+    async def one(self, caller: PageCaller, namespace: str, name: str) -> PageTarget:
         """With its history, from its own status."""
         resource = TARGET if namespace else CLUSTER_TARGET
         path = resource.path(namespace, name)

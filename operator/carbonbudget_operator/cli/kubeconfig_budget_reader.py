@@ -15,22 +15,22 @@ from carbonbudget_core.jsons import JsonObject, at, text
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.cluster_budgets import WHOLE_CLUSTER
+from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER
 from carbonbudget_operator.cli.explain import explain
-from carbonbudget_operator.cli.object_lists import ObjectLists, not_shown
+from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_shown
 from carbonbudget_operator.cli.reader_context import reader_context
 from carbonbudget_operator.kube.client import KubeError
-from carbonbudget_operator.web.budget_objects import shown_object
+from carbonbudget_operator.web.api_budget_reader import SeriesReader
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
-from carbonbudget_operator.web.budgets_from_api import SeriesReader
 from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.page_budget_from_object import shown_object
 from carbonbudget_operator.web.questions import NotShown
 
 _SELF_REVIEWS: Final = ApiPath("authentication.k8s.io", "v1", "selfsubjectreviews")
 _SELF_SECONDS: Final = 3  # the page opens without an answer, too
 
 
-class ClusterObjects:
+class KubeconfigBudgetReader:
     """A BudgetReader."""
 
     def __init__(self, lists: ObjectLists, series: SeriesReader) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from carbonbudget_operator.budgets.price import money_text
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass, format_pair
-from carbonbudget_operator.web.views.shown_budget import zoned
+from carbonbudget_operator.web.views.page_budget import zoned
 
 _STATES: Final = {
     "OnTrack": ("On track", "within"),
@@ -26,7 +26,7 @@ _MONEY: Final = re.compile(r"(-?[0-9][0-9,]{0,40}\.[0-9]{1,12}) ([A-Z]{3})")
 
 
 @dataclass(frozen=True, slots=True)
-class ShownSavings:
+class PageSavings:
     """What a window saved against the baseline, at the baseline's grid; negative: it emitted more."""
 
     micrograms: int
@@ -47,7 +47,7 @@ class ShownSavings:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownWindow:
+class PageWindow:
     """A window that is over: what it emitted per unit, and what the path asked for at its end."""
 
     start: int
@@ -57,7 +57,7 @@ class ShownWindow:
     state: str = ""
     units: str = ""
     hours_percent: int | None = None
-    savings: ShownSavings | None = None
+    savings: PageSavings | None = None
 
     @property
     def per_unit(self) -> str:
@@ -86,7 +86,7 @@ class ShownWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownTarget:
+class PageTarget:
     """Instants are UTC seconds, masses micrograms of CO2e per `per` units, and None is what is not known."""
 
     namespace: str  # empty for a ClusterCarbonTarget
@@ -124,7 +124,7 @@ class ShownTarget:
     steps: Sequence[tuple[int, int]] = ()  # (from then on, per cent of the baseline), in order of time
     counts: Sequence[str] = ()  # sentences: which pods, who counts the units
     conditions: Sequence[tuple[str, str, str]] = ()  # type, status and what it says
-    history: Sequence[ShownWindow] = ()  # oldest first
+    history: Sequence[PageWindow] = ()  # oldest first
 
     @property
     def kind(self) -> str:
@@ -215,12 +215,12 @@ class ShownTarget:
         return f"what was emitted, {self.accounting.removesuffix('Based').lower()}-based"
 
     @property
-    def saved(self) -> ShownSavings | None:
+    def saved(self) -> PageSavings | None:
         """What the windows of the history saved together; None where none is known."""
         known = [one.savings for one in self.history if one.savings is not None]
         if not known:
             return None
-        return ShownSavings(
+        return PageSavings(
             sum(one.micrograms for one in known), sum(one.microjoules for one in known),
             money=_summed([one.money for one in known]),
         )  # fmt: skip
@@ -269,12 +269,12 @@ def state_class(state: str) -> str:
     return _STATES.get(state, ("", "unknown"))[1]
 
 
-def targets_in_order(targets: Iterable[ShownTarget]) -> list[ShownTarget]:
+def targets_in_order(targets: Iterable[PageTarget]) -> list[PageTarget]:
     """Violated ones first, then by state, then by name."""
     return sorted(targets, key=lambda one: (_ORDER.index(one.state_class), one.namespace, one.name))
 
 
-def path_points(target: ShownTarget) -> list[tuple[int, int]]:
+def path_points(target: PageTarget) -> list[tuple[int, int]]:
     """The corners (UTC second, micrograms per unit) of what the path asks for, until the whole reduction is due.
 
     Empty while the baseline is not known.

@@ -7,16 +7,16 @@ from carbonbudget_operator.api.selector import selector_text
 from carbonbudget_operator.api.target_spec import source_text
 from carbonbudget_operator.api.target_status import FormerWindow
 from carbonbudget_operator.web.object_times import second_of
-from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow
-from carbonbudget_operator.web.views.target_answer import target_counts
+from carbonbudget_operator.web.views.page_target import PageSavings, PageTarget, PageWindow
+from carbonbudget_operator.web.views.page_target_from_answer import target_counts
 
 
-def shown_target_object(target: AnyTarget) -> ShownTarget:
+def shown_target_object(target: AnyTarget) -> PageTarget:
     """The same figures that `kubectl get carbontargets` has, and the history."""
     spec, status = target.spec, target.status
     current, baseline, expected = status.current, status.baseline, status.expected_now
     spaces = target.spec.namespace_selector if isinstance(target, ClusterCarbonTarget) else None
-    return ShownTarget(
+    return PageTarget(
         namespace=target.metadata.namespace,
         name=target.metadata.name,
         unit=spec.unit.name,
@@ -59,12 +59,12 @@ def shown_target_object(target: AnyTarget) -> ShownTarget:
     )  # fmt: skip
 
 
-def _window(one: FormerWindow) -> ShownWindow:
+def _window(one: FormerWindow) -> PageWindow:
     figure, savings = one.figure, one.savings
-    return ShownWindow(
+    return PageWindow(
         second_of(figure.start) or 0, second_of(figure.end) or 0, figure.per_unit_micrograms, one.expected_micrograms,
         one.state, figure.units, figure.hours_percent,
-        None if savings is None else ShownSavings(
+        None if savings is None else PageSavings(
             savings.micrograms, savings.microjoules, savings.absolute_fall_micrograms, savings.money or ""
         ),
     )  # fmt: skip

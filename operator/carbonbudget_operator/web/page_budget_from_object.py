@@ -8,19 +8,19 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.web.object_times import second_of as _second
-from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
-from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
+from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
+from carbonbudget_operator.web.views.page_budget import PageBudget, PagePeriod, PageWorkload
 
 _BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
-def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]] = ()) -> ShownBudget:
+def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]] = ()) -> PageBudget:
     """The same figures that `kubectl carbon budgets` has. `sections` are what `explain` says about it."""
     spec, status = budget.spec, budget.status
     parts, force = status.breakdown, status.enforcement
     used_ug = status.used_micrograms if status.used_micrograms is not None else _mass(status.used)
     limit_ug = _limit(budget)
-    return ShownBudget(
+    return PageBudget(
         namespace=budget.metadata.namespace,
         name=budget.metadata.name,
         limit_ug=limit_ug or 0,
@@ -49,11 +49,11 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
             if parts is not None and (mass := getattr(parts, name))
         ],
         workloads=[
-            ShownWorkload(one.namespace or "", one.kind, one.name, one.emissions, one.percent, one.state or "")
+            PageWorkload(one.namespace or "", one.kind, one.name, one.emissions, one.percent, one.state or "")
             for one in status.top_workloads or ()
         ],
         history=[
-            ShownPeriod(
+            PagePeriod(
                 _second(one.start) or 0,
                 _second(one.end) or 0,
                 _mass(one.used) or 0,
@@ -69,10 +69,10 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
         sections=sections,
         base_limit_ug=_base_limit(budget),
         adjustments=[
-            ShownAdjustment(one.reason, one.micrograms, one.source) for one in status.adjustments or ()
+            PageAdjustment(one.reason, one.micrograms, one.source) for one in status.adjustments or ()
         ],
         parent=spec.parent or "",
-        children=None if (below := status.children) is None else ShownChildren(
+        children=None if (below := status.children) is None else PageChildren(
             below.count, below.allocated, below.unallocated
         ),
     )  # fmt: skip

@@ -12,10 +12,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from carbonbudget_core.jsons import at, text
+from carbonbudget_operator.api.budget_spec import ClusterCarbonBudgetSpec
+from carbonbudget_operator.api.budget_status import CarbonBudgetStatus
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.selector import LabelSelector, selector_text
-from carbonbudget_operator.api.spec import ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.status import CarbonBudgetStatus
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug

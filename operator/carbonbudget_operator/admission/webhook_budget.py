@@ -35,7 +35,7 @@ class ProjectedThreshold:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetView:
+class WebhookBudget:
     """One budget. Times are UTC seconds, 0 for none.
 
     Attributes:
@@ -83,7 +83,7 @@ class BudgetView:
         return f"see: kubectl {object_} {self.name}"
 
 
-def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
+def webhook_budget(body: Mapping[str, object], cluster: bool) -> WebhookBudget:
     """Parses a budget's object. Raises ValueError (pydantic's error is one) if it is no budget."""
     found = (ClusterCarbonBudget if cluster else CarbonBudget).model_validate(body)
     meta, spec, status = found.metadata, found.spec, found.status
@@ -99,7 +99,7 @@ def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
     kinds = frozenset(spec.enforce.kinds if spec.enforce else ("Job", "Pod"))
     key, percent = f"{meta.namespace}/{meta.name}", status.percent_used or 0
     candidate = Candidate(key, action, state, percent, printable(status.message or ""))
-    return BudgetView(
+    return WebhookBudget(
         scope=scope,
         name=meta.name,
         limit_ug=limit_in_force_ug(found),
@@ -123,9 +123,9 @@ def budget_view(body: Mapping[str, object], cluster: bool) -> BudgetView:
     )
 
 
-def bounded_view(body: Mapping[str, object], cluster: bool) -> BudgetView | None:
-    """The budget with bounded texts; None if it selects nothing that can exist. Raises ValueError as `budget_view`."""
-    found = budget_view(body, cluster)
+def bounded_webhook_budget(body: Mapping[str, object], cluster: bool) -> WebhookBudget | None:
+    """The budget with bounded texts; None if it selects nothing that can exist. Raises ValueError."""
+    found = webhook_budget(body, cluster)
     selectors = [found.scope.selector, found.scope.namespace_selector]
     if not all(selector is None or _possible(selector) for selector in selectors):
         return None
@@ -135,7 +135,7 @@ def bounded_view(body: Mapping[str, object], cluster: bool) -> BudgetView | None
     return replace(found, scope=scope, candidate=replace(found.candidate, message=message))
 
 
-def text_bytes(budget: BudgetView) -> int:
+def text_bytes(budget: WebhookBudget) -> int:
     """An estimate of its memory in bytes: fixed parts, message and selectors."""
     texts = [budget.candidate.message]
     for selector in (budget.scope.selector, budget.scope.namespace_selector):

@@ -15,7 +15,7 @@ from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, Clus
 from carbonbudget_operator.api.target_spec import CarbonTargetSpec, ClusterCarbonTargetSpec, source_text
 from carbonbudget_operator.api.target_status import CarbonTargetStatus, FrozenBaseline
 from carbonbudget_operator.api.wire_names import Resource
-from carbonbudget_operator.server.public.budget_rows import cut_text, mass_in_grams, selector_cell, time_text
+from carbonbudget_operator.server.public.budget_api_rows import cut_text, mass_in_grams, selector_cell, time_text
 from carbonbudget_operator.server.public.formats import Cell
 
 _MICRO: Final = 1_000_000

@@ -9,8 +9,8 @@ from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.questions import NotShown, Question, Questions
-from carbonbudget_operator.web.views.budget_answer import forecast_range, shown_detail, shown_rows, use_points
-from carbonbudget_operator.web.views.shown_budget import ShownBudget
+from carbonbudget_operator.web.views.page_budget import PageBudget
+from carbonbudget_operator.web.views.page_budget_from_answer import forecast_range, shown_detail, shown_rows, use_points
 
 _BUDGETS: Final = "/api/v1/budgets"
 _MOST_PAGES: Final = 5
@@ -23,7 +23,7 @@ class SeriesReader:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def details(self, caller: PageCaller, budget: ShownBudget) -> BudgetDetails:
+    async def details(self, caller: PageCaller, budget: PageBudget) -> BudgetDetails:
         """The budget with its cumulative use, oldest first; a note says why that is missing."""
         if budget.start is None or budget.end is None or budget.per_workload:
             return BudgetDetails(budget)
@@ -35,7 +35,7 @@ class SeriesReader:
         return BudgetDetails(budget, use_points(answer, budget.start), "", forecast_range(answer))
 
 
-class ApiBudgets:
+class ApiBudgetReader:
     """A BudgetReader."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -43,7 +43,7 @@ class ApiBudgets:
 
     async def all(self, caller: PageCaller) -> FoundBudgets:
         """The list's pages, up to a bound; what is beyond it is a note."""
-        found: list[ShownBudget] = []
+        found: list[PageBudget] = []
         query: list[tuple[str, str]] = []
         for _ in range(_MOST_PAGES):
             (answer,) = await self._asked(caller, (_BUDGETS, query))

@@ -9,22 +9,22 @@ from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.charts.budget_charts import UsePoint
 from carbonbudget_operator.web.views.figures import amount, percent, second, word
-from carbonbudget_operator.web.views.shown_adjustments import ShownAdjustment, ShownChildren
-from carbonbudget_operator.web.views.shown_budget import ShownBudget, ShownPeriod, ShownWorkload
+from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
+from carbonbudget_operator.web.views.page_budget import PageBudget, PagePeriod, PageWorkload
 
 _PARTS = ("dynamic", "idle", "overhead", "embodied")
 _BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
-def shown_rows(answer: JsonObject) -> list[ShownBudget]:
+def shown_rows(answer: JsonObject) -> list[PageBudget]:
     """The budgets of one page of the list."""
     return [shown_row(row) for row in objects(answer.get("rows"))]
 
 
-def shown_row(row: JsonObject) -> ShownBudget:
+def shown_row(row: JsonObject) -> PageBudget:
     """One budget of the list."""
     limit_ug = _mass(row, "limit")
-    return ShownBudget(
+    return PageBudget(
         namespace=word(row, "namespace"),
         name=word(row, "name"),
         limit_ug=limit_ug or 0,
@@ -51,7 +51,7 @@ def shown_row(row: JsonObject) -> ShownBudget:
     )
 
 
-def shown_detail(answer: JsonObject, history: JsonObject) -> ShownBudget:
+def shown_detail(answer: JsonObject, history: JsonObject) -> PageBudget:
     """One budget with its workloads, its conditions and its former periods (`history` may be empty)."""
     shown = shown_row(answer)
     sections = [("Counts", [_counts(answer, shown)]), ("Thresholds", _thresholds(answer))]
@@ -60,7 +60,7 @@ def shown_detail(answer: JsonObject, history: JsonObject) -> ShownBudget:
     return replace(
         shown,
         workloads=[
-            ShownWorkload(
+            PageWorkload(
                 word(one, "namespace"), word(one, "kind"), word(one, "name"), format_mass(_mass(one, "used") or 0),
                 percent(one, "percent_used"), word(one, "state"),
             )
@@ -75,7 +75,7 @@ def shown_detail(answer: JsonObject, history: JsonObject) -> ShownBudget:
         sections=[(heading, sentences) for heading, sentences in sections if sentences],
         base_limit_ug=shown.limit_ug if (base_ug := _mass(answer, "base_limit")) is None else base_ug,
         adjustments=[
-            ShownAdjustment(word(one, "reason"), changed_ug, word(one, "source"))
+            PageAdjustment(word(one, "reason"), changed_ug, word(one, "source"))
             for one in objects(answer.get("adjustments"))
             if (changed_ug := amount(one, "amount_ug")) is not None
         ],
@@ -103,23 +103,23 @@ def forecast_range(answer: JsonObject) -> tuple[int, int] | None:
     return None if low_ug is None or high_ug is None or not 0 <= low_ug <= high_ug else (low_ug, high_ug)
 
 
-def _periods(history: JsonObject) -> Sequence[ShownPeriod]:
+def _periods(history: JsonObject) -> Sequence[PagePeriod]:
     found = [
-        ShownPeriod(start, second(row, "end") or start, _mass(row, "used") or 0, _mass(row, "limit") or 0)
+        PagePeriod(start, second(row, "end") or start, _mass(row, "used") or 0, _mass(row, "limit") or 0)
         for row in objects(history.get("rows"))
         if (start := second(row, "start")) is not None
     ]
     return sorted(found, key=lambda one: one.start)
 
 
-def _children(found: JsonObject) -> ShownChildren | None:
+def _children(found: JsonObject) -> PageChildren | None:
     count, allocated_ug, left_ug = amount(found, "count"), _mass(found, "allocated"), _mass(found, "unallocated")
     if not count or allocated_ug is None:
         return None
-    return ShownChildren(count, format_mass(allocated_ug), format_mass(left_ug or 0))
+    return PageChildren(count, format_mass(allocated_ug), format_mass(left_ug or 0))
 
 
-def _counts(answer: JsonObject, shown: ShownBudget) -> str:
+def _counts(answer: JsonObject, shown: PageBudget) -> str:
     pods = f"pods with labels {selector}" if (selector := word(answer, "selector")) else "all pods"
     if shown.namespace:
         spaces = f"namespace {shown.namespace}"

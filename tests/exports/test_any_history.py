@@ -15,7 +15,7 @@ from line_protocol_parser import parse_line
 from tests.exports.exporting import HOUR, Export, allocated, fill, settings_of, upkeep
 from tests.exports.test_encoders import series_of
 
-from carbonbudget_operator.exports.target_http import RowsRefused, TargetAway
+from carbonbudget_operator.exports.export_target_http import RowsRefused, TargetAway
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.settings import Settings
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.external.given import LOG, content, read
 
-from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_amounts import micrograms
 from carbonbudget_operator.external.file_rows import MAX_BYTES, MAX_ROWS
+from carbonbudget_operator.external.import_errors import ExternalFileError
 
 CC2, CC3, AWS = (content(name).decode() for name in ("codecarbon-2.csv", "codecarbon-3.csv", "aws-v3.csv"))
 JSONL, MONTHLY, TRACKER = (content(name).decode() for name in ("gcp.jsonl", "azure-monthly.json", LOG))

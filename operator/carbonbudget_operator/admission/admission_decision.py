@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork
 from carbonbudget_operator.admission.webhook_budget import WebhookBudget
-from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_pair

@@ -12,7 +12,7 @@ from carbonbudget_operator.admission.workload_kinds import WorkloadKind
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.coverage import Covers
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.namespace_labels import NAMESPACES, Namespaces
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 

@@ -20,7 +20,7 @@ from carbonbudget_operator.admission.webhook_budget import WebhookBudget
 from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_growth import growth
 from carbonbudget_operator.admission.workload_kinds import WorkloadKind, WorkloadKinds
-from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import NoExpectation
 

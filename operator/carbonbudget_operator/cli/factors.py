@@ -41,7 +41,7 @@ def factors(
     from carbonbudget_operator.ledger.intensity_store import polls
     from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
     from carbonbudget_operator.valuation.grid_hours import Fetched, IntensityPoller
-    from carbonbudget_operator.valuation.places import check_all_places
+    from carbonbudget_operator.valuation.node_factors import check_all_places
     from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())

@@ -24,7 +24,7 @@ from carbonbudget_operator.web.api_budget_reader import SeriesReader
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
 from carbonbudget_operator.web.gateway import PageCaller
 from carbonbudget_operator.web.page_budget_from_object import shown_object
-from carbonbudget_operator.web.questions import NotShown
+from carbonbudget_operator.web.page_questions import NotShown
 
 _SELF_REVIEWS: Final = ApiPath("authentication.k8s.io", "v1", "selfsubjectreviews")
 _SELF_SECONDS: Final = 3  # the page opens without an answer, too

@@ -12,7 +12,7 @@ from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER, kube_sen
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
-from carbonbudget_operator.web.questions import NotShown
+from carbonbudget_operator.web.page_questions import NotShown
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER
 from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_shown
 from carbonbudget_operator.kube.client import KubeError
 from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.page_questions import NotShown
 from carbonbudget_operator.web.page_target_from_object import shown_target_object
-from carbonbudget_operator.web.questions import NotShown
 from carbonbudget_operator.web.target_reader import FoundTargets
 from carbonbudget_operator.web.views.page_target import PageTarget
 

@@ -11,13 +11,13 @@ import math
 import re
 from typing import Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 from carbonbudget_operator.external.file_amounts import decimal_of, micrograms, microjoules
 from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_instants import check_past, instant_of, zone_of
 from carbonbudget_operator.external.file_rows import Row, csv_rows, name_of
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFigure
+from carbonbudget_operator.ledger.external_figure import ExternalFigure
 
 _NEEDED: Final = (
     "timestamp", "project_name", "run_id", "duration", "emissions", "energy_consumed", "codecarbon_version",

@@ -7,7 +7,7 @@ import re
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 
 _INSTANT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,][0-9]{1,9})? ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?",

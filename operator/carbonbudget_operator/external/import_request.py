@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_instants import month_of, zone_of
 from carbonbudget_operator.external.file_rows import name_of
-from carbonbudget_operator.ledger.external_records import SCOPES, SOURCES
+from carbonbudget_operator.external.import_errors import ExternalFileError
+from carbonbudget_operator.ledger.external_figure import SCOPES, SOURCES
 
 _LOCAL_TIMES = ("codecarbon", "carbontracker")
 

@@ -8,7 +8,7 @@ from carbonbudget_core.jsons import JsonObject
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
-from carbonbudget_operator.web.questions import NotShown, Question, Questions
+from carbonbudget_operator.web.page_questions import NotShown, Question, Questions
 from carbonbudget_operator.web.views.page_budget import PageBudget
 from carbonbudget_operator.web.views.page_budget_from_answer import forecast_range, shown_detail, shown_rows, use_points
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
-from carbonbudget_operator.web.questions import NotShown, Questions
+from carbonbudget_operator.web.page_questions import NotShown, Questions
 from carbonbudget_operator.web.target_reader import FoundTargets
 from carbonbudget_operator.web.views.page_target import PageTarget
 from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail, shown_target_rows

@@ -21,7 +21,7 @@ from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.verdict import percent
-from carbonbudget_operator.server.public.formats import Cell, instant
+from carbonbudget_operator.server.public.row_formats import Cell, instant
 
 _LONGEST_TEXT: Final = 2_000
 _LONGEST_SELECTOR: Final = 8_000

@@ -19,7 +19,7 @@ from carbonbudget_operator.api.wire_names import RESOURCES, TARGETS, Resource
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.server.public.budget_api_rows import budget_row
-from carbonbudget_operator.server.public.formats import Cell
+from carbonbudget_operator.server.public.row_formats import Cell
 from carbonbudget_operator.server.public.target_api_rows import target_row
 
 FRESH_SECONDS: Final = 10.0

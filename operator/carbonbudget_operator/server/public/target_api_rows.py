@@ -16,7 +16,7 @@ from carbonbudget_operator.api.target_spec import CarbonTargetSpec, ClusterCarbo
 from carbonbudget_operator.api.target_status import CarbonTargetStatus, FrozenBaseline
 from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.server.public.budget_api_rows import cut_text, mass_in_grams, selector_cell, time_text
-from carbonbudget_operator.server.public.formats import Cell
+from carbonbudget_operator.server.public.row_formats import Cell
 
 _MICRO: Final = 1_000_000
 

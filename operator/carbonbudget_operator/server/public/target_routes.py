@@ -16,7 +16,7 @@ from carbonbudget_operator.api.target_bodies import (
 from carbonbudget_operator.api.target_status import TargetStateName
 from carbonbudget_operator.api.wire_names import CLUSTER_TARGET, TARGET
 from carbonbudget_operator.server.public.listed_objects import ListedTargets
-from carbonbudget_operator.server.public.parameters import NOT_FOUND, Cursor, FormatName, json_of, rows_of
+from carbonbudget_operator.server.public.public_parameters import NOT_FOUND, Cursor, FormatName, json_of, rows_of
 from carbonbudget_operator.server.public.readable_objects import (
     MAX_OBJECTS,
     NamespaceName,

@@ -7,33 +7,33 @@ from typing import Final
 from starlette.responses import Response
 
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
-from carbonbudget_operator.web.site import Site, Visit
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
 from carbonbudget_operator.web.views.page_target import PageTarget, path_points, targets_in_order
 
 STATES: Final = ("Violated", "Behind", "NoData", "OnTrack", "Achieved")
 _KNOWN: Final = frozenset(STATES)
 
 
-async def show_targets(site: Site, visit: Visit) -> Response:
+async def show_targets(handling: PageHandling, visit: Visit) -> Response:
     """All targets, those that are violated first. `namespace` and `state` of the address select some."""
-    found = await site.targets.all(visit.caller)
+    found = await handling.targets.all(visit.caller)
     namespace, state = visit.given("namespace"), visit.given("state")
     ordered = targets_in_order(found.targets)
     chosen = [one for one in ordered if namespace in ("", one.namespace) and state in ("", _state(one))]
-    return site.page(
+    return handling.page(
         "targets.html", visit, title="Targets", here="targets", targets=chosen, notes=found.notes, of=len(ordered),
         namespaces=sorted({one.namespace for one in ordered if one.namespace}), namespace=namespace, state=state,
         states=STATES, counts={word: sum(_state(one) == word for one in ordered) for word in STATES}, bar=_bar,
     )  # fmt: skip
 
 
-async def show_target(site: Site, visit: Visit) -> Response:
+async def show_target(handling: PageHandling, visit: Visit) -> Response:
     """One target: its figures, its path, the windows that are over, what they saved."""
     namespace, name = visit.request.path_params.get("namespace", ""), visit.request.path_params["name"]
-    target = await site.targets.one(visit.caller, namespace, name)
-    return site.page(
+    target = await handling.targets.one(visit.caller, namespace, name)
+    return handling.page(
         "target.html", visit, title=target.name, here="targets", target=target, bar=_bar,
-        chart=_chart(target, int(site.now())), windows=list(reversed(target.history)),
+        chart=_chart(target, int(handling.now())), windows=list(reversed(target.history)),
     )  # fmt: skip
 
 

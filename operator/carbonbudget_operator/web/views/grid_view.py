@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
-from carbonbudget_operator.web.views.figures import amount, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, second, utc_text, word
 
 _HOUR: Final = 3_600
 _KINDS: Final = {

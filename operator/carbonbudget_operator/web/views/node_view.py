@@ -8,7 +8,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
 from carbonbudget_operator.budgets.quantity import format_energy
-from carbonbudget_operator.web.views.figures import amount, percent, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, percent, second, utc_text, word
 
 _SILENT_SECONDS: Final = 300  # the server counts a node that was silent for so long as not reported
 

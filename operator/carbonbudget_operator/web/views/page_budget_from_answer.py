@@ -8,7 +8,7 @@ from dataclasses import replace
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.charts.budget_charts import UsePoint
-from carbonbudget_operator.web.views.figures import amount, percent, second, word
+from carbonbudget_operator.web.views.answer_figures import amount, percent, second, word
 from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
 from carbonbudget_operator.web.views.page_budget import PageBudget, PagePeriod, PageWorkload
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
-from carbonbudget_operator.web.views.figures import amount, percent, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, percent, second, utc_text, word
 
 MOST_LINES: Final = 500
 _STATES: Final = {"final": "Final", "provisional": "Provisional"}

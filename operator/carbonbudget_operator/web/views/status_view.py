@@ -9,7 +9,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
-from carbonbudget_operator.web.views.figures import amount, date_text, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, date_text, second, utc_text, word
 
 MOST_REFUSED: Final = 50
 _LATE_HOURS: Final = 3  # of an export; an hour or two is what a pause of the target costs

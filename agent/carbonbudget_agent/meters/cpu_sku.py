@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from carbonbudget_core.tables import bundled_rows
+from carbonbudget_core.bundled_tables import bundled_rows
 
 # The family's figures weigh as much as this many results of the SKU; benchmarks/power_model.py shows other weights.
 _FAMILY_WEIGHT = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from carbonbudget_operator.ingest.callers import stated_caller
+from carbonbudget_operator.ingest.caller_authentication import caller_stated_by_proxy
 from carbonbudget_operator.ingest.connection_limits import CERTIFICATE_NAME, common_name
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Caller
@@ -24,21 +24,21 @@ def a_request(
 
 def test_a_stated_user_has_its_groups_and_nothing_else() -> None:
     headers = [*ANN, ("x-remote-group", "dev"), ("x-remote-group", "ops"), ("x-remote-extra-scopes", "all")]
-    assert stated_caller(a_request(headers), PROXIES) == Caller("ann", "", ("dev", "ops"), {}, "")
+    assert caller_stated_by_proxy(a_request(headers), PROXIES) == Caller("ann", "", ("dev", "ops"), {}, "")
 
 
 @pytest.mark.parametrize("certificate", ["", "another", "WEB", "web "])
 def test_without_the_certificate_the_token_decides(certificate: str) -> None:
-    assert stated_caller(a_request(ANN, certificate), PROXIES) is None
+    assert caller_stated_by_proxy(a_request(ANN, certificate), PROXIES) is None
 
 
 def test_without_a_stated_user_the_token_decides() -> None:
-    assert stated_caller(a_request([("x-remote-group", "dev")]), PROXIES) is None
+    assert caller_stated_by_proxy(a_request([("x-remote-group", "dev")]), PROXIES) is None
 
 
 def test_where_no_proxy_is_configured_no_header_states_a_user() -> None:
-    assert stated_caller(a_request(ANN, ""), frozenset()) is None
-    assert stated_caller(a_request(ANN, "web"), frozenset()) is None
+    assert caller_stated_by_proxy(a_request(ANN, ""), frozenset()) is None
+    assert caller_stated_by_proxy(a_request(ANN, "web"), frozenset()) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_where_no_proxy_is_configured_no_header_states_a_user() -> None:
 )
 def test_what_a_proxy_may_not_state_is_refused(headers: list[tuple[str, str]], status: int, reason: str) -> None:
     with pytest.raises(Refusal) as refused:
-        stated_caller(a_request(headers), PROXIES)
+        caller_stated_by_proxy(a_request(headers), PROXIES)
     assert (refused.value.status, reason in refused.value.reason) == (status, True)
 
 
@@ -73,7 +73,7 @@ def test_what_a_proxy_may_not_state_is_refused(headers: list[tuple[str, str]], s
 )  # fmt: skip
 def test_a_proxy_s_user_reads_the_public_api_and_nothing_else(method: str, path: str) -> None:
     with pytest.raises(Refusal, match="alone"):
-        stated_caller(a_request(ANN, method=method, path=path), PROXIES)
+        caller_stated_by_proxy(a_request(ANN, method=method, path=path), PROXIES)
 
 
 @pytest.mark.parametrize(

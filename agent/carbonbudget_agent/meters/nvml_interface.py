@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from carbonbudget_agent.devices import Gpu, MigInstance
+from carbonbudget_agent.device_sharing import Gpu, MigInstance
 
 _REFRESH_SECONDS = 60.0
 

@@ -15,14 +15,14 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.emission_series import COMPONENTS, Amounts
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.labelled_pods import labelled_pods
 from carbonbudget_operator.ledger.seal import sealed_until
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_HIGH_UG, EMBODIED_LOW_UG, ValuedRow
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
-from carbonbudget_operator.valued_hours.plans import ReadingPlans
+from carbonbudget_operator.valued_hours.reading_plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 State = Literal["provisional", "final"]

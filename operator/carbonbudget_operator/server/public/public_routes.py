@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 
+from carbonbudget_operator.answers.allocation_groups import GroupingError, parse_filter
 from carbonbudget_operator.answers.emission_series import COMPONENTS
-from carbonbudget_operator.answers.grouping import GroupingError, parse_filter
-from carbonbudget_operator.answers.windows import Step
+from carbonbudget_operator.answers.window_parser import Step
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer, WhoAmI
 from carbonbudget_operator.api.status_bodies import ServerStatus
 from carbonbudget_operator.ingest.refusal import Refusal
@@ -20,10 +20,10 @@ from carbonbudget_operator.ingest.refused_reports import RefusedReports
 from carbonbudget_operator.server.public.budget_routes import add_budget_routes
 from carbonbudget_operator.server.public.cluster_routes import add_cluster_routes
 from carbonbudget_operator.server.public.emission_answer import Accounting
-from carbonbudget_operator.server.public.formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.grid_routes import add_grid_routes
 from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
-from carbonbudget_operator.server.public.parameters import (
+from carbonbudget_operator.server.public.problem_details import MEDIA_TYPE, PREFIX
+from carbonbudget_operator.server.public.public_parameters import (
     PROBLEMS,
     Cursor,
     FormatName,
@@ -36,10 +36,10 @@ from carbonbudget_operator.server.public.parameters import (
     versions_of,
     window_of,
 )
-from carbonbudget_operator.server.public.problems import MEDIA_TYPE, PREFIX
+from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.run_routes import add_run_routes
 from carbonbudget_operator.server.public.target_routes import add_target_routes
-from carbonbudget_operator.server.public.visible import VisibleNamespaces
+from carbonbudget_operator.server.public.visible_namespaces import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 _ALL = ",".join(COMPONENTS)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
+from carbonbudget_operator.exports.export_hours import HourContent, HourPlanner
 from carbonbudget_operator.exports.export_metrics import ExportMetrics
+from carbonbudget_operator.exports.export_target_http import RowsRefused
 from carbonbudget_operator.exports.exported_rows import ExportedRows, packed
-from carbonbudget_operator.exports.hour_plan import HourContent, HourPlanner
-from carbonbudget_operator.exports.target_http import RowsRefused
 from carbonbudget_operator.ledger.export_cursor import LEASE_SECONDS, ExportCursor, LeaseLost
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.time_slices import HOUR

@@ -12,7 +12,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.web.gateway import ApiAnswer, Gateway, GatewayError, PageCaller
-from carbonbudget_operator.web.views.figures import word
+from carbonbudget_operator.web.views.answer_figures import word
 
 Query = Sequence[tuple[str, str]]
 Question = tuple[str, Query]

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from carbonbudget_agent.clock import Clock
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_core.jsons import parse_json, text
 from carbonbudget_core.node_report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
 from carbonbudget_core.pod_requests import parse_quantity

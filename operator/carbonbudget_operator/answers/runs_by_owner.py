@@ -41,7 +41,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedUnit,
 )
 from carbonbudget_operator.valuation.pod_split import PodWeight, split_row
-from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
+from carbonbudget_operator.valued_hours.reading_plans import PlannedUnit, ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _Place = tuple[int, str, GroupKey]  # start of the slice, scope, group

@@ -13,14 +13,14 @@ from starlette.responses import Response
 from carbonbudget_operator.web.budget_reader import BudgetReader
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.guard import Guard
-from carbonbudget_operator.web.questions import NotShown, Questions, Unchanged
+from carbonbudget_operator.web.page_questions import NotShown, Questions, Unchanged
 from carbonbudget_operator.web.rendering import page
 from carbonbudget_operator.web.target_reader import TargetReader
 from carbonbudget_operator.web.user_turns import UserTurns
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class PageHandling:
     """The parts that all pages share. `now` returns UTC seconds."""
 
     gateway: Gateway
@@ -42,7 +42,9 @@ class Site:
             response.headers["ETag"] = visit.questions.tag
         return response
 
-    def route(self, show: Callable[[Site, Visit], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def route(
+        self, show: Callable[[PageHandling, Visit], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
         """The handler of a page. It knows the caller before the page asks anything."""
 
         async def handle(request: Request) -> Response:

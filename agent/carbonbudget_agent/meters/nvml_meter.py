@@ -5,19 +5,19 @@ Energy comes from the first of these that a GPU has:
        power sensor of A100 and H100 looks only a quarter of the time (arXiv 2312.02741);
     2. its power, integrated between looks;
     3. the model: idle and full power of its kind (accelerators.csv) by utilization, with a range.
-A MIG GPU is measured as a whole; `devices.py` splits it. Source: NVML's API reference (nvml.h).
+A MIG GPU is measured as a whole; `device_sharing.py` splits it. Source: NVML's API reference (nvml.h).
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from carbonbudget_agent.devices import Gpu
+from carbonbudget_agent.device_sharing import Gpu
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, MeterReading
 from carbonbudget_agent.meters.accelerator_power import AcceleratorPower, find_accelerator
-from carbonbudget_agent.meters.counter import MARGIN, counted_uj
-from carbonbudget_agent.meters.gpus import GpuError, Gpus
+from carbonbudget_agent.meters.counter_delta import MARGIN, counted_uj
 from carbonbudget_agent.meters.hwmon import integrate_uw
+from carbonbudget_agent.meters.nvml_interface import GpuError, Gpus
 
 _LIBRARY = "libnvidia-ml.so.1"
 # The most that a card draws whose driver states no limit and whose kind is unknown. Data sheets: 1,400 W for B300,

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, MeterReading
 from carbonbudget_agent.meters.calibration import Calibration, factor_permille
+from carbonbudget_agent.meters.cpu_sku import find_sku, towards_family
 from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
-from carbonbudget_agent.meters.sku import find_sku, towards_family
-from carbonbudget_core.tables import cpu_power_rows
+from carbonbudget_core.bundled_tables import cpu_power_rows
 
 _DEFAULT = "default"
 _PPM = 1_000_000

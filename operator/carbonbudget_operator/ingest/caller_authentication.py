@@ -34,7 +34,7 @@ async def authenticated(
     `read_token` returns the caller of a read token; None where such tokens are not accepted. `user_tokens`: whether
     tokens for the API server itself are accepted. Raises Refusal 401, or 503 if the caller cannot be known.
     """
-    stated = stated_caller(request, access.proxies)
+    stated = caller_stated_by_proxy(request, access.proxies)
     if stated is not None:
         belongs_to(request.scope, tenant_of(stated.user))
         return stated
@@ -59,7 +59,7 @@ async def authenticated(
     return caller
 
 
-def stated_caller(request: Request, proxies: Collection[str]) -> Caller | None:
+def caller_stated_by_proxy(request: Request, proxies: Collection[str]) -> Caller | None:
     """The caller that a trusted proxy states in X-Remote-User and X-Remote-Group; None if the token decides.
 
     The proxy is known by its client certificate. Without it the headers have no meaning, as anybody can send them.

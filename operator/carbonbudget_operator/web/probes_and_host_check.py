@@ -17,7 +17,7 @@ from carbonbudget_operator.web.request_origin import host_refusal
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class ServedApp:
+class ProbesAndHostCheck:
     """Answers the probes, refuses requests for other hosts, and passes the rest on to the page.
 
     `ready` returns whether the server can be asked. A server that is down leaves the page ready: it says so itself.

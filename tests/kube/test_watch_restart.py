@@ -9,8 +9,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from tests.kube.test_client import Ticks, X, an_object, client_of, stream, until
 
-from carbonbudget_operator.kube import following
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube import watch_restart
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 
 
@@ -25,7 +25,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
 async def test_a_watch_that_died_of_any_exception_is_started_again_counted_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watch_restart, "_FIRST_PAUSE_SECONDS", 0.01)
     registry, seen = CollectorRegistry(), list[str]()
 
     async with client_of(answer) as client, asyncio.timeout(10):
@@ -49,7 +49,7 @@ async def test_a_watch_that_died_of_any_exception_is_started_again_counted_and_l
 
 
 async def test_a_restart_does_not_make_it_current_only_what_it_hears_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watch_restart, "_FIRST_PAUSE_SECONDS", 0.01)
     fails = True
     ages: list[float] = []
 

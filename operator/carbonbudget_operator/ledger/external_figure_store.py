@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
-from carbonbudget_operator.ledger.external_records import ExternalFigure, ExternalFile
+from carbonbudget_operator.ledger.external_figure import ExternalFigure, ExternalFile
 
 _LOCK: Final = 0x6362_0013
 _ROWS: Final = 5_000

@@ -51,7 +51,7 @@ def import_file(
     where: SourceOptions,
     file: Annotated[Path, typer.Argument(help="The file, as the source wrote it.")],
     form: Annotated[ExternalFormat, typer.Option("--format", help="Whose file it is.")],
-    timezone: Annotated[
+    time_zone: Annotated[
         str, typer.Option(help="Zone of times without one (codecarbon, carbontracker): Europe/Berlin. Default UTC.")
     ] = "",
     month: Annotated[str, typer.Option(help="Month of azure rows without a date: 2026-01.")] = "",
@@ -72,7 +72,7 @@ def import_file(
         fail(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}", code=2)
     if len(content) > MAX_BYTES:
         fail(f"{file} is larger than {MAX_BYTES} bytes: import it in parts", code=2)
-    request = ImportRequest(form.value, file.name, timezone, month, account, scope)
+    request = ImportRequest(form.value, file.name, time_zone, month, account, scope)
     with exit_without_answer():
         found = where.source().import_external(content, request)
     if output is OutputFormat.JSON:

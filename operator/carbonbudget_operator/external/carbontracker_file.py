@@ -71,7 +71,7 @@ def _figure(
     if not stamp:
         raise ExternalFileError(f"line {number}: no line before it has a time: this is no log of Carbontracker")
     end = instant_of(stamp, zone, f"line {number}: the time before it")
-    check_past(end, now, f"line {number}: the training", ": the log's times have no zone, --timezone names it")
+    check_past(end, now, f"line {number}: the training", ": the log's times have no zone, --time-zone names it")
     time = _found(_TIME, lines, number, "Time")
     energy_uj, first = microjoules(
         _found(_ENERGY, lines, number + 1, "Energy, in kWh")[1], f"line {number + 2}: Energy"

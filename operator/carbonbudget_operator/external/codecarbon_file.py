@@ -65,7 +65,7 @@ def _figure(line: int, row: Row, zone: dt.tzinfo, now: int) -> tuple[ExternalFig
     if duration > _LONGEST_S:
         raise ExternalFileError(f"{place}: duration is {shown(row['duration'])} s, which is more than ten years")
     end = instant_of(row["timestamp"], zone, f"{place}: timestamp")
-    check_past(end, now, f"{place}: the run", ": its time has no zone, --timezone names it")
+    check_past(end, now, f"{place}: the run", ": its time has no zone, --time-zone names it")
     start = end - max(1, math.ceil(duration))  # whole seconds that hold the run
     made = f"CodeCarbon {version[1]}" + (f", {mode}" if mode else "")
     figure = ExternalFigure(

@@ -49,7 +49,7 @@ def instant_of(text: str, zone: dt.tzinfo, where: str) -> int:
         if 1 < value.year < 9999 and value.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != value.replace(
             tzinfo=None
         ):
-            raise ExternalFileError(f"{where} is {shown(text)}, which the clocks of {zone} skip: check --timezone")
+            raise ExternalFileError(f"{where} is {shown(text)}, which the clocks of {zone} skip: check --time-zone")
     return _seconds(value, text, where)
 
 

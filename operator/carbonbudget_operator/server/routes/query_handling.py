@@ -16,14 +16,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from carbonbudget_operator.ingest.caller_authentication import (
-    GROUP_HEADER,
-    TOKEN_HEADER,
-    USER_HEADER,
-    authenticated,
-    tenant_of,
-)
+from carbonbudget_operator.ingest.caller_authentication import authenticated, tenant_of
 from carbonbudget_operator.ingest.node_report_body import read_body
+from carbonbudget_operator.ingest.proxied_caller import GROUP_HEADER, TOKEN_HEADER, USER_HEADER
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller

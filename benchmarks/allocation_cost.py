@@ -14,7 +14,7 @@ from benchmarks.figures import Figures, arguments, show
 from carbonbudget_operator.allocation.policy import AllocationPolicy
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.settings import CarbonSettings
-from carbonbudget_operator.valuation.places import Places
+from carbonbudget_operator.valuation.node_factors import Places
 from carbonbudget_operator.valuation.valuer import Valuer
 
 PODS_A_NODE = 30

@@ -29,9 +29,9 @@ from carbonbudget_operator.api.wire_names import BUDGET, GROUP
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.garbage_collection import collect_seldom
 from carbonbudget_operator.kube.client import KubeClient, KubeError
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials

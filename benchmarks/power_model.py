@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.figures import Figures, show
 
-from carbonbudget_agent.meters.model import load_curves
-from carbonbudget_agent.meters.sku import towards_family
+from carbonbudget_agent.meters.cpu_sku import towards_family
+from carbonbudget_agent.meters.power_model import load_curves
 
 SERVERS = Path(__file__).with_name("power_model_servers.csv")
 ROOT = Path(__file__).parent.parent

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from benchmarks.figures import Figures, arguments, show
 from tests.postgres import PostgresServer
 
-from carbonbudget_operator.answers.grouping import allocation_json, group_rows
+from carbonbudget_operator.answers.allocation_groups import allocation_json, group_rows
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, QUARTERS

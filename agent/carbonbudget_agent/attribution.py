@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD
+from carbonbudget_agent.device_sharing import NO_POD, UNKNOWN_POD
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.usage import OUTAGE_MS, Usage
 from carbonbudget_core.exact_division import share_out

@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-from carbonbudget_agent.json_log import AgentJsonFormatter
+from carbonbudget_agent.log_format import AgentJsonFormatter
 from carbonbudget_agent.meters.detect import PREFERENCE, choose_meters, detect_meters, winners
 from carbonbudget_agent.options import parse_options
 from carbonbudget_agent.run import run

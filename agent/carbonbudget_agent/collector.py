@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonbudget_agent import node
+from carbonbudget_agent import node_description
 from carbonbudget_agent.attribution import AttributedEnergy, share_domain
 from carbonbudget_agent.baseline import Baseline
 from carbonbudget_agent.checkpoint import Checkpoint
@@ -120,7 +120,7 @@ class Collector:
             steady_ms=steady_ms,
             meters=self._metering.read(steady_ms, busy_us, self._last.meters if self._last else {}),
             busy_us=busy_us,
-            memory_used_bytes=node.memory_bytes(self._procfs)[1],
+            memory_used_bytes=node_description.memory_bytes(self._procfs)[1],
             parents_us=cgroups.parents_us,
             pods=cgroups.pods,
             ended=cgroups.ended,
@@ -138,7 +138,7 @@ class Collector:
     def _busy_us(self) -> int:
         """The node's busy time, or the last one while it cannot be read. Raises only at the first sample."""
         try:
-            busy_us = node.busy_us(self._procfs)
+            busy_us = node_description.busy_us(self._procfs)
         except (OSError, ValueError) as error:
             if self._last is None:
                 raise

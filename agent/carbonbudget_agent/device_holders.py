@@ -9,7 +9,7 @@ import logging
 from collections.abc import Container, Mapping
 from pathlib import Path
 
-from carbonbudget_agent.devices import (
+from carbonbudget_agent.device_sharing import (
     NO_POD,
     UNKNOWN_POD,
     DeviceActivity,
@@ -20,8 +20,8 @@ from carbonbudget_agent.devices import (
     device_use,
     join_claims,
 )
-from carbonbudget_agent.meters.gpus import GpuError, Gpus
-from carbonbudget_agent.meters.nvml import domain_of
+from carbonbudget_agent.meters.nvml_interface import GpuError, Gpus
+from carbonbudget_agent.meters.nvml_meter import domain_of
 from carbonbudget_agent.pods.pod_info import PodInfo
 from carbonbudget_agent.pods.pod_resources_socket import PodResources, ResourcesError
 from carbonbudget_agent.pods.process_pod import pod_of_process

@@ -10,16 +10,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from carbonbudget_agent import node
+from carbonbudget_agent import node_description
 from carbonbudget_agent.checkpoint import Checkpoint, DurableProgress, load_checkpoint
 from carbonbudget_agent.clock import Clock, SystemClock
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.device_holders import DeviceHolders
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters
-from carbonbudget_agent.meters.nvml import NvmlMeter
+from carbonbudget_agent.meters.nvml_meter import NvmlMeter
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     clock, counts = SystemClock(), WorkCounters()
     on_stop(clock.stop)
     _raise_file_limit()
-    boot_id = node.boot_id(options.procfs)
+    boot_id = node_description.boot_id(options.procfs)
     facts = _node_facts(options, clock)
     detections = detect_meters(options.sysfs, options.procfs, _instance_type(options, facts), options.calibration)
     meters = choose_meters(detections)
@@ -203,11 +203,11 @@ def _pod_source(options: argparse.Namespace, counts: WorkCounters) -> PodSource:
     return watched
 
 
-def _node_facts(options: argparse.Namespace, clock: Clock) -> node.NodeInfoSource:
+def _node_facts(options: argparse.Namespace, clock: Clock) -> node_description.NodeInfoSource:
     api = None if options.pods_file else _api(options)
-    return node.NodeInfoSource(api, options.node_name, node.local_info(options.procfs), clock)
+    return node_description.NodeInfoSource(api, options.node_name, node_description.local_info(options.procfs), clock)
 
 
-def _instance_type(options: argparse.Namespace, facts: node.NodeInfoSource) -> str:
+def _instance_type(options: argparse.Namespace, facts: node_description.NodeInfoSource) -> str:
     """The given type, else the API server's, which the start waits for, because the model may need it."""
     return options.instance_type or facts.wait(_FIRST_LIST_SECONDS).instance_type

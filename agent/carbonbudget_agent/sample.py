@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from carbonbudget_agent.devices import DeviceUse
+from carbonbudget_agent.device_sharing import DeviceUse
 from carbonbudget_agent.meters import CounterReading
 
 

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from carbonbudget_agent.http import Endpoint, retry_after_seconds
+from carbonbudget_agent.https_client import Endpoint, retry_after_seconds
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.backoff import Backoff

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from carbonbudget_agent.devices import NO_POD, DeviceUse
+from carbonbudget_agent.device_sharing import NO_POD, DeviceUse
 from carbonbudget_agent.sample import PodLifetime, Sample
 from carbonbudget_core.exact_division import share_out
 

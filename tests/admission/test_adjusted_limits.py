@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.admission.given import Bench, a_budget, a_review, an_object
 
-from carbonbudget_operator.admission.budget_view import budget_view
 from carbonbudget_operator.admission.check_command_figures import FIGURES
 from carbonbudget_operator.admission.review_parser import CHECK_MANAGER
+from carbonbudget_operator.admission.webhook_budget import webhook_budget
 from carbonbudget_operator.enforcement.enforced_budgets import parse_budget
 
 STATED = {"name": "train", "annotations": {"carbonbudget.dev/expected-duration": "2h"}}
@@ -47,4 +47,4 @@ def test_webhook_and_enforcement_know_the_same_limit() -> None:
     body = adjusted(200)
     parsed = parse_budget(body)
     assert parsed is not None
-    assert budget_view(body, cluster=False).limit_ug == parsed.limit_ug == 1_200 * 10**6
+    assert webhook_budget(body, cluster=False).limit_ug == parsed.limit_ug == 1_200 * 10**6

@@ -6,7 +6,7 @@ import pytest
 from tests.admission.given import HOUR, NOW, Bench, a_budget, a_review, an_object
 
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision
-from carbonbudget_operator.admission.budget_view import budget_view
+from carbonbudget_operator.admission.webhook_budget import webhook_budget
 
 X = {"matchLabels": {"project": "x"}}
 
@@ -155,7 +155,7 @@ def test_a_status_and_a_contact_that_somebody_wrote_by_hand_act_in_no_terminal()
         "spec": {"limit": "1kg", "period": "Month", "contact": hostile},
         "status": {"message": hostile},
     }
-    seen = budget_view(body, cluster=False)
+    seen = webhook_budget(body, cluster=False)
     assert seen.contact == seen.candidate.message == "\\x1b[2J\\u202e\\nforged"
 
 

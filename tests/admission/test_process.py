@@ -28,7 +28,7 @@ from carbonbudget_operator.admission.projection_cache import ProjectionCache, ke
 from carbonbudget_operator.admission.review_parser import BadReview, parse_review
 from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.watch_cache import WatchCache
-from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 
 from carbonbudget_operator.admission import workload_cache
-from carbonbudget_operator.admission.budget_view import bounded_view, budget_view, text_bytes
 from carbonbudget_operator.admission.watch_cache import _MOST_OF_A_NAMESPACE, WatchCache
+from carbonbudget_operator.admission.webhook_budget import bounded_webhook_budget, text_bytes, webhook_budget
 from carbonbudget_operator.admission.workload_cache import ScalableWorkload
 from carbonbudget_operator.budgets.coverage import Covers, selects
 
@@ -30,7 +30,7 @@ def test_what_is_left_out_of_a_selector_changes_nothing_for_any_pod_that_can_exi
     match: dict[str, str], expressions: list[dict[str, Any]], pod: dict[str, str]
 ) -> None:
     body = a_budget(selector={"matchLabels": match, "matchExpressions": expressions})
-    kept, whole = bounded_view(body, cluster=False), budget_view(body, cluster=False)
+    kept, whole = bounded_webhook_budget(body, cluster=False), webhook_budget(body, cluster=False)
     selected = kept is not None and selects(kept.scope.selector, pod) is Covers.YES
     assert selected == (selects(whole.scope.selector, pod) is Covers.YES)
 
@@ -38,7 +38,7 @@ def test_what_is_left_out_of_a_selector_changes_nothing_for_any_pod_that_can_exi
 @pytest.mark.parametrize("where", ["selector", "namespaceSelector"])
 def test_a_budget_with_a_label_key_of_a_megabyte_is_not_kept_since_it_selects_nothing(where: str) -> None:
     body = a_budget(namespace="", **{where: {"matchLabels": {"x" * 1_300_000: "y"}}})
-    assert bounded_view(body, cluster=True) is None
+    assert bounded_webhook_budget(body, cluster=True) is None
 
 
 def test_a_budget_of_more_labels_than_are_kept_blocks_more_and_never_less() -> None:

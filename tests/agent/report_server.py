@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.outbox import Outbox, PackedReport, pack
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.work_counters import WorkCounters

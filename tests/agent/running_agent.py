@@ -8,8 +8,8 @@ from carbonbudget_agent.checkpoint import DurableProgress, load_checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
-from carbonbudget_agent.meters.model import detect_model
-from carbonbudget_agent.node import boot_id
+from carbonbudget_agent.meters.power_model import detect_model
+from carbonbudget_agent.node_description import boot_id
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.pod_file import FilePods

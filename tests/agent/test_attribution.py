@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_agent.attribution import share_domain
-from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
+from carbonbudget_agent.device_sharing import NO_POD, UNKNOWN_POD, DeviceUse
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.pods.pod_info import PodInfo
 from carbonbudget_agent.sample import PodCounters, Sample, sample_from_json, sample_to_json

@@ -12,7 +12,7 @@ from tests.agent.test_meters import found, powercap, rapl
 
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import ImplausibleError, MeterError
-from carbonbudget_agent.meters.counter import counted_uj
+from carbonbudget_agent.meters.counter_delta import counted_uj
 from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.rapl import detect_rapl
 from carbonbudget_agent.work_counters import WorkCounters

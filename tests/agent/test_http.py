@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.agent.report_server import pack_report
 
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.work_counters import WorkCounters

@@ -18,7 +18,7 @@ from carbonbudget_agent.meters.calibration import parse_calibration
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters, winners
 from carbonbudget_agent.meters.instance_types import find_by_instance_type
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
-from carbonbudget_agent.meters.model import ModelMeter, PowerCurve, detect_model, load_curves
+from carbonbudget_agent.meters.power_model import ModelMeter, PowerCurve, detect_model, load_curves
 from carbonbudget_agent.meters.rapl import detect_rapl
 from carbonbudget_agent.work_counters import WorkCounters
 

@@ -11,8 +11,8 @@ from tests.agent.test_meters import found, powercap
 
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import CounterReading
-from carbonbudget_agent.meters.mirrors import Mirrors
 from carbonbudget_agent.meters.rapl import detect_rapl
+from carbonbudget_agent.meters.rapl_mirrors import Mirrors
 from carbonbudget_agent.work_counters import WorkCounters
 
 DIES = {"intel-rapl:0": "package-0-die-0", "intel-rapl:1": "package-0-die-1"}

@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.agent.node import FakeClock, FakeNode
 from tests.agent.running_agent import START, Agent
 
-from carbonbudget_agent.http import Endpoint
-from carbonbudget_agent.node import NodeInfoSource, local_info
+from carbonbudget_agent.https_client import Endpoint
+from carbonbudget_agent.node_description import NodeInfoSource, local_info
 from carbonbudget_agent.run import _wait
 from carbonbudget_core.node_report import NodeInfo
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.node import UID_A
 
-from carbonbudget_agent import node
+from carbonbudget_agent import node_description
 from carbonbudget_agent.checkpoint import load_checkpoint
 from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.microarchitecture import find_microarchitecture, first_processor
-from carbonbudget_agent.meters.model import detect_model
+from carbonbudget_agent.meters.power_model import detect_model
 from carbonbudget_agent.meters.rapl import detect_rapl
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
@@ -52,15 +52,15 @@ def test_any_proc_is_a_node_or_a_refusal(content: bytes) -> None:
     with TemporaryDirectory() as root:
         for name in ("stat", "meminfo", "cpuinfo", "7/cgroup"):
             write(root, name, content)
-        total, used = node.memory_bytes(Path(root))
+        total, used = node_description.memory_bytes(Path(root))
         assert used >= 0
         assert total >= 0
-        assert node.local_info(Path(root)).threads >= 0
+        assert node_description.local_info(Path(root)).threads >= 0
         assert detect_model(Path(root)).meter is not None
         pod_of_process(Path(root), 7)
         find_microarchitecture(first_processor(content.decode("utf-8", "replace")))
         with suppress(ValueError):
-            assert node.busy_us(Path(root)) >= 0
+            assert node_description.busy_us(Path(root)) >= 0
 
 
 @given(CONTENT, CONTENT, CONTENT)

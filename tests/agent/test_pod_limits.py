@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.agent.pod_api import Api, Clock, a_pod, event, until
 
 from carbonbudget_agent import json_stream
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.json_stream import JsonStream
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_cache import PodCache
@@ -207,7 +207,7 @@ AGENT = """
 import sys, time
 import carbonbudget_agent.exporter, carbonbudget_agent.run
 from carbonbudget_agent.work_counters import WorkCounters
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.pods.pod_watch import WatchedPods
 from carbonbudget_agent.pods.kubelet import KubeletPods
 url, kind = sys.argv[1:]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.pod_api import Api, Clock, a_pod, event, parse_pod, until
 
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_cache import PodCache
 from carbonbudget_agent.pods.pod_watch import WatchedPods

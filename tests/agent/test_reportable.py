@@ -17,7 +17,7 @@ from tests.agent.node import BURSTABLE, UID_A, UID_B, FakeClock, FakeNode
 from tests.agent.running_agent import START, Agent, cpu_us, reports
 
 from carbonbudget_agent.checkpoint import load_checkpoint
-from carbonbudget_agent.node import local_info
+from carbonbudget_agent.node_description import local_info
 from carbonbudget_agent.outbox import pack
 from carbonbudget_core.node_report_json import decode_report, encode_report
 

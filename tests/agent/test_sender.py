@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.agent.report_server import Handler, Pauses, Server, pack_report, read_request, start, until
 
-from carbonbudget_agent.http import Endpoint
+from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.work_counters import WorkCounters

@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 from tests.agent.test_meters import found
 
-from carbonbudget_agent.meters.model import ModelMeter, detect_model, load_curves
-from carbonbudget_agent.meters.sku import find_sku, towards_family
+from carbonbudget_agent.meters.cpu_sku import find_sku, towards_family
+from carbonbudget_agent.meters.power_model import ModelMeter, detect_model, load_curves
 
 
 @pytest.fixture

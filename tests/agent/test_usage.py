@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_agent.attribution import share_domain
-from carbonbudget_agent.devices import DeviceUse
+from carbonbudget_agent.device_sharing import DeviceUse
 from carbonbudget_agent.meters import DomainEnergy
 from carbonbudget_agent.sample import PodCounters, PodLifetime, Sample
 from carbonbudget_agent.usage import Usage, usage_between

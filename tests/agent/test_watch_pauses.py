@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.pod_api import Api, Clock, a_pod, event, until
 
-from carbonbudget_agent.http import Endpoint, StatusError, retry_after_seconds
+from carbonbudget_agent.https_client import Endpoint, StatusError, retry_after_seconds
 from carbonbudget_agent.pods import pod_watch
 from carbonbudget_agent.pods.kubelet import KubeletPods
 from carbonbudget_agent.pods.pod_watch import WatchedPods

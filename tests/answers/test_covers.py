@@ -20,7 +20,7 @@ from tests.server.server_face import HOUR as SERVED
 from tests.server.server_face import Face, a_face
 from typer.testing import CliRunner
 
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer
 from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.api.budget_query_bodies import RunQuery
 from carbonbudget_operator.cli.covered_span import covers_line, csv_covers

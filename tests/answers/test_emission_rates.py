@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
+from carbonbudget_operator.answers.allocation_groups import UNLABELLED
 from carbonbudget_operator.answers.emission_rates import OTHER, accounted, emission_rates
-from carbonbudget_operator.answers.grouping import UNLABELLED
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ledger.reports import a_report, book
 
+from carbonbudget_operator.answers.allocation_groups import field_of
 from carbonbudget_operator.answers.emission_series import Amounts, Series, SeriesQuery, emission_series
-from carbonbudget_operator.answers.grouping import field_of
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import Step, steps_of
+from carbonbudget_operator.answers.window_parser import Step, steps_of
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.stored_units import StoredUnits
 from carbonbudget_operator.settings import CarbonSettings, Settings

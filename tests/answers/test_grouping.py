@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.answers.grouping import UNLABELLED, GroupingError, field_of, parse_filter, parse_group_by
+from carbonbudget_operator.answers.allocation_groups import (
+    UNLABELLED,
+    GroupingError,
+    field_of,
+    parse_filter,
+    parse_group_by,
+)
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
 from carbonbudget_operator.name_rules import is_label_value
 from carbonbudget_operator.run_labels import MODEL, RUN, as_label

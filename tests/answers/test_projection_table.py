@@ -9,7 +9,7 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.projection_table import ProjectionTable
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, Component, RunQuery
 from carbonbudget_operator.carbon.grid_factors import NO_PROVIDER, find_factor
 from carbonbudget_operator.ledger.booking import Booker

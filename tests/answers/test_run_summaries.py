@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_core.node_report import PodController
-from carbonbudget_operator.answers.run_summaries import RunsQuery, RunSummary, run_hours, run_summaries, runs_version
+from carbonbudget_operator.answers.runs_by_label import RunsQuery, RunSummary, run_hours, run_summaries, runs_version
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.stored_units import StoredUnits

@@ -14,7 +14,7 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, Component, RunAnswer, RunQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.ledger.booking import Booker

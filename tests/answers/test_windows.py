@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.answers.windows import (
+from carbonbudget_operator.answers.window_parser import (
     DAY,
     LONGEST_DAYS,
     STEPS,

@@ -15,7 +15,7 @@ from carbonbudget_operator.intensity_settings import IntensitySettings, StaticSo
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
 from carbonbudget_operator.settings import CarbonSettings, Settings
-from carbonbudget_operator.spans.prediction import Prediction
+from carbonbudget_operator.spans.step_prediction import Prediction
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 LABELS = {"carbonbudget.dev/run": "exp-42"}

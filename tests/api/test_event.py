@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from carbonbudget_operator.api.event import MAX_MESSAGE, InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import MAX_MESSAGE, InvolvedObject, event_body
 
 JOB = InvolvedObject("batch/v1", "Job", "train", "team-a", "u1")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

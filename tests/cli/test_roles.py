@@ -17,7 +17,7 @@ from carbonbudget_operator.cli.answers_from_server import (
     SHARER,
     TOKEN_HEADER,
 )
-from carbonbudget_operator.ingest import callers
+from carbonbudget_operator.ingest import proxied_caller
 from carbonbudget_operator.settings import Settings
 
 CHART = ROOT / "charts/carbonbudget/templates"
@@ -46,7 +46,7 @@ def test_the_service_has_that_name_and_port() -> None:
 
 
 def test_command_and_server_mean_the_same_header_and_audience() -> None:
-    assert TOKEN_HEADER == callers.TOKEN_HEADER
+    assert TOKEN_HEADER == proxied_caller.TOKEN_HEADER
     assert Settings().server.audience == AUDIENCE
 
 

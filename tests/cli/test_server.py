@@ -23,7 +23,7 @@ from tests.databases import make_tables
 
 from carbonbudget_operator.cluster.pods import PodIndex
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-from carbonbudget_operator.kube import following
+from carbonbudget_operator.kube import watch_restart
 from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server import wiring
@@ -76,7 +76,7 @@ async def test_before_it_listens_it_has_the_labels_that_budgets_select_by_and_it
         async def run(self) -> None:
             raise AttributeError("a defect of ours")
 
-    monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watch_restart, "_FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(wiring, "PodIndex", Observed)
     monkeypatch.setattr(wiring, "collect_seldom", lambda: None)
     monkeypatch.setattr(uvicorn.Server, "serve", lambda self: asyncio.Event().wait())  # it would leave its socket open

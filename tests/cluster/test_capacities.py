@@ -9,7 +9,7 @@ from aiohttp import web
 from tests.kube.test_client import client_of
 
 from carbonbudget_core.node_report import Allocatable
-from carbonbudget_operator.cluster.capacities import NodeCapacities, node_object
+from carbonbudget_operator.cluster.node_capacities import NodeCapacities, node_object
 
 NODE = {
     "metadata": {

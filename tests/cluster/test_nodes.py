@@ -16,7 +16,7 @@ from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.cluster import agentless
 from carbonbudget_operator.cluster.agentless import BY_SETTING, agentless_labels, kinds
-from carbonbudget_operator.cluster.nodes import NodeLister
+from carbonbudget_operator.cluster.expected_nodes import NodeLister
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.node_coverage import (
@@ -161,7 +161,7 @@ async def test_nodes_that_cannot_run_an_agent_are_counted_apart_and_not_missed(
 ) -> None:
     fargate = {"metadata": {"name": "fargate-ip-10-0-0-1", "uid": "2", "labels": FARGATE}}
     now = [node("a", "1"), fargate, node("w", "3", **{"kubernetes.io/os": "windows"})]
-    with caplog.at_level(logging.INFO, "carbonbudget_operator.cluster.nodes"):
+    with caplog.at_level(logging.INFO, "carbonbudget_operator.cluster.expected_nodes"):
         registry, asked = await listed(engine, {HOUR: now, HOUR + 120: now})
     assert expected(engine) == [ExpectedNodeTime("a", HOUR + GRACE, None, silent=True)]
     assert registry.get_sample_value("carbonbudget_ingest_nodes_expected") == 1

@@ -16,9 +16,9 @@ from tests.cluster.test_pods import UIDS, Clock
 from tests.kube.test_client import client_of, until
 
 from carbonbudget_operator.cluster.pods import PODS, PodIndex
-from carbonbudget_operator.kube import following
+from carbonbudget_operator.kube import watch_restart
 from carbonbudget_operator.kube.client import JsonObject
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 
 COLUMNS = [{"name": "Name"}, {"name": "Status"}, {"name": "Node"}]
@@ -106,7 +106,7 @@ async def watching(*rows: JsonObject, trips: int = 1) -> AsyncIterator[Watching]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watch_restart, "_FIRST_PAUSE_SECONDS", 0.01)
 
 
 async def test_what_the_api_server_lists_and_reports_is_known() -> None:

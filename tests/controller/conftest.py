@@ -13,9 +13,9 @@ from tests.controller.target_bench import TargetBench, target_bench
 
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespace_labels import Namespaces

@@ -24,11 +24,11 @@ from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.credit_loop import CreditLoop
 from carbonbudget_operator.controller.credit_proposals import CLAIMS_NAME
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.transfer_loop import TransferLoop
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials

@@ -15,7 +15,7 @@ from tests.controller.objects import Body, a_body
 
 from carbonbudget_operator.api.wire_names import BLOCKING_LABEL, BUDGET
 from carbonbudget_operator.controller.budget_store import BudgetStore
-from carbonbudget_operator.controller.trimmed_budget import CROWDED, MOST_OF_A_NAMESPACE, TOO_LARGE
+from carbonbudget_operator.controller.object_trimming import CROWDED, MOST_OF_A_NAMESPACE, TOO_LARGE
 from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials

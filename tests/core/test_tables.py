@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from carbonbudget_core.tables import accelerator_rows, cpu_power_rows
+from carbonbudget_core.bundled_tables import accelerator_rows, cpu_power_rows
 
 
 @pytest.mark.parametrize("read", [cpu_power_rows, accelerator_rows])

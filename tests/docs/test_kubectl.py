@@ -13,7 +13,8 @@ from typer.main import get_command
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.check import as_json
-from carbonbudget_operator.cli.dry_run_answer import EXIT_CODES
+from carbonbudget_operator.cli.dry_run_answer import CheckVerdict
+from carbonbudget_operator.cli.exit_codes import CHECK_EXIT_CODES
 from carbonbudget_operator.cli.explain import as_json as explained
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app
@@ -30,11 +31,11 @@ def test_every_subcommand_of_the_plugin_is_in_the_reference() -> None:
 
 
 def test_every_exit_code_of_the_check_is_in_the_reference() -> None:
-    assert [v for v, code in EXIT_CODES.items() if not re.search(rf"\| {code} \| `{v}` \|", PAGE)] == []
+    assert [v for v, code in CHECK_EXIT_CODES.items() if not re.search(rf"\| {code} \| `{v}` \|", PAGE)] == []
 
 
 def test_every_field_of_the_checks_json_is_in_the_reference() -> None:
-    fields = as_json(next(iter(EXIT_CODES)), [], [], [], "")
+    fields = as_json(CheckVerdict.YES, [], [], [], "")
     assert [name for name in fields if f"`{name}" not in PAGE] == []
 
 

@@ -21,8 +21,7 @@ from carbonbudget_operator.api import (
     target_query_bodies,
 )
 from carbonbudget_operator.server.app import make_app
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_process import Setup
 from carbonbudget_operator.settings import Settings

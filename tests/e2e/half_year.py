@@ -34,10 +34,10 @@ from carbonbudget_operator.api.wire_names import BUDGET, TARGET
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.carbon_price import savings_money
 from carbonbudget_operator.controller.budget_store import BudgetStore
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.credit_loop import CreditLoop
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.target_loop import TargetLoop
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
 from carbonbudget_operator.controller.target_store import TargetStore

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer
 from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.target_figures import TargetFigures
 from carbonbudget_operator.api.adjustment_bodies import AdjustmentsAnswer, AdjustmentsRequest

@@ -31,9 +31,9 @@ from carbonbudget_core.node_report import (
 from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_store import BudgetStore
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.enforcement.budget_effects_removal import AUTO, BudgetEffectsRemoval, RemovalScope
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.kueue_versions import served_version

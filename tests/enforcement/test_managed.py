@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job
 
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.status_conditions import enforcement_conflict
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.enforcement.job_fields import Job, QueuedWorkload
 from carbonbudget_operator.enforcement.suspension_decisions import EnforcementDecision, Suspend, decide_suspensions
 

@@ -135,7 +135,7 @@ def test_focus_passes_the_validator_but_for_its_own_faults(run: Run, tmp_path: P
 def test_codecarbons_file_is_imported_by_our_own_importer(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "emissions.csv"
     run("export", "--format", "codecarbon", *JULY_1_TO_4, "--by", "namespace", "-o", str(file))
-    run("external", "import", "--format", "codecarbon", "--timezone", "UTC", str(file))
+    run("external", "import", "--format", "codecarbon", "--time-zone", "UTC", str(file))
     report = json.loads(run("report", *JULY_1_TO_4, "-o", "json"))
     (external,) = report["external"]
     assert external["emissions_ug"] == total(run, *JULY_1_TO_4)["location_ug"]

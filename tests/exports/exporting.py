@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from tests.ledger.reports import a_report, book
 
-from carbonbudget_operator.answers.grouping import AllocationGroup, group_rows
+from carbonbudget_operator.answers.allocation_groups import AllocationGroup, group_rows
 from carbonbudget_operator.exports.export_loop import Exports
-from carbonbudget_operator.exports.target_http import TargetHttp
-from carbonbudget_operator.exports.target_sender import TargetSender
+from carbonbudget_operator.exports.export_target_http import TargetHttp
+from carbonbudget_operator.exports.export_target_sender import TargetSender
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
 from carbonbudget_operator.settings import Settings

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.exports.exporting import Export, settings_of
 
-from carbonbudget_operator.exports.target_http import RowsRefused, TargetHttp
+from carbonbudget_operator.exports.export_target_http import RowsRefused, TargetHttp
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
 from carbonbudget_operator.ledger.store import open_ledger
 

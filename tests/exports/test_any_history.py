@@ -16,7 +16,7 @@ from tests.databases import make_tables
 from tests.exports.exporting import HOUR, Export, allocated, fill, settings_of, upkeep
 from tests.exports.test_encoders import series_of
 
-from carbonbudget_operator.exports.target_http import RowsRefused, TargetAway
+from carbonbudget_operator.exports.export_target_http import RowsRefused, TargetAway
 from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.settings import Settings
 

@@ -22,11 +22,11 @@ from tests.exports.exporting import (
 )
 from tests.exports.receivers import InfluxServer
 
-from carbonbudget_operator.answers.grouping import AllocationGroup
+from carbonbudget_operator.answers.allocation_groups import AllocationGroup
 from carbonbudget_operator.exports.export_loop import Exports
+from carbonbudget_operator.exports.export_target_http import TargetAway, TargetHttp
 from carbonbudget_operator.exports.exported_rows import exported_rows
 from carbonbudget_operator.exports.line_protocol import LineProtocol
-from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter
 from carbonbudget_operator.ledger.retention import drop_before

@@ -8,8 +8,8 @@ from unittest.mock import MagicMock
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.exports.export_metrics import ExportMetrics
-from carbonbudget_operator.exports.target_http import RowsRefused
-from carbonbudget_operator.exports.target_sender import TargetSender
+from carbonbudget_operator.exports.export_target_http import RowsRefused
+from carbonbudget_operator.exports.export_target_sender import TargetSender
 
 
 class SmallTarget:

@@ -21,10 +21,10 @@ from tests.exports.exporting import (
 from tests.exports.receivers import PrometheusReceiver, VictoriaMetrics
 from tests.prometheus import until
 
-from carbonbudget_operator.answers.grouping import AllocationGroup
+from carbonbudget_operator.answers.allocation_groups import AllocationGroup
+from carbonbudget_operator.exports.export_target_http import TargetHttp
 from carbonbudget_operator.exports.exported_rows import exported_rows
 from carbonbudget_operator.exports.remote_write import RemoteWrite
-from carbonbudget_operator.exports.target_http import TargetHttp
 from carbonbudget_operator.line_protocol_text import tag_value
 from carbonbudget_operator.settings import Settings
 

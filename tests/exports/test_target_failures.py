@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from tests.exports.exporting import HOUR, Export, fill, settings_of, upkeep
 from tests.exports.scripted_target import FIRST, HOURS, NOW, ScriptedTarget, an_export, hours_of
 
-from carbonbudget_operator.exports.target_http import TargetAway
+from carbonbudget_operator.exports.export_target_http import TargetAway
 
 
 @pytest.mark.parametrize(

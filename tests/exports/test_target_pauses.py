@@ -12,7 +12,7 @@ from tests.exports.exporting import HOUR, Export, fill, settings_of, upkeep
 from tests.exports.scripted_target import FIRST, HOURS, NOW, ScriptedTarget, an_export, hours_of, paced
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
-from carbonbudget_operator.exports.target_http import TargetAway
+from carbonbudget_operator.exports.export_target_http import TargetAway
 from carbonbudget_operator.ledger.store import LedgerError
 
 

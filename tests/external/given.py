@@ -6,7 +6,7 @@ from pathlib import Path
 
 from carbonbudget_operator.external.file_formats import read_external_file
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFile
+from carbonbudget_operator.ledger.external_figure import ExternalFile
 
 FILES = Path(__file__).resolve().parent / "files"
 NOW = 1_764_003_600 + 3 * 86_400  # 2025-11-27

@@ -134,7 +134,7 @@ async def test_of_two_imports_of_one_file_at_once_one_is_done(face: Face) -> Non
         (AWS, {"format": "gcp"}, 400, "line 1 has no column"),
         (AWS, {"format": "csv"}, 400, "the format must be"),
         (AWS, {"format": "x" * 33}, 400, "format"),
-        (AWS, {"timezone": "Europe/Berlin"}, 400, "--timezone is of codecarbon"),
+        (AWS, {"timezone": "Europe/Berlin"}, 400, "--time-zone is of codecarbon"),
         (AWS, {"name": "a\nb"}, 400, "the file's name is"),
         (AWS, {"name": "n" * 501}, 400, "name"),
     ],

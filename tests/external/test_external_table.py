@@ -16,8 +16,8 @@ from carbonbudget_operator.answers.report_closing import period_report
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.copy import copy_ledger
-from carbonbudget_operator.ledger.external_figures import (
+from carbonbudget_operator.ledger.external_figure import ExternalFigure, ExternalFile
+from carbonbudget_operator.ledger.external_figure_store import (
     ExternalConflict,
     NoExternalFile,
     figures_touching,
@@ -25,7 +25,7 @@ from carbonbudget_operator.ledger.external_figures import (
     remove_file,
     store_file,
 )
-from carbonbudget_operator.ledger.external_records import ExternalFigure, ExternalFile
+from carbonbudget_operator.ledger.ledger_copy import copy_ledger
 from carbonbudget_operator.ledger.retention import drop_before
 from carbonbudget_operator.ledger.store import LedgerError, downgrade, migrate
 from carbonbudget_operator.settings import Settings

@@ -8,8 +8,8 @@ import json
 import pytest
 from tests.external.given import LOG, content, read, read_file
 
-from carbonbudget_operator.external.external_errors import ExternalFileError
-from carbonbudget_operator.ledger.external_records import ExternalFigure, pack_file, unpack_file
+from carbonbudget_operator.external.import_errors import ExternalFileError
+from carbonbudget_operator.ledger.external_figure import ExternalFigure, pack_file, unpack_file
 
 
 def at(text: str) -> int:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.external.given import LOG, content, read
 
-from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_amounts import micrograms
 from carbonbudget_operator.external.file_rows import MAX_BYTES, MAX_ROWS
+from carbonbudget_operator.external.import_errors import ExternalFileError
 
 CC2, CC3, AWS = (content(name).decode() for name in ("codecarbon-2.csv", "codecarbon-3.csv", "aws-v3.csv"))
 JSONL, MONTHLY, TRACKER = (content(name).decode() for name in ("gcp.jsonl", "azure-monthly.json", LOG))
@@ -223,7 +223,7 @@ def test_a_log_that_was_renamed_is_refused_because_its_name_is_its_run() -> None
         ("codecarbon", {"timezone": "Mars/Base"}, "the time zone 'Mars/Base' is not known"),
         ("codecarbon", {"timezone": "../../etc/passwd"}, "is not known"),
         ("codecarbon", {"month": "2025-10"}, "--month, --account and --scope are of azure files"),
-        ("aws", {"timezone": "UTC"}, "--timezone is of codecarbon and carbontracker files"),
+        ("aws", {"timezone": "UTC"}, "--time-zone is of codecarbon and carbontracker files"),
         ("azure", {"month": "10/2025"}, "--month is '10/2025', which is no month"),
         ("azure", {"month": "2025-10"}, "its report has dates of its own: leave --month out"),
         ("azure", {"scope": "4"}, "--scope must be one of 1, 2-location"),

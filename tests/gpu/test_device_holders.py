@@ -14,8 +14,8 @@ from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import pod_resources
 
 from carbonbudget_agent.device_holders import DeviceHolders
-from carbonbudget_agent.devices import NO_POD, UNKNOWN_POD, DeviceUse
-from carbonbudget_agent.meters.gpus import Gpus
+from carbonbudget_agent.device_sharing import NO_POD, UNKNOWN_POD, DeviceUse
+from carbonbudget_agent.meters.nvml_interface import Gpus
 from carbonbudget_agent.pods.pod_info import PodInfo
 from carbonbudget_agent.pods.pod_resources_socket import PodResources
 from carbonbudget_agent.work_counters import WorkCounters

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_2, MIG_4
 
 from carbonbudget_agent.attribution import AttributedEnergy, share_domain
-from carbonbudget_agent.devices import (
+from carbonbudget_agent.device_sharing import (
     NO_POD,
     UNKNOWN_POD,
     DeviceActivity,

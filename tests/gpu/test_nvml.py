@@ -10,8 +10,8 @@ from tests.gpu.driver import GPU_A, GPU_B, MIG_1, MIG_4, Driver
 from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import CounterReading, ImplausibleError, MeterError
 from carbonbudget_agent.meters.accelerator_power import find_accelerator
-from carbonbudget_agent.meters.gpus import GpuError, Gpus
-from carbonbudget_agent.meters.nvml import NvmlMeter
+from carbonbudget_agent.meters.nvml_interface import GpuError, Gpus
+from carbonbudget_agent.meters.nvml_meter import NvmlMeter
 from carbonbudget_agent.work_counters import WorkCounters
 
 GPU_IS_LOST, NOT_SUPPORTED, DRIVER_NOT_LOADED, UNKNOWN = 15, 3, 9, 999
@@ -193,7 +193,7 @@ def test_what_a_gpu_lacked_is_asked_again_with_each_list(driver: Driver) -> None
 def test_a_model_is_looked_up_once_and_not_at_each_look(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     driver.gpu(0, GPU_A, energy_mj=1)
     asked: list[str] = []
-    monkeypatch.setattr("carbonbudget_agent.meters.nvml.find_accelerator", asked.append)
+    monkeypatch.setattr("carbonbudget_agent.meters.nvml_meter.find_accelerator", asked.append)
     node = Node()
     for _ in range(10):
         node.look()

@@ -17,7 +17,7 @@ from tests.gpu.driver import GPU_A
 from tests.gpu.kubelet import Kubelet
 from tests.gpu.wire import field, pod_resources
 
-from carbonbudget_agent.devices import DeviceClaim
+from carbonbudget_agent.device_sharing import DeviceClaim
 from carbonbudget_agent.pods.pod_resources_socket import PodResources, ResourcesError, parse_list
 
 

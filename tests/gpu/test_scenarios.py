@@ -21,9 +21,9 @@ from carbonbudget_agent.checkpoint import Checkpoint
 from carbonbudget_agent.collector import Collector
 from carbonbudget_agent.device_holders import DeviceHolders
 from carbonbudget_agent.metering import Metering
-from carbonbudget_agent.meters.gpus import Gpus
-from carbonbudget_agent.meters.model import detect_model
-from carbonbudget_agent.meters.nvml import NvmlMeter
+from carbonbudget_agent.meters.nvml_interface import Gpus
+from carbonbudget_agent.meters.nvml_meter import NvmlMeter
+from carbonbudget_agent.meters.power_model import detect_model
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.pod_file import FilePods
 from carbonbudget_agent.pods.pod_resources_socket import PodResources

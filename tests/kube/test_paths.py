@@ -22,10 +22,10 @@ OPERATOR = ROOT / "operator" / "carbonbudget_operator"
 STARTS = ("/api/", "/apis/", "/api", "/apis", "apis/", "api/")
 # Our own API is /api/v1 too, as Prometheus' is, and InfluxDB's is /api/v2.
 OURS = {
-    "api_path.py", "public", "callers.py", "target_http.py", "export_settings.py",
-    "server_gateway.py", "token_guard.py", "budgets_from_api.py", "data_page.py", "emissions_page.py", "grid_page.py",
+    "api_path.py", "public", "callers.py", "export_target_http.py", "export_settings.py",
+    "server_gateway.py", "token_guard.py", "api_budget_reader.py", "data_page.py", "emissions_page.py", "grid_page.py",
     "budget_pages.py",
-    "runs_page.py", "answers_from_server.py", "target_pages.py", "targets_from_api.py",
+    "runs_page.py", "answers_from_server.py", "target_pages.py", "api_target_reader.py",
     "server_client.py", "unit_queries.py", "unit_settings.py",
 }  # fmt: skip
 DEPLOYMENTS = ApiPath("apps", "v1", "deployments")

@@ -13,7 +13,7 @@ from tests.conftest import Cluster
 from tests.controller.api_server import eventually
 from tests.enforcement.worlds import Body, budget_body
 
-from carbonbudget_operator.controller.conflicts import ConflictStore
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient

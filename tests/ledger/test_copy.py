@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
-from carbonbudget_operator.ledger.copy import copy_ledger
+from carbonbudget_operator.ledger.ledger_copy import copy_ledger
 
 
 def run(*args: str) -> tuple[int, str]:

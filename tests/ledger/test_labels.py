@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_operator.ledger import labels as module
+from carbonbudget_operator.ledger import label_limits as module
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.fact_reader import read_hour
-from carbonbudget_operator.ledger.labels import OTHER, LabelBound
+from carbonbudget_operator.ledger.label_limits import OTHER, LabelBound
 from carbonbudget_operator.run_labels import MODEL, RUN, RUN_LABELS
 
 

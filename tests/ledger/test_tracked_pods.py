@@ -12,7 +12,7 @@ from tests.ledger.reports import HOUR, a_report, book
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
-from carbonbudget_operator.ledger.copy import copy_ledger
+from carbonbudget_operator.ledger.ledger_copy import copy_ledger
 from carbonbudget_operator.ledger.span_store import (
     DAY,
     Post,

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from carbonbudget_agent.json_log import AgentJsonFormatter as AgentsJsonFormatter
+from carbonbudget_agent.log_format import AgentJsonFormatter as AgentsJsonFormatter
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.logs import FailureLog, JsonFormatter, LogRateLimit, log_action
 

@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.opencost.allocation_body import allocations_json, rounded, summary_json
+from carbonbudget_operator.opencost.allocation_properties import (
+    AggregateError,
+    key_function,
+    parse_aggregate,
+    properties_of,
+)
 from carbonbudget_operator.opencost.allocation_sets import (
     AllocationFigures,
     Allocations,
     SetBuilder,
     TooManyAllocations,
 )
-from carbonbudget_operator.opencost.properties import AggregateError, key_function, parse_aggregate, properties_of
 from carbonbudget_operator.opencost.request_parameters import AllocationRequest, RequestError, read_request
 
 NOW = 1_764_000_000

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_operator.opencost.allocation_properties import AllocationProperties, properties_of
 from carbonbudget_operator.opencost.filter_language import (
     MAX_DEPTH,
     MAX_LENGTH,
@@ -13,7 +14,6 @@ from carbonbudget_operator.opencost.filter_language import (
     named_namespaces,
     parse_allocation_filter,
 )
-from carbonbudget_operator.opencost.properties import AllocationProperties, properties_of
 
 JOB = properties_of("c", "n1", "team-a", "Job/train-1", {"app.kubernetes.io/name": "train", "team": "ml"})
 WEB = properties_of("c", "n2", "team-b", "Deployment/web", {"app.kubernetes.io/name": "web"})

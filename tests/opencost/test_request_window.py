@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.answers.windows import WindowError
+from carbonbudget_operator.answers.window_parser import WindowError
 from carbonbudget_operator.opencost.request_window import MAX_STEPS, request_window, step_seconds, steps_within
 
 

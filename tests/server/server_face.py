@@ -26,8 +26,7 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_pools import WorkerPools
 from carbonbudget_operator.server.worker_process import Setup

@@ -7,7 +7,7 @@ from tests.server.budget_objects import a_budget, a_status
 from carbonbudget_operator.api.budget_bodies import BudgetDetail
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.server.public.budget_rows import budget_detail, budget_row, history_rows, parse_budget
+from carbonbudget_operator.server.public.budget_api_rows import budget_detail, budget_row, history_rows, parse_budget
 from carbonbudget_operator.server.public.budget_series import series_question
 
 KG = 10**9

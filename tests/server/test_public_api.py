@@ -18,7 +18,7 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.server.public.formats import render
+from carbonbudget_operator.server.public.row_formats import render
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 
 LEAD, TENANT, OTHER = "user:lead@*", "user:dev@team-a", "user:dev@team-b"

@@ -17,7 +17,7 @@ from tests.server.test_public_budgets import LEAD, PLANNER, TENANT, get
 
 from carbonbudget_operator.api.budget_bodies import BudgetSeries
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.server.public.budget_rows import parse_budget
+from carbonbudget_operator.server.public.budget_api_rows import parse_budget
 from carbonbudget_operator.server.public.budget_series import _edges, series_question
 
 DAY = 86_400

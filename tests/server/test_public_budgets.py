@@ -17,7 +17,7 @@ from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.api.budget_bodies import BudgetDetail, BudgetHistory, BudgetsAnswer
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
-from carbonbudget_operator.server.public.budget_rows import budget_row
+from carbonbudget_operator.server.public.budget_api_rows import budget_row
 from carbonbudget_operator.server.public.paging import cut, read_cursor
 
 LEAD, TENANT, PLANNER = "user:lead@*", "user:dev@team-a", "user:planner@team-b,%cluster"

@@ -15,7 +15,7 @@ from tests.server.target_objects import BY, END, START, a_target, a_target_statu
 
 from carbonbudget_operator.api.target_bodies import TargetDetail, TargetHistory, TargetsAnswer
 from carbonbudget_operator.api.wire_names import TARGET
-from carbonbudget_operator.server.public.target_rows import target_detail, target_row
+from carbonbudget_operator.server.public.target_api_rows import target_detail, target_row
 
 LEAD, TENANT, PLANNER = "user:lead@*", "user:dev@team-a", "user:planner@team-b,%cluster"
 HOSTILE = ('=cmd|"/c calc"!A1', "<img src=x onerror=alert(1)>", "r" * 5_000)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from carbonbudget_operator.dated_settings import DATED, is_dated
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings, SettingsError, load_settings
 from carbonbudget_operator.timeline import HOUR
-from carbonbudget_operator.valuation.places import check_all_places
+from carbonbudget_operator.valuation.node_factors import check_all_places
 
 ROOT = Path(__file__).resolve().parents[2]
 JULY = 1_782_864_000  # 2026-07-01T00:00Z

@@ -8,7 +8,7 @@ from tests.spans.worlds import NOON
 
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
 from carbonbudget_operator.spans.pod_windows import HOUR_MS
-from carbonbudget_operator.spans.prediction import DoneStep, ForecastHour, predict
+from carbonbudget_operator.spans.step_prediction import DoneStep, ForecastHour, predict
 
 KWH = 3_600_000_000_000
 HALF = HOUR_MS // 2

@@ -20,7 +20,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     MARKET_UG,
 )
 from carbonbudget_operator.settings import CarbonSettings, MarketRate, MarketSettings
-from carbonbudget_operator.valuation.places import Places, check_places
+from carbonbudget_operator.valuation.node_factors import Places, check_places
 from carbonbudget_operator.valuation.valuer import Valuer
 
 

@@ -24,7 +24,7 @@ from tests.valuation.valued_nodes import (
 )
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy
-from carbonbudget_operator.answers.grouping import FILTERED, allocation_json, group_rows
+from carbonbudget_operator.answers.allocation_groups import FILTERED, allocation_json, group_rows
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.ledger.valued_rows import (
@@ -42,7 +42,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     rows_within,
 )
 from carbonbudget_operator.settings import CarbonSettings
-from carbonbudget_operator.valuation.places import Places, check_places
+from carbonbudget_operator.valuation.node_factors import Places, check_places
 from carbonbudget_operator.valuation.valuer import Valuer
 
 

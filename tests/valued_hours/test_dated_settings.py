@@ -26,7 +26,7 @@ from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, FACILITY_UJ, L
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import BUNDLED, changes, describe, differences
 from carbonbudget_operator.valuation.grid_hours import IntensityPoller
-from carbonbudget_operator.valuation.places import check_all_places
+from carbonbudget_operator.valuation.node_factors import check_all_places
 from carbonbudget_operator.valued_hours.upkeep import Upkeep
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -24,7 +24,7 @@ from carbonbudget_operator.ledger.stored_units import (
 )
 from carbonbudget_operator.ledger.unreadable_rows import left_out
 from carbonbudget_operator.settings import CarbonSettings, Settings
-from carbonbudget_operator.valuation.places import NodeHardware, Places
+from carbonbudget_operator.valuation.node_factors import NodeHardware, Places
 from carbonbudget_operator.valued_hours.upkeep_steps import UnitError, UpkeepSteps
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

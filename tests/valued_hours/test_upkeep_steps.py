@@ -14,8 +14,8 @@ from sqlalchemy.event import listen
 from tests.ledger.reports import a_report, book
 from tests.valued_hours.filled_ledger import ALL, DAY, HOUR, HOUR_SETS, NOW, SETTINGS, SPANS, keep, seal, sums
 
+from carbonbudget_operator.answers.allocation_groups import group_rows
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.answers.grouping import group_rows
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.consistency import check_ledger

@@ -15,8 +15,8 @@ from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.attempt_limits import AttemptLimits
 from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import WebMetrics
+from carbonbudget_operator.web.probes_and_host_check import ProbesAndHostCheck
 from carbonbudget_operator.web.security_headers import SecurityHeaders
-from carbonbudget_operator.web.served_app import ServedApp
 from carbonbudget_operator.web.session_cookie import COOKIE_NAME, SessionSealer
 from carbonbudget_operator.web.token_guard import TokenGuard
 
@@ -72,7 +72,7 @@ class Page:
         metrics = WebMetrics(self.registry)
         limits = AttemptLimits(in_all, each)
         guard = TokenGuard(self.gateway, self.sealer, limits, metrics, 8 * HOUR, lambda: self.now)
-        served = ServedApp(make_app(self.gateway, guard), [HOST], lambda: self.ready, metrics)
+        served = ProbesAndHostCheck(make_app(self.gateway, guard), [HOST], lambda: self.ready, metrics)
         self.app = SecurityHeaders(served)
         self.browser = self.a_browser()
 

@@ -10,8 +10,8 @@ from tests.web.budget_answers import BUDGETS, DAY, NOW, budget_row, instant
 from tests.web.page_world import World, shown, text_of
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.web.budget_objects import shown_object
-from carbonbudget_operator.web.views.shown_adjustments import ShownChildren
+from carbonbudget_operator.web.page_budget_from_object import shown_object
+from carbonbudget_operator.web.views.page_adjustments import PageChildren
 
 
 @pytest.mark.parametrize(("at", "in_force"), [(NOW + 3599, True), (NOW + 3600, False), (NOW + 90 * 86_400, False)])
@@ -177,4 +177,4 @@ def test_an_object_s_adjustments_are_shown_as_the_answer_s_are() -> None:
     assert [(one.words, one.amount, one.source) for one in found.adjustments] == [
         ("savings of a target", "+2kg", "target a/t")
     ]
-    assert (found.base_limit, found.children) == ("5kg", ShownChildren(1, "3kg", "2kg"))
+    assert (found.base_limit, found.children) == ("5kg", PageChildren(1, "3kg", "2kg"))

@@ -12,7 +12,7 @@ import pytest
 from tests.controller.api_server import eventually
 from tests.web.page_world import Everybody, World, client, shown, text_of
 
-from carbonbudget_operator.web import questions
+from carbonbudget_operator.web import page_questions
 from carbonbudget_operator.web.app import make_app
 from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
 from carbonbudget_operator.web.pages import emissions_page
@@ -94,7 +94,7 @@ async def test_answers_of_emissions_are_parsed_and_added_up_beside_the_event_loo
 
         return call
 
-    monkeypatch.setattr(questions, "parse_object", seen(questions.parse_object))
+    monkeypatch.setattr(page_questions, "parse_object", seen(page_questions.parse_object))
     for name in ("emission_table", "emission_bars"):
         monkeypatch.setattr(emissions_page, name, seen(getattr(emissions_page, name)))
     assert (await shown("/emissions")).status_code == 200

@@ -16,10 +16,10 @@ from tests.web.page_world import Everybody, client
 
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.run_labels import MODEL, RUN
+from carbonbudget_operator.web.api_budget_reader import ApiBudgetReader
 from carbonbudget_operator.web.app import make_app
-from carbonbudget_operator.web.budget_objects import shown_object
-from carbonbudget_operator.web.budgets_from_api import ApiBudgets
 from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
+from carbonbudget_operator.web.page_budget_from_object import shown_object
 
 LEAD, TENANT, STRANGER = "user:lead@*", "user:dev@team-a", "user:nobody@"
 WINDOW = f"from={HOUR}&to={HOUR + 7200}"
@@ -191,7 +191,7 @@ async def test_a_tenant_sees_its_own_budgets_and_anothers_is_not_there(face: Fac
 async def test_a_budget_is_the_same_from_the_server_and_from_its_object(face: Face) -> None:
     """The cluster's page reads the one, `kubectl carbon ui` the other."""
     gateway = OfFace(face)
-    by_server = (await ApiBudgets(gateway).one(PageCaller("lead", LEAD), "team-a", "monthly")).budget
+    by_server = (await ApiBudgetReader(gateway).one(PageCaller("lead", LEAD), "team-a", "monthly")).budget
     item = next(one for one in face.api.objects["carbonbudgets"] if one["metadata"]["name"] == "monthly")
     by_object = shown_object(CarbonBudget.model_validate(item))
     assert replace(by_server, sections=()) == replace(by_object, sections=())

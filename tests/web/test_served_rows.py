@@ -13,13 +13,13 @@ from tests.server.target_objects import a_figure, a_target, a_target_status
 from tests.web.page_world import World, shown, text_of
 
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, CLUSTER_TARGET, TARGET
-from carbonbudget_operator.server.public.budget_rows import budget_detail, history_rows, parse_budget
-from carbonbudget_operator.server.public.target_rows import former_windows, parse_target, target_detail
-from carbonbudget_operator.web.budget_objects import shown_object
-from carbonbudget_operator.web.target_objects import shown_target_object
-from carbonbudget_operator.web.views.budget_answer import shown_detail
-from carbonbudget_operator.web.views.shown_target import path_points
-from carbonbudget_operator.web.views.target_answer import shown_target_detail
+from carbonbudget_operator.server.public.budget_api_rows import budget_detail, history_rows, parse_budget
+from carbonbudget_operator.server.public.target_api_rows import former_windows, parse_target, target_detail
+from carbonbudget_operator.web.page_budget_from_object import shown_object
+from carbonbudget_operator.web.page_target_from_object import shown_target_object
+from carbonbudget_operator.web.views.page_budget_from_answer import shown_detail
+from carbonbudget_operator.web.views.page_target import path_points
+from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail
 
 KG = 10**9
 ADJUSTMENTS = [

@@ -19,9 +19,9 @@ from tests.web.target_answers import BASELINE_END, MIDNIGHT, TARGETS, target_det
 from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.targets.reduction_path import ReductionPath
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
-from carbonbudget_operator.web.target_objects import shown_target_object
-from carbonbudget_operator.web.views.shown_target import ShownSavings, ShownTarget, ShownWindow, path_points
-from carbonbudget_operator.web.views.target_answer import shown_target_detail
+from carbonbudget_operator.web.page_target_from_object import shown_target_object
+from carbonbudget_operator.web.views.page_target import PageSavings, PageTarget, PageWindow, path_points
+from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail
 
 
 def names(html: str) -> list[str]:
@@ -170,8 +170,8 @@ def test_who_counts_the_units_is_said(source: dict[str, Any], words: str) -> Non
     assert found.state_word == "No data"
 
 
-def _target(**given: Any) -> ShownTarget:
-    made = ShownTarget("a", "t", baseline_ug=1_000_000, baseline_end=0, reduction=20, by=100 * DAY)
+def _target(**given: Any) -> PageTarget:
+    made = PageTarget("a", "t", baseline_ug=1_000_000, baseline_end=0, reduction=20, by=100 * DAY)
     return replace(made, **given)
 
 
@@ -261,7 +261,7 @@ async def test_units_have_their_thousands_apart_and_a_rise_has_its_sign() -> Non
 
 def test_money_is_added_up_over_windows_of_one_currency_alone() -> None:
     def saved(*amounts: str) -> str:
-        windows = [ShownWindow(0, 1, 1, savings=ShownSavings(1, money=one)) for one in amounts]
+        windows = [PageWindow(0, 1, 1, savings=PageSavings(1, money=one)) for one in amounts]
         found = _target(history=windows).saved
         assert found is not None
         return found.money

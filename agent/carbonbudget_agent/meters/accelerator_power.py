@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from carbonbudget_core.tables import accelerator_rows
+from carbonbudget_core.bundled_tables import accelerator_rows
 
 _IDLE_PERMILLE = 120
 # Wider than the 32 % mean error that an instruction-level model of a GPU reaches (AccelWattch, as measured

@@ -8,8 +8,8 @@ from pathlib import Path
 from carbonbudget_agent.meters import Detection, Meter
 from carbonbudget_agent.meters.calibration import Calibration
 from carbonbudget_agent.meters.hwmon import detect_hwmon
-from carbonbudget_agent.meters.model import detect_model
-from carbonbudget_agent.meters.nvml import detect_nvml
+from carbonbudget_agent.meters.nvml_meter import detect_nvml
+from carbonbudget_agent.meters.power_model import detect_model
 from carbonbudget_agent.meters.rapl import detect_rapl
 
 # For each kind of domain the meters in order: measured before modelled. The model of the CPU is that of a whole server

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, ImplausibleError, MeterError, MeterReading
-from carbonbudget_agent.meters.counter import counted_uj
+from carbonbudget_agent.meters.counter_delta import counted_uj
 
 # The most that one sensor's part can draw: data sheets give 500 W for the largest CPU sockets of 2025 and for Grace.
 _MOST_WATTS = 1_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from carbonbudget_core.tables import bundled_rows
+from carbonbudget_core.bundled_tables import bundled_rows
 
 
 def find_by_instance_type(instance_type: str) -> str | None:

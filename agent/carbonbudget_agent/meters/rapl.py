@@ -15,8 +15,8 @@ from itertools import groupby
 from pathlib import Path
 
 from carbonbudget_agent.meters import Counters, Detection, DomainEnergy, MeterError, MeterReading
-from carbonbudget_agent.meters.counter import MARGIN, counted_uj
-from carbonbudget_agent.meters.mirrors import Mirrors
+from carbonbudget_agent.meters.counter_delta import MARGIN, counted_uj
+from carbonbudget_agent.meters.rapl_mirrors import Mirrors
 
 _PACKAGE = re.compile(r"(package-\d+)(-die-\d+)?")
 # The most that a socket, or the memory of one, can draw where the firmware states no limit. Data sheets: 500 W for

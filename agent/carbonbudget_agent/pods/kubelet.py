@@ -9,7 +9,7 @@ from contextlib import closing
 from http.client import HTTPException
 from typing import Any
 
-from carbonbudget_agent.http import Endpoint, StatusError
+from carbonbudget_agent.https_client import Endpoint, StatusError
 from carbonbudget_agent.json_stream import read_items
 from carbonbudget_agent.pods.pod_cache import PodCache
 from carbonbudget_agent.pods.pod_info import POD_PARTS, PodInfo, parse_pod

@@ -17,7 +17,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from carbonbudget_agent.devices import DeviceClaim, nvidia_device
+from carbonbudget_agent.device_sharing import DeviceClaim, nvidia_device
 
 _TIMEOUT_SECONDS = 3.0
 _MAX_BYTES = 16 * 2**20  # the kubelet's own limit of an answer

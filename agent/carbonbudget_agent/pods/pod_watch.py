@@ -16,7 +16,7 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from carbonbudget_agent.http import Endpoint, StatusError
+from carbonbudget_agent.https_client import Endpoint, StatusError
 from carbonbudget_agent.json_stream import JsonStream, Parts, read_items
 from carbonbudget_agent.pods.pod_cache import PodCache
 from carbonbudget_agent.pods.pod_info import POD_PARTS, PodInfo, parse_pod

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork
-from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.admission.webhook_budget import WebhookBudget
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_pair
@@ -23,7 +23,7 @@ _WARNS: Final = (State.WARNING, State.EXCEEDED)
 Mode = Literal["Observe", "Warn", "Enforce"]
 Outcome = Literal["allowed", "warned", "refused"]
 # The expected emissions of the work under a budget, or why there are none.
-Expectation = Callable[[BudgetView], ExpectedEmissions | NoExpectation]
+Expectation = Callable[[WebhookBudget], ExpectedEmissions | NoExpectation]
 _NOTHING: Final = InvolvedObject("", "", "")
 
 
@@ -54,7 +54,7 @@ class AdmissionDecision:
 
 
 def decide_review(
-    work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, grows: str, mode: Mode, now: int
+    work: ReviewedWork, budgets: Sequence[WebhookBudget], expected: Expectation, grows: str, mode: Mode, now: int
 ) -> AdmissionDecision:
     """The answer to new work (`grows` empty) or to growth.
 
@@ -83,7 +83,7 @@ def cut(sentence: str) -> str:
     return sentence if len(sentence) <= MAX_LENGTH else sentence[: MAX_LENGTH - 3] + "..."
 
 
-def _refused_by_use(work: ReviewedWork, budgets: Sequence[BudgetView], grows: str, now: int, mode: Mode) -> str:
+def _refused_by_use(work: ReviewedWork, budgets: Sequence[WebhookBudget], grows: str, now: int, mode: Mode) -> str:
     # In mode Warn the controller sets no status.enforcement; the budget's action shows what it would block.
     budget = next(
         (
@@ -101,7 +101,7 @@ def _refused_by_use(work: ReviewedWork, budgets: Sequence[BudgetView], grows: st
     return f"{message}{growth}{account}; {budget.where()}"
 
 
-def _refused_by_projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> str:
+def _refused_by_projection(work: ReviewedWork, budgets: Sequence[WebhookBudget], expected: Expectation) -> str:
     """The refusal by `basis: Projected`: use and expected emissions of the work together reach the threshold."""
     for budget in budgets:
         blocking = [threshold.at for threshold in budget.projected if threshold.blocks]
@@ -119,18 +119,18 @@ def _refused_by_projection(work: ReviewedWork, budgets: Sequence[BudgetView], ex
     return ""
 
 
-def warns(budget: BudgetView) -> bool:
+def warns(budget: WebhookBudget) -> bool:
     """Whether it warns now. A budget for each workload does not: its status is about the workload that used most."""
     candidate = budget.candidate
     return not budget.scope.per_workload and bool(candidate.action) and candidate.state in _WARNS
 
 
-def concerned(budget: BudgetView, kind: str) -> bool:
+def concerned(budget: WebhookBudget, kind: str) -> bool:
     """Whether the budget warns at the creation of work of a kind."""
     return kind in ALWAYS_WARNED or kind in budget.kinds
 
 
-def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, anyway: bool) -> list[str]:
+def _projection(work: ReviewedWork, budgets: Sequence[WebhookBudget], expected: Expectation, anyway: bool) -> list[str]:
     """The projection under the budget that it exceeds most, if it exceeds one or if a budget warns anyway."""
     found: list[tuple[int, str]] = []
     for budget in budgets:
@@ -148,7 +148,7 @@ def _projection(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Exp
     return [min(found)[1]] if found else []
 
 
-def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation) -> list[str]:
+def _invalid_duration(work: ReviewedWork, budgets: Sequence[WebhookBudget], expected: Expectation) -> list[str]:
     """A warning of an annotated duration that is invalid, and what is used instead, if any budget projects the work."""
     budget = next((budget for budget in budgets if concerned(budget, work.workload_kind.kind)), None)
     if budget is None or not work.duration or work.expected_s:
@@ -158,7 +158,7 @@ def _invalid_duration(work: ReviewedWork, budgets: Sequence[BudgetView], expecte
     return [no_duration(EXPECTED_DURATION_ANNOTATION, work.duration, instead)]
 
 
-def expectation_sentence(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions) -> str:
+def expectation_sentence(work: ReviewedWork, budget: WebhookBudget, own: ExpectedEmissions) -> str:
     """The sentence with the expected emissions, what is left of the budget, and the source of the projection."""
     kind, source = work.workload_kind.kind, "former runs" if own.former else "requests"
     if budget.scope.per_workload:
@@ -174,6 +174,6 @@ def expectation_sentence(work: ReviewedWork, budget: BudgetView, own: ExpectedEm
     )
 
 
-def accounting_method(budget: BudgetView) -> str:
+def accounting_method(budget: WebhookBudget) -> str:
     """The method of Scope 2 by which the budget counts."""
     return "market-based" if budget.market else "location-based"

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
-from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.logs import LogRateLimit, log_action

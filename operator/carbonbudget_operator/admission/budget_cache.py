@@ -6,13 +6,13 @@ import asyncio
 import functools
 from collections.abc import Mapping
 
-from carbonbudget_operator.admission.budget_view import BudgetView, bounded_view, text_bytes
 from carbonbudget_operator.admission.watch_cache import WatchCache
+from carbonbudget_operator.admission.webhook_budget import WebhookBudget, bounded_webhook_budget, text_bytes
 from carbonbudget_operator.admission.workload_kinds import WorkloadKind
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.coverage import Covers
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.namespace_labels import NAMESPACES, Namespaces
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
@@ -27,13 +27,15 @@ class BudgetCache:
     """Both kinds of budget, and the labels of namespaces, by which a ClusterCarbonBudget selects."""
 
     def __init__(self) -> None:
-        self.own = WatchCache[BudgetView](BUDGET.kind, functools.partial(bounded_view, cluster=False), text_bytes)
-        self.wide = WatchCache[BudgetView](
-            CLUSTER_BUDGET.kind, functools.partial(bounded_view, cluster=True), text_bytes
+        self.own = WatchCache[WebhookBudget](
+            BUDGET.kind, functools.partial(bounded_webhook_budget, cluster=False), text_bytes
+        )
+        self.wide = WatchCache[WebhookBudget](
+            CLUSTER_BUDGET.kind, functools.partial(bounded_webhook_budget, cluster=True), text_bytes
         )
         self.namespaces = Namespaces()
 
-    def of(self, namespace: str, now: int) -> list[BudgetView]:
+    def of(self, namespace: str, now: int) -> list[WebhookBudget]:
         """The budgets that cover a namespace and whose period is at `now` (UTC seconds).
 
         The labels of a namespace that was created a moment ago may not have arrived. Until then a budget covers it only

@@ -18,8 +18,8 @@ from carbonbudget_operator.admission.admission_decision import (
     cut,
     expectation_sentence,
 )
-from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork
+from carbonbudget_operator.admission.webhook_budget import WebhookBudget
 from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import ExpectedEmissions, NoExpectation
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
@@ -30,8 +30,8 @@ _MOST_FIGURES: Final = 5
 
 def check_figures(
     work: ReviewedWork,
-    covering: Sequence[BudgetView],
-    budgets: Sequence[BudgetView],
+    covering: Sequence[WebhookBudget],
+    budgets: Sequence[WebhookBudget],
     expected: Expectation,
     decision: AdmissionDecision,
     mode: Mode,
@@ -47,7 +47,7 @@ def check_figures(
     return [one for one in figures if not any(one.removeprefix(FIGURES) in sentence for sentence in sent)]
 
 
-def _projections(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Expectation, mode: Mode) -> list[str]:
+def _projections(work: ReviewedWork, budgets: Sequence[WebhookBudget], expected: Expectation, mode: Mode) -> list[str]:
     """What is expected under each budget, or why nothing is, and what is left; the strictest first, at most five."""
     if mode == "Observe":
         return []
@@ -59,7 +59,7 @@ def _projections(work: ReviewedWork, budgets: Sequence[BudgetView], expected: Ex
     return [cut(f"{FIGURES}{_figures(work, budget, expected(budget))}") for budget in budgets[:_MOST_FIGURES]]
 
 
-def _missed(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode) -> list[str]:
+def _missed(work: ReviewedWork, budgets: Sequence[WebhookBudget], mode: Mode) -> list[str]:
     """Budgets that select the labels of the object and not those of its pods; at most five."""
     if mode == "Observe" or work.exempt:
         return []
@@ -79,7 +79,7 @@ def _missed(work: ReviewedWork, budgets: Sequence[BudgetView], mode: Mode) -> li
     ]
 
 
-def _figures(work: ReviewedWork, budget: BudgetView, own: ExpectedEmissions | NoExpectation) -> str:
+def _figures(work: ReviewedWork, budget: WebhookBudget, own: ExpectedEmissions | NoExpectation) -> str:
     if (
         isinstance(own, ExpectedEmissions)
         and not own.former

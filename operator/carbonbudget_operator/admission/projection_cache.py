@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 
-from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork
+from carbonbudget_operator.admission.webhook_budget import WebhookBudget
 from carbonbudget_operator.api.projection_bodies import CapacityRate, FormerRuns, ProjectionAnswer
 from carbonbudget_operator.budgets.expected_emissions import (
     ExpectedEmissions,
@@ -44,7 +44,7 @@ class ProjectionCache:
         return max(0, now - self.as_of) if self.as_of else None
 
     def expected(
-        self, work: ReviewedWork, namespace: str, now: int, budget: BudgetView
+        self, work: ReviewedWork, namespace: str, now: int, budget: WebhookBudget
     ) -> ExpectedEmissions | NoExpectation:
         """The expected emissions of the work until the budget's period ends, as the budget counts; or why not."""
         if work.plan is None:
@@ -59,12 +59,12 @@ class ProjectionCache:
         )
 
 
-def _former_ug(run: FormerRuns, budget: BudgetView) -> int:
+def _former_ug(run: FormerRuns, budget: WebhookBudget) -> int:
     energy = (run.pod_market_ug if budget.market else run.pod_location_ug) if budget.operational else 0
     return energy + (run.pod_embodied_ug if budget.embodied else 0)
 
 
-def _rates(rate: CapacityRate, budget: BudgetView) -> EmissionRates:
+def _rates(rate: CapacityRate, budget: WebhookBudget) -> EmissionRates:
     core = gpu = 0
     if budget.operational:
         core = rate.core_hour_market_ug if budget.market else rate.core_hour_location_ug

@@ -11,16 +11,16 @@ from operator import attrgetter
 from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.admission.admission_decision import AdmissionDecision, Mode, cut, decide_review
 from carbonbudget_operator.admission.budget_cache import BudgetCache
-from carbonbudget_operator.admission.budget_view import BudgetView
 from carbonbudget_operator.admission.check_command_figures import check_figures
 from carbonbudget_operator.admission.projection_cache import ProjectionCache
 from carbonbudget_operator.admission.review_parser import Review
 from carbonbudget_operator.admission.reviewed_work import ReviewedWork, work_of
 from carbonbudget_operator.admission.run_label_warnings import label_warnings
+from carbonbudget_operator.admission.webhook_budget import WebhookBudget
 from carbonbudget_operator.admission.workload_cache import WorkloadCache
 from carbonbudget_operator.admission.workload_growth import growth
 from carbonbudget_operator.admission.workload_kinds import WorkloadKind, WorkloadKinds
-from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.budgets.coverage import Covers, selects
 from carbonbudget_operator.budgets.expected_emissions import NoExpectation
 
@@ -91,8 +91,8 @@ class ReviewHandler:
         return decide_review(work, budgets, lambda _: NoExpectation.NO_PODS, _TOO_LARGE, self._mode, now)
 
     def _scaled(
-        self, review: Review, workload_kind: WorkloadKind, budgets: Sequence[BudgetView]
-    ) -> tuple[ReviewedWork, list[BudgetView]]:
+        self, review: Review, workload_kind: WorkloadKind, budgets: Sequence[WebhookBudget]
+    ) -> tuple[ReviewedWork, list[WebhookBudget]]:
         """The workload of a Scale, and the budgets that cover it: by its pod labels, else by the Scale's selector."""
         found = self._workloads.find(workload_kind, review.namespace, review.name)
         labels = found.labels if found is not None else None

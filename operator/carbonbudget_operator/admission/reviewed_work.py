@@ -14,7 +14,7 @@ from functools import cached_property
 from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole
 from carbonbudget_operator.admission.review_parser import Review
 from carbonbudget_operator.admission.workload_kinds import DAEMON_SET, JOB, POD, WorkloadKind
-from carbonbudget_operator.api.event import InvolvedObject
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
 from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand

@@ -13,7 +13,7 @@ from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.admission.workload_kinds import JOB, POD, WorkloadKind, WorkloadKinds
 from carbonbudget_operator.api.wire_names import EXEMPT_LABEL
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 # Bytes. Of a workload that takes more when parsed, only the metadata is read, and so no labels of its pods.

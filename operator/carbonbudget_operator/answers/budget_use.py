@@ -28,7 +28,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedUnit,
 )
 from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
-from carbonbudget_operator.valued_hours.plans import PlannedUnit
+from carbonbudget_operator.valued_hours.reading_plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import Key
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from carbonbudget_operator.answers.allocation_groups import UNLABELLED
 from carbonbudget_operator.answers.emission_series import coverage_percent
-from carbonbudget_operator.answers.grouping import UNLABELLED
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
 from carbonbudget_operator.ledger.node_coverage import expectations

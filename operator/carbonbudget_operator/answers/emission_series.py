@@ -13,10 +13,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.answers.grouping import field_of, needs_nodes
+from carbonbudget_operator.answers.allocation_groups import field_of, needs_nodes
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import Range, Step, before, steps_of
+from carbonbudget_operator.answers.window_parser import Range, Step, before, steps_of
 from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
@@ -30,7 +30,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     MARKET_UG,
     METERED_UJ,
 )
-from carbonbudget_operator.valued_hours.plans import ReadingPlans
+from carbonbudget_operator.valued_hours.reading_plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 Key = tuple[str, ...]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
-from carbonbudget_operator.ledger.external_figures import figures_touching
-from carbonbudget_operator.ledger.external_records import SCOPES, ExternalFigure
+from carbonbudget_operator.ledger.external_figure import SCOPES, ExternalFigure
+from carbonbudget_operator.ledger.external_figure_store import figures_touching
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.answers.windows import DAY
+from carbonbudget_operator.answers.window_parser import DAY
 from carbonbudget_operator.intensity_settings import has_forecast
 from carbonbudget_operator.ledger.forecast_store import (
     COMPARED_SECONDS,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_operator.decimal_text import grams
-from carbonbudget_operator.valuation.places import LEASED, SCOPE_2, SCOPE_3
+from carbonbudget_operator.valuation.node_factors import LEASED, SCOPE_2, SCOPE_3
 
 # The names in the ledger's rows, and in reports.
 OWNERSHIP: Final = {SCOPE_2: "owned", SCOPE_3: "cloud", LEASED: "leased"}

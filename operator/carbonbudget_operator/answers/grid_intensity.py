@@ -13,7 +13,7 @@ from typing import Final, Literal
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.carbon.basis_split import other_basis
 from carbonbudget_operator.carbon.grid_factors import WORLD
 from carbonbudget_operator.ledger import schema
@@ -21,7 +21,7 @@ from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.facts import NodeFacts
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.valuation.places import Place, Places
+from carbonbudget_operator.valuation.node_factors import Place, Places
 from carbonbudget_operator.valuation.valuation_terms import ValuationTerms
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

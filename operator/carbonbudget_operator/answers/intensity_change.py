@@ -11,7 +11,7 @@ from typing import Final
 from carbonbudget_operator.answers.grid_intensity import zones_of_nodes
 from carbonbudget_operator.answers.intensity_forecast import usual_weeks
 from carbonbudget_operator.answers.source_forecasts import SourceForecasts
-from carbonbudget_operator.answers.windows import DAY
+from carbonbudget_operator.answers.window_parser import DAY
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

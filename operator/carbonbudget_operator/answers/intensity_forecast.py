@@ -14,7 +14,7 @@ from typing import Final
 
 from carbonbudget_operator.answers.grid_intensity import ZoneIntensity, grid_intensity, stated_intensity
 from carbonbudget_operator.answers.source_forecasts import SourceForecasts
-from carbonbudget_operator.answers.windows import DAY, Range
+from carbonbudget_operator.answers.window_parser import DAY, Range
 from carbonbudget_operator.budgets.forecast import MOST_HOURS, hours_of_week
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

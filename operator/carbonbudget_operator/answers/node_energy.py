@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import NodeSpan, data_through, node_spans, read_nodes
 from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms

@@ -1,7 +1,7 @@
 """One pod's hours: its facts by domain, and what it was charged with in each hour, for the results of its spans.
 
-The same rows and the same division as for runs (`run_use.py`), so that a pod's spans and the rest add up to what its
-run and its budget have. The range of emissions is that of the power model; a domain with a meter has none.
+The same rows and the same division as for runs (`runs_by_owner.py`), so that a pod's spans and the rest add up to
+what its run and its budget have. The range of emissions is that of the power model; a domain with a meter has none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer, open_slices
+from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer, open_slices
 from carbonbudget_operator.ledger.controller_pods import GroupKey, RunPod, pods_by_uid
 from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
@@ -31,7 +31,7 @@ from carbonbudget_operator.ledger.valued_rows import (
 )
 from carbonbudget_operator.spans.pod_windows import PodWindow
 from carbonbudget_operator.spans.span_emissions import PodHour
-from carbonbudget_operator.valued_hours.plans import PlannedUnit, ReadingPlans
+from carbonbudget_operator.valued_hours.reading_plans import PlannedUnit, ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 # Late windows of an ordinary hour have come by then, as upkeep takes it.

@@ -24,9 +24,9 @@ from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
-from carbonbudget_operator.spans.prediction import DoneStep, ForecastHour, Prediction, predict
 from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody
 from carbonbudget_operator.spans.span_record import Span
+from carbonbudget_operator.spans.step_prediction import DoneStep, ForecastHour, Prediction, predict
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _PROFILE_SECONDS: Final = 14 * 24 * HOUR

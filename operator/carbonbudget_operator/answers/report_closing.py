@@ -18,7 +18,7 @@ from carbonbudget_operator.answers.external_summary import external_summary
 from carbonbudget_operator.answers.period_change import period_change
 from carbonbudget_operator.answers.report_comparison import canonical, digest, restatement, summary
 from carbonbudget_operator.answers.time_ranges import parse_time_range, time_range_before
-from carbonbudget_operator.answers.windows import before
+from carbonbudget_operator.answers.window_parser import before
 from carbonbudget_operator.ledger import closed_reports
 from carbonbudget_operator.ledger.closed_reports import AlreadyClosed, ClosedReport
 from carbonbudget_operator.settings import Settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from carbonbudget_operator.answers.grouping import UNLABELLED
+from carbonbudget_operator.answers.allocation_groups import UNLABELLED
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 

@@ -7,8 +7,8 @@ import datetime as dt
 from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model
-from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.status import CarbonBudgetStatus
+from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
+from carbonbudget_operator.api.budget_status import CarbonBudgetStatus
 
 
 class ObjectMeta(Model):

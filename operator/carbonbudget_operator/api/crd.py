@@ -11,10 +11,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from carbonbudget_operator.api import wire_names
+from carbonbudget_operator.api.budget_spec import CLUSTER_SPEC_RULES, SPEC_RULES
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.carbontransfer import TRANSFER_SPEC_RULES, CarbonTransfer
-from carbonbudget_operator.api.spec import CLUSTER_SPEC_RULES, SPEC_RULES
 from carbonbudget_operator.api.target_spec import CLUSTER_TARGET_SPEC_RULES, TARGET_SPEC_RULES
 
 Schema = dict[str, Any]  # JSON of any shape: it is the API server's own format

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model
-from carbonbudget_operator.api.status import StatusCondition
+from carbonbudget_operator.api.budget_status import StatusCondition
 
 TargetStateName = Literal["OnTrack", "Behind", "Violated", "Achieved", "NoData"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from carbonbudget_core.tables import accelerator_rows
+from carbonbudget_core.bundled_tables import accelerator_rows
 
 
 class UnknownAccelerator(ValueError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from carbonbudget_core.tables import bundled_rows
+from carbonbudget_core.bundled_tables import bundled_rows
 
 SERVER: Final = "generic rack, compute medium"
 GPU: Final = "data-centre GPU 80 GB"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final, Literal
 
-from carbonbudget_core.tables import bundled_rows
+from carbonbudget_core.bundled_tables import bundled_rows
 
 Owner = Literal["cloud", "own", "unclear"]
 OWN: Final = "own"

@@ -52,7 +52,7 @@ def allocate(
     output: Annotated[OutputFormat, typer.Option("--output", "-o", help="table, json or csv.")] = OutputFormat.TABLE,
 ) -> None:
     """Share out the energy and emissions of a span of time. The rows add up to the cluster's total."""
-    from carbonbudget_operator.answers.grouping import FILTERED, GroupingError, parse_filter, parse_group_by
+    from carbonbudget_operator.answers.allocation_groups import FILTERED, GroupingError, parse_filter, parse_group_by
 
     try:
         shared_rules = dict(map(parse_shared, shared or []))

@@ -12,7 +12,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers import report_closing
-from carbonbudget_operator.answers.grouping import (
+from carbonbudget_operator.answers.allocation_groups import (
     GroupingError,
     allocation_json,
     group_rows,
@@ -24,20 +24,20 @@ from carbonbudget_operator.answers.time_ranges import TimeRangeError, covered_ra
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.cli.answer_source import AnswerSourceError, JsonObject, Span
 from carbonbudget_operator.cli.common_options import code_of
-from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
+from carbonbudget_operator.external.import_errors import ExternalFileError
 from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger import external_figures
+from carbonbudget_operator.ledger import external_figure_store
 from carbonbudget_operator.ledger.closed_reports import ClosedReport
 from carbonbudget_operator.ledger.clusters import require_cluster
-from carbonbudget_operator.ledger.external_records import imported
+from carbonbudget_operator.ledger.external_figure import imported
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
 from carbonbudget_operator.printable import numbered
 from carbonbudget_operator.server.public.run_answers import runs_answer
 from carbonbudget_operator.settings import Settings
-from carbonbudget_operator.valuation.places import check_all_places
+from carbonbudget_operator.valuation.node_factors import check_all_places
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class LedgerSource:
 
         def listed(engine: sa.Engine) -> JsonObject:
             with engine.connect() as connection:
-                return external_figures.listed(connection, self._settings.cluster)
+                return external_figure_store.listed(connection, self._settings.cluster)
 
         return self._ask(listed)
 
@@ -139,7 +139,7 @@ class LedgerSource:
         def stored(engine: sa.Engine) -> JsonObject:
             now = int(time.time())
             file = read_external_file(content, request, now)
-            external_figures.store_file(engine, self._settings.cluster, file, now, _BESIDE)
+            external_figure_store.store_file(engine, self._settings.cluster, file, now, _BESIDE)
             return imported(file)
 
         return self._ask(stored)
@@ -147,7 +147,7 @@ class LedgerSource:
     def remove_external(self, source: str, sha256: str, reason: str) -> JsonObject:
         """Remove an imported file's figures; what was removed."""
         return self._ask(
-            lambda engine: external_figures.remove_file(
+            lambda engine: external_figure_store.remove_file(
                 engine, self._settings.cluster, source, sha256, int(time.time()), _BESIDE, reason
             )
         )
@@ -165,7 +165,7 @@ class LedgerSource:
                 engine.dispose()
         except (GroupingError, TimeRangeError, UnknownZone, ExternalFileError) as error:
             raise AnswerSourceError(str(error), 2) from None
-        except (external_figures.ExternalConflict, external_figures.NoExternalFile) as error:
+        except (external_figure_store.ExternalConflict, external_figure_store.NoExternalFile) as error:
             raise AnswerSourceError(str(error)) from None
         except (LedgerError, report_closing.ClosingError) as error:
             raise AnswerSourceError(str(error), code_of(error)) from None

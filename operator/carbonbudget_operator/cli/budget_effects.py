@@ -1,7 +1,7 @@
 """What one budget blocks, warns of and suspends at an instant, by the functions of webhook and enforcement. Pure.
 
-Nothing here is a rule of its own: what refuses is `BudgetView.blocks`, what warns is `admission_decision.warns`, what
-suspends is `EnforcedBudget.suspends`; which kinds and namespaces budgets limit is read from the policy.
+Nothing here is a rule of its own: what refuses is `WebhookBudget.blocks`, what warns is `admission_decision.warns`,
+what suspends is `EnforcedBudget.suspends`; which kinds and namespaces budgets limit is read from the policy.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode, concerned, warns
-from carbonbudget_operator.admission.budget_view import BudgetView, budget_view
 from carbonbudget_operator.admission.reviewed_work import projects
+from carbonbudget_operator.admission.webhook_budget import WebhookBudget, webhook_budget
 from carbonbudget_operator.admission.workload_growth import GROWTH
+from carbonbudget_operator.api.budget_spec import EnforceSpec
+from carbonbudget_operator.api.budget_status import KINDS_NOT_ENFORCED
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.spec import EnforceSpec
-from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
 
 
@@ -63,10 +63,10 @@ def limited_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext)
     return [kind for kind in found if kind not in left_out]
 
 
-def webhook_view(budget: AnyBudget) -> BudgetView | None:
+def webhook_view(budget: AnyBudget) -> WebhookBudget | None:
     """As the webhook keeps it; None for one that it cannot read."""
     try:
-        return budget_view(_body(budget), isinstance(budget, ClusterCarbonBudget))
+        return webhook_budget(_body(budget), isinstance(budget, ClusterCarbonBudget))
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -103,7 +103,7 @@ def budget_effects(budget: AnyBudget, at: dt.datetime, beside: ReaderContext) ->
     )
 
 
-def _warned(budget: BudgetView, kind: str, acting: bool) -> bool:
+def _warned(budget: WebhookBudget, kind: str, acting: bool) -> bool:
     would = not acting and budget.would_block(kind)
     return would or (concerned(budget, kind) and warns(budget) and bool(budget.candidate.message))
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.budget_query_bodies import Accounting
+from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.budgets.limit_in_force import limit_in_force_text
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.cli.formatted_values import at, instant_of, micrograms

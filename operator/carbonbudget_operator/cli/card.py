@@ -133,7 +133,7 @@ def _figures(
     source: AnswerSource, span: tuple[int, int], namespace: str, labels: dict[str, str], unlabelled_as: str
 ) -> tuple[ModelFigures, str]:
     """One question for the model and one for each stage: a run may have pods of several."""
-    from carbonbudget_operator.answers.windows import parse_instant
+    from carbonbudget_operator.answers.window_parser import parse_instant
     from carbonbudget_operator.model_card.model_figures import (
         WITHOUT_STAGE,
         ModelCardError,

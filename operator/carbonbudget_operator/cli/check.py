@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from carbonbudget_operator.cli.common_options import fail
+from carbonbudget_operator.cli.exit_codes import CHECK_EXIT_CODES, UNANSWERABLE
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.manifest_files import manifests_of
 from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, to_try
@@ -56,7 +57,7 @@ def check(
     manifest.
     """
     # Imported here: `--help` should not wait for it, and processes that are no command take 15 MB less.
-    from carbonbudget_operator.cli.dry_run_answer import EXIT_CODES, CheckVerdict, DryRunOutcome, worst
+    from carbonbudget_operator.cli.dry_run_answer import CheckVerdict, DryRunOutcome, worst
     from carbonbudget_operator.cli.dry_run_client import DryRun, DryRunImpossible
 
     entries = _read(files)
@@ -64,9 +65,7 @@ def check(
         if namespace and entry.namespace and entry.namespace != namespace:
             fail(f"{entry.title} is of namespace {entry.namespace}, not {namespace}: leave --namespace out", code=2)
     tried, others = to_try(entries)
-    who = credentials(
-        kubeconfig, context, EXIT_CODES[CheckVerdict.UNANSWERABLE], as_user=as_user, as_groups=as_groups or ()
-    )
+    who = credentials(kubeconfig, context, UNANSWERABLE, as_user=as_user, as_groups=as_groups or ())
 
     async def run() -> tuple[list[tuple[ManifestObject, DryRunOutcome]], Sequence[str]]:
         dry_run = DryRun(who, namespace or who.namespace, timeout)
@@ -96,7 +95,7 @@ def check(
         print(json.dumps(as_json(verdict, results, others, notes, namespace or who.namespace), indent=2))
     else:
         _print(verdict, results, notes)
-    raise typer.Exit(EXIT_CODES[verdict])
+    raise typer.Exit(CHECK_EXIT_CODES[verdict])
 
 
 def as_json(
@@ -107,11 +106,10 @@ def as_json(
     namespace: str,
 ) -> dict[str, object]:
     """The answer as a machine reads it (docs/reference/commands.md); `namespace` is where what names none would go."""
-    from carbonbudget_operator.cli.dry_run_answer import EXIT_CODES
 
     return {
         "verdict": verdict,
-        "exitCode": EXIT_CODES[verdict],
+        "exitCode": CHECK_EXIT_CODES[verdict],
         "objects": [
             {
                 "source": entry.source,

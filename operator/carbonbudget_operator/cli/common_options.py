@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from carbonbudget_operator.cli.exit_codes import COULD_NOT, WRONG_USE
 from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.logs import quieten_libraries, stderr_handler
 
@@ -44,7 +45,7 @@ def set_up_logging(level: str, form: str = "text") -> None:
     quieten_libraries(level)
 
 
-def fail(sentence: str, code: int = 1) -> NoReturn:
+def fail(sentence: str, code: int = COULD_NOT) -> NoReturn:
     """Say what is wrong and leave. `sentence` may have several lines."""
     print("\n".join(map(printable_cell, sentence.split("\n"))), file=sys.stderr)
     raise typer.Exit(code)
@@ -52,7 +53,7 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
 
 def code_of(error: Exception) -> int:
     """The exit code of an error: 2 where what is given cannot be right, 1 where it could not be done."""
-    return 2 if getattr(error, "wrong_use", False) else 1
+    return WRONG_USE if getattr(error, "wrong_use", False) else COULD_NOT
 
 
 def announce(settings: str, output: OutputFormat | None = None, is_default: bool = False) -> None:

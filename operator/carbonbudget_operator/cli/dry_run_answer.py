@@ -28,7 +28,6 @@ class CheckVerdict(StrEnum):
     UNANSWERABLE = "unanswerable"
 
 
-EXIT_CODES: Final = {CheckVerdict.YES: 0, CheckVerdict.WARNED: 3, CheckVerdict.REFUSED: 4, CheckVerdict.UNANSWERABLE: 5}
 # What decides where there are several objects: a refusal comes before an unknown answer, and that before a warning.
 _WORST: Final = (CheckVerdict.REFUSED, CheckVerdict.UNANSWERABLE, CheckVerdict.WARNED, CheckVerdict.YES)
 

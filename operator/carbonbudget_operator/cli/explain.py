@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from carbonbudget_operator.api.budget_status import LOCATION_STANDS_IN
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.status import LOCATION_STANDS_IN
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.budgets.limit_in_force import adjusted_limit_text
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds

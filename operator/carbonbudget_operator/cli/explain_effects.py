@@ -9,9 +9,9 @@ from typing import Final
 from carbonbudget_operator.admission.admission_decision import ALWAYS_WARNED, Mode
 from carbonbudget_operator.admission.reviewed_work import projects
 from carbonbudget_operator.admission.workload_growth import GROWTH
+from carbonbudget_operator.api.budget_spec import EnforceSpec, ThresholdSpec
+from carbonbudget_operator.api.budget_status import MOST_WORKLOADS
 from carbonbudget_operator.api.carbonbudget import AnyBudget
-from carbonbudget_operator.api.spec import EnforceSpec, ThresholdSpec
-from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL, SUSPENDABLE_LABEL
 from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError

@@ -73,9 +73,9 @@ def export(
     file: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else standard output.")] = None,
 ) -> None:
     """Write allocations to files of other tools. Their rows add up to `allocate`'s total."""
-    from carbonbudget_operator.answers.grouping import GroupingError, parse_group_by
+    from carbonbudget_operator.answers.allocation_groups import GroupingError, parse_group_by
     from carbonbudget_operator.answers.time_ranges import covered_range
-    from carbonbudget_operator.answers.windows import WindowError, check_window, parse_window, steps_of
+    from carbonbudget_operator.answers.window_parser import WindowError, check_window, parse_window, steps_of
     from carbonbudget_operator.export_formats.exported_groups import ExportedCluster, ExportError
 
     now, chosen = int(time.time()), step or (ExportStep.HOUR if form in _SERIES else ExportStep.DAY)

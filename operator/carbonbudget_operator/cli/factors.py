@@ -42,7 +42,7 @@ def factors(
     from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
     from carbonbudget_operator.valuation.forecast_poller import FetchedForecast, fetch_now
     from carbonbudget_operator.valuation.grid_hours import Fetched
-    from carbonbudget_operator.valuation.places import check_all_places
+    from carbonbudget_operator.valuation.node_factors import check_all_places
     from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())

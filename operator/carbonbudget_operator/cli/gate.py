@@ -18,6 +18,7 @@ from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceEr
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
 from carbonbudget_operator.cli.card import Stage, label_of_option
 from carbonbudget_operator.cli.common_options import fail, instant
+from carbonbudget_operator.cli.exit_codes import GATE_EXIT_CODES
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 _DAYS: Final = 365
 _PERCENT: Final = re.compile(r"[+-]?0*[0-9]{1,7}(\.[0-9]{1,9})?%?")
 _LONGER_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?%?")
-# As of `carbonbudget check`.
-_EXIT_CODES: Final = {"passed": 0, "warned": 3, "failed": 4, "unanswerable": 5}
 
 
 class GateFormat(StrEnum):
@@ -100,7 +99,7 @@ def gate(
 
 def _finish(result: GateResult, name: str, output: GateFormat) -> NoReturn:
     print(_text(result, name, output))
-    raise typer.Exit(_EXIT_CODES[result.verdict])
+    raise typer.Exit(GATE_EXIT_CODES[result.verdict])
 
 
 def _target_name(target: str, namespace: str) -> tuple[str, str]:
@@ -214,7 +213,7 @@ def _text(result: GateResult, name: str, output: GateFormat) -> str:
     if output is GateFormat.JSON:
         return json.dumps(
             {
-                "verdict": result.verdict, "exitCode": _EXIT_CODES[result.verdict], "sentence": result.sentence,
+                "verdict": result.verdict, "exitCode": GATE_EXIT_CODES[result.verdict], "sentence": result.sentence,
                 "emitted_ug": _digits(result.emitted_ug), "limit_ug": _digits(result.limit_ug),
             },
             indent=2,

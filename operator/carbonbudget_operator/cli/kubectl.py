@@ -21,6 +21,12 @@ from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
+from carbonbudget_operator.cli.api_server_budgets import (
+    WHOLE_CLUSTER,
+    ask_api_server,
+    budgets_of,
+    list_budgets,
+)
 from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.budget_table import (
     CLUSTER,
@@ -31,12 +37,6 @@ from carbonbudget_operator.cli.budget_table import (
     pro_rata_sentence,
     unlisted_workloads,
     workload_rows,
-)
-from carbonbudget_operator.cli.cluster_budgets import (
-    WHOLE_CLUSTER,
-    ask_api_server,
-    budgets_of,
-    list_budgets,
 )
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.explain import as_json, explain

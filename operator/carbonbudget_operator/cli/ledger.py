@@ -129,7 +129,7 @@ def restore(
 def _copy(source: Engine, url: str) -> None:
     from rich.console import Console
 
-    from carbonbudget_operator.ledger.copy import copy_ledger
+    from carbonbudget_operator.ledger.ledger_copy import copy_ledger
     from carbonbudget_operator.ledger.store import migrate as run
     from carbonbudget_operator.ledger.store import open_ledger
 

@@ -11,7 +11,7 @@ from importlib import metadata
 
 import typer
 
-from carbonbudget_operator.cli import external_files, ledger, report, settings_check, spans, token
+from carbonbudget_operator.cli import external, ledger, report, settings_check, spans, token
 from carbonbudget_operator.cli.admission import admission
 from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.bridge import PASSED_ON, bridge
@@ -55,7 +55,7 @@ app.command("opencost-proxy")(opencost_proxy)
 app.command("bridge", context_settings=PASSED_ON)(bridge)
 app.add_typer(report.app, name="report")
 app.add_typer(ledger.app, name="ledger")
-app.add_typer(external_files.app, name="external")
+app.add_typer(external.app, name="external")
 app.add_typer(spans.app, name="spans")
 app.add_typer(token.app, name="token")
 app.add_typer(settings_check.app, name="settings")

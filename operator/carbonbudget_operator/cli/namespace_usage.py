@@ -38,7 +38,7 @@ def usage(
     It needs no budget, and is of the last 7 days where no time is given. The rows add up to all that the namespace's
     pods with these labels are charged with.
     """
-    from carbonbudget_operator.answers.windows import WindowError, parse_window
+    from carbonbudget_operator.answers.window_parser import WindowError, parse_window
     from carbonbudget_operator.cli.run_rows import RUN_HEADINGS, largest_first, print_rows
     from carbonbudget_operator.run_labels import parse_labels
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from carbonbudget_core.jsons import JsonObject, parse_object
 from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cli.api_server_budgets import labels_of, may_change
 from carbonbudget_operator.cli.budget_effects import ReaderContext
-from carbonbudget_operator.cli.cluster_budgets import labels_of, may_change
 from carbonbudget_operator.cli.installed_enforcement import installed_enforcement, limited_kinds
 from carbonbudget_operator.enforcement.enforced_budgets import is_enforced_namespace
 from carbonbudget_operator.kube.client import KubeClient

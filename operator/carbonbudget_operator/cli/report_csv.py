@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
-from carbonbudget_operator.cli.external_lines import csv_line
+from carbonbudget_operator.cli.external_output import csv_line
 from carbonbudget_operator.cli.report_cost import COST_COLUMNS, cost_cells
 from carbonbudget_operator.csv_text import csv_cells, csv_list
 

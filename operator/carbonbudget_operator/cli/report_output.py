@@ -13,7 +13,7 @@ import typer
 from carbonbudget_operator.cli.answer_source_options import exit_on_unknown_answer
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
-from carbonbudget_operator.cli.external_lines import print_external
+from carbonbudget_operator.cli.external_output import print_external
 from carbonbudget_operator.cli.report_change import change_lines, label_lines
 from carbonbudget_operator.cli.report_cost import cost_lines
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from carbonbudget_operator.answers.windows import parse_instant
+from carbonbudget_operator.answers.window_parser import parse_instant
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.cli.common_options import OutputFormat
 from carbonbudget_operator.cli.covered_span import date_of

@@ -43,7 +43,7 @@ def serve(
     from carbonbudget_operator.kube.client import KubeError
     from carbonbudget_operator.ledger.store import LedgerError
     from carbonbudget_operator.server.wiring import run
-    from carbonbudget_operator.valuation.places import check_all_places
+    from carbonbudget_operator.valuation.node_factors import check_all_places
 
     try:
         check_all_places(settings.carbon)

@@ -38,7 +38,7 @@ def check(
     from carbonbudget_operator.carbon.grid_factors import UnknownZone
     from carbonbudget_operator.ledger.store import LedgerError, open_ledger
     from carbonbudget_operator.ledger.store import printable_url as url_of
-    from carbonbudget_operator.valuation.places import check_all_places
+    from carbonbudget_operator.valuation.node_factors import check_all_places
 
     name = "stdin" if file == "-" else file
     settings = parse_settings(_settings_in(_read(file), name), name)

@@ -17,7 +17,7 @@ from carbonbudget_operator.api.wire_names import BUDGET, GROUP, TRANSFER, VERSIO
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.workload_demand import duration_s
-from carbonbudget_operator.cli.cluster_budgets import ask_api_server
+from carbonbudget_operator.cli.api_server_budgets import ask_api_server
 from carbonbudget_operator.cli.common_options import fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.table_cells import printable_cell

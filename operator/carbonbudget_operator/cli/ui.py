@@ -69,21 +69,21 @@ async def _serve(
     # Imported here: `--help` should not wait for it.
     import uvicorn
 
-    from carbonbudget_operator.cli.object_lists import ObjectLists
-    from carbonbudget_operator.cli.page_budgets import ClusterObjects
-    from carbonbudget_operator.cli.page_gateway import KubeconfigGateway
-    from carbonbudget_operator.cli.page_targets import ClusterTargets
+    from carbonbudget_operator.cli.kubeconfig_budget_reader import KubeconfigBudgetReader
+    from carbonbudget_operator.cli.kubeconfig_gateway import KubeconfigGateway
+    from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists
+    from carbonbudget_operator.cli.kubeconfig_target_reader import KubeconfigTargetReader
+    from carbonbudget_operator.web.api_budget_reader import SeriesReader
     from carbonbudget_operator.web.app import make_app
-    from carbonbudget_operator.web.budgets_from_api import SeriesReader
     from carbonbudget_operator.web.gateway import PageCaller
     from carbonbudget_operator.web.local_guard import LocalGuard, OwnOriginOnly
 
     host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
     gateway = KubeconfigGateway(who, server_namespace, seconds, account)
     lists = ObjectLists(who, namespace, seconds)
-    budgets = ClusterObjects(lists, SeriesReader(gateway))
+    budgets = KubeconfigBudgetReader(lists, SeriesReader(gateway))
     guard = LocalGuard(host, PageCaller(name=await budgets.user()))
-    app = OwnOriginOnly(make_app(gateway, guard, budgets, ClusterTargets(lists)), host)
+    app = OwnOriginOnly(make_app(gateway, guard, budgets, KubeconfigTargetReader(lists)), host)
     options = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
         timeout_graceful_shutdown=2,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from carbonbudget_core.tables import bundled_rows
+from carbonbudget_core.bundled_tables import bundled_rows
 
 NOT_LINUX: Final = "not Linux"
 BY_SETTING: Final = "server.nodes_without_agent"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
-from carbonbudget_operator.api.status import MOST_WORKLOADS
+from carbonbudget_operator.api.budget_status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse, settled_hour_end
 from carbonbudget_operator.budgets.use_evaluation import ReportedUse

@@ -18,7 +18,7 @@ from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import Resource
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.verdict import State
-from carbonbudget_operator.controller.trimmed_budget import (
+from carbonbudget_operator.controller.object_trimming import (
     CROWDED,
     MOST_OF_A_NAMESPACE,
     Body,

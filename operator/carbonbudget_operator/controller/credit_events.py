@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.kube.client import KubeClient, KubeError

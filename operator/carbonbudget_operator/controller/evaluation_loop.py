@@ -27,13 +27,13 @@ from carbonbudget_operator.controller.budget_events import needs_event, post_bud
 from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
 from carbonbudget_operator.controller.budget_writer import BudgetWriter
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.credit_condition import TargetLookup, credit_condition
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
 from carbonbudget_operator.controller.query_sender import QuerySender, ServerAnswers
 from carbonbudget_operator.controller.run_events import RunEvents
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.transfer_figures import transfer_figures
 from carbonbudget_operator.controller.weekly_profiles import WeeklyProfiles
 from carbonbudget_operator.kube.client import KubeClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer
-from carbonbudget_operator.api.status import FormerPeriod
+from carbonbudget_operator.api.budget_status import FormerPeriod
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.period import Period, period_at
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass

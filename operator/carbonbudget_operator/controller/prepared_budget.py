@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
+from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.status import TOP, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.adjustments import LimitChange, effective_limit_ug

@@ -19,11 +19,11 @@ from carbonbudget_operator.carbon_price import savings_money
 from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
-from carbonbudget_operator.controller.conflicts import ConflictStore
 from carbonbudget_operator.controller.credit_loop import CreditLoop
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
 from carbonbudget_operator.controller.kopf_setup import configure, registry_of, stopped_watches
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.target_loop import TargetLoop
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
 from carbonbudget_operator.controller.target_store import TargetStore

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.controller.budget_store import StoredBudget

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from carbonbudget_core.jsons import objects
+from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec
+from carbonbudget_operator.api.budget_status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.carbontarget import AnyTarget
-from carbonbudget_operator.api.spec import CarbonBudgetSpec
-from carbonbudget_operator.api.status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.verdict import State

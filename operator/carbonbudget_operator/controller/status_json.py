@@ -10,7 +10,7 @@ from zlib import crc32
 
 from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
-from carbonbudget_operator.api.status import MOST_ADJUSTMENTS, TOP_PER_WORKLOAD
+from carbonbudget_operator.api.budget_status import MOST_ADJUSTMENTS, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.adjustments import shown_changes
 from carbonbudget_operator.budgets.budget_sentence import without_instant

@@ -14,7 +14,7 @@ from typing import Final
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.wire_names import TARGETS, Resource
 from carbonbudget_operator.controller.budget_store import StoredObject
-from carbonbudget_operator.controller.trimmed_budget import (
+from carbonbudget_operator.controller.object_trimming import (
     MOST_OF_A_BUDGET,
     MOST_OF_A_NAMESPACE,
     Body,
@@ -22,7 +22,7 @@ from carbonbudget_operator.controller.trimmed_budget import (
     without_spec,
 )
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 
 TARGETS_CROWDED: Final = (
     f"the targets of this namespace are together larger than the limit of {MOST_OF_A_NAMESPACE // 2**20} MiB: delete "

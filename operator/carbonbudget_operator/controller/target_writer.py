@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.controller.budget_writer import printable_status
 from carbonbudget_operator.controller.status_json import Status

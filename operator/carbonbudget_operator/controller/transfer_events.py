@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Literal
 
-from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api.wire_names import BUDGET, GROUP, TRANSFER, VERSION
 from carbonbudget_operator.budgets.transfers import BudgetFigures, TransferDecision, TransferOutcome
 from carbonbudget_operator.controller.transfer_store import StoredTransfer

@@ -38,7 +38,7 @@ from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetric
 from carbonbudget_operator.controller.transfer_events import post_transfer_events
 from carbonbudget_operator.controller.transfer_store import StoredTransfer, TransferStore
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.logs import FailureLog, LogRateLimit, log_action
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server_client import ServerUnavailable

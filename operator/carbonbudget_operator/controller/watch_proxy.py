@@ -1,8 +1,8 @@
 """The watch proxy: a local API server from which kopf reads budgets, on a socket of this process.
 
 kopf reads a whole collection in one answer and holds it while its watch runs. A tenant could fill the memory with large
-budgets. So the proxy reads the list in pages, passes on only the used fields (trimmed_budget.py), and limits the sum of
-the objects of one namespace.
+budgets. So the proxy reads the list in pages, passes on only the used fields (object_trimming.py), and limits the sum
+of the objects of one namespace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import kopf
 from aiohttp import web
 
 from carbonbudget_operator.api.wire_names import GROUP, RESOURCES, VERSION, Resource
-from carbonbudget_operator.controller.trimmed_budget import CROWDED, MOST_OF_A_NAMESPACE, trimmed, without_spec
+from carbonbudget_operator.controller.object_trimming import CROWDED, MOST_OF_A_NAMESPACE, trimmed, without_spec
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.kube.connection import items_of, metadata_of
 from carbonbudget_operator.kube.watch import GOES_ON, changes

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
+from carbonbudget_operator.api.budget_spec import EnforceSpec
+from carbonbudget_operator.api.budget_status import MOST_WORKLOADS
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.spec import EnforceSpec
-from carbonbudget_operator.api.status import MOST_WORKLOADS
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
 from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace

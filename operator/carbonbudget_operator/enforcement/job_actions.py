@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
-from carbonbudget_operator.api.event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, patched_job
 from carbonbudget_operator.enforcement.job_patches import EventText, Patch, patch_of

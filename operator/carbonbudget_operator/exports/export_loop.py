@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from carbonbudget_core.backoff import Backoff
 from carbonbudget_operator.export_settings import AnyExportTarget, InfluxTargetSettings, tag_name
+from carbonbudget_operator.exports.export_hours import HourPlanner
 from carbonbudget_operator.exports.export_metrics import ExportMetrics
-from carbonbudget_operator.exports.hour_plan import HourPlanner
+from carbonbudget_operator.exports.export_target_http import TargetAway, TargetHttp, write_url
+from carbonbudget_operator.exports.export_target_sender import TargetFormat, TargetSender
 from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.remote_write import RemoteWrite
-from carbonbudget_operator.exports.target_http import TargetAway, TargetHttp, write_url
-from carbonbudget_operator.exports.target_sender import TargetFormat, TargetSender
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
 from carbonbudget_operator.ledger.store import ledger_errors, open_ledger
 from carbonbudget_operator.settings import Settings

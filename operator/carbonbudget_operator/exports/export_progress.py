@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.exports.hour_plan import CLOSED_AFTER_SECONDS
+from carbonbudget_operator.exports.export_hours import CLOSED_AFTER_SECONDS
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
 from carbonbudget_operator.ledger.time_slices import HOUR

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 from carbonbudget_operator.external.file_amounts import EMISSION_UNITS
 from carbonbudget_operator.external.file_draft import FileDraft, ScopedAmounts, newest_versions, version_number
 from carbonbudget_operator.external.file_instants import check_past, month_between
 from carbonbudget_operator.external.file_rows import Row, csv_rows, name_of
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFigure
+from carbonbudget_operator.ledger.external_figure import ExternalFigure
 
 _NEEDED: Final = ("model_version", "usage_account_id", "usage_period_start", "usage_period_end")
 _PARTS: Final = {

@@ -13,13 +13,13 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 from carbonbudget_operator.external.file_amounts import micrograms, microjoules
 from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_instants import check_past, instant_of, zone_of
 from carbonbudget_operator.external.file_rows import MAX_ROWS
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFigure
+from carbonbudget_operator.ledger.external_figure import ExternalFigure
 
 _STAMPED: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(?:,[0-9]{3})? - (.*)", re.ASCII)
 _ACTUAL: Final = re.compile(r"Actual consumption(?: for ([0-9]{1,9}) epoch\(s\))?:", re.ASCII)
@@ -71,7 +71,7 @@ def _figure(
     if not stamp:
         raise ExternalFileError(f"line {number}: no line before it has a time: this is no log of Carbontracker")
     end = instant_of(stamp, zone, f"line {number}: the time before it")
-    check_past(end, now, f"line {number}: the training", ": the log's times have no zone, --timezone names it")
+    check_past(end, now, f"line {number}: the training", ": the log's times have no zone, --time-zone names it")
     time = _found(_TIME, lines, number, "Time")
     energy_uj, first = microjoules(
         _found(_ENERGY, lines, number + 1, "Energy, in kWh")[1], f"line {number + 2}: Energy"

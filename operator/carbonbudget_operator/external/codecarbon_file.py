@@ -11,13 +11,13 @@ import math
 import re
 from typing import Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 from carbonbudget_operator.external.file_amounts import decimal_of, micrograms, microjoules
 from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_instants import check_past, instant_of, zone_of
 from carbonbudget_operator.external.file_rows import Row, csv_rows, name_of
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFigure
+from carbonbudget_operator.ledger.external_figure import ExternalFigure
 
 _NEEDED: Final = (
     "timestamp", "project_name", "run_id", "duration", "emissions", "energy_consumed", "codecarbon_version",
@@ -65,7 +65,7 @@ def _figure(line: int, row: Row, zone: dt.tzinfo, now: int) -> tuple[ExternalFig
     if duration > _LONGEST_S:
         raise ExternalFileError(f"{place}: duration is {shown(row['duration'])} s, which is more than ten years")
     end = instant_of(row["timestamp"], zone, f"{place}: timestamp")
-    check_past(end, now, f"{place}: the run", ": its time has no zone, --timezone names it")
+    check_past(end, now, f"{place}: the run", ": its time has no zone, --time-zone names it")
     start = end - max(1, math.ceil(duration))  # whole seconds that hold the run
     made = f"CodeCarbon {version[1]}" + (f", {mode}" if mode else "")
     figure = ExternalFigure(

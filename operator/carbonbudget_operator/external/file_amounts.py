@@ -9,7 +9,7 @@ import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 
 _NUMBER: Final = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,60})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _NEGATIVE: Final = re.compile(r"-[0-9.]+(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)

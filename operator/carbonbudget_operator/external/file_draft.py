@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 from carbonbudget_operator.external.file_amounts import micrograms
 from carbonbudget_operator.external.file_rows import MAX_ROWS
-from carbonbudget_operator.ledger.external_records import ExternalFigure
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
+from carbonbudget_operator.ledger.external_figure import ExternalFigure
 
 MAX_FIGURES: Final = 2 * MAX_ROWS
 _VERSION: Final = re.compile(r"v?[0-9]{1,4}(\.[0-9]{1,4}){0,3}", re.ASCII)

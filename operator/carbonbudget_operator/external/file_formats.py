@@ -14,7 +14,7 @@ from carbonbudget_operator.external.file_draft import FileDraft
 from carbonbudget_operator.external.file_rows import text_of
 from carbonbudget_operator.external.gcp_file import read_gcp
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFile
+from carbonbudget_operator.ledger.external_figure import ExternalFile
 
 _READERS: Final[Mapping[str, Callable[[str, ImportRequest, int], FileDraft]]] = {
     "codecarbon": read_codecarbon,

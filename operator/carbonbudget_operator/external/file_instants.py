@@ -7,7 +7,7 @@ import re
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 
 _INSTANT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,][0-9]{1,9})? ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2})?",
@@ -49,7 +49,7 @@ def instant_of(text: str, zone: dt.tzinfo, where: str) -> int:
         if 1 < value.year < 9999 and value.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != value.replace(
             tzinfo=None
         ):
-            raise ExternalFileError(f"{where} is {shown(text)}, which the clocks of {zone} skip: check --timezone")
+            raise ExternalFileError(f"{where} is {shown(text)}, which the clocks of {zone} skip: check --time-zone")
     return _seconds(value, text, where)
 
 

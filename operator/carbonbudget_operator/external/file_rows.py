@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 
 # What a worker process parses within its memory (server.questions.memory_mib, 192 MiB).
 MAX_BYTES: Final = 8 * 2**20

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from carbonbudget_operator.external.external_errors import ExternalFileError, shown
 from carbonbudget_operator.external.file_draft import FileDraft, ScopedAmounts, newest_versions, version_number
 from carbonbudget_operator.external.file_instants import check_past, month_of
 from carbonbudget_operator.external.file_rows import csv_rows, json_line_rows, name_of
+from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 from carbonbudget_operator.external.import_request import ImportRequest
-from carbonbudget_operator.ledger.external_records import ExternalFigure
+from carbonbudget_operator.ledger.external_figure import ExternalFigure
 
 _FOOTPRINT: Final = "carbon_footprint_kgCO2e"
 _TOTAL: Final = "carbon_footprint_total_kgCO2e"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_instants import month_of, zone_of
 from carbonbudget_operator.external.file_rows import name_of
-from carbonbudget_operator.ledger.external_records import SCOPES, SOURCES
+from carbonbudget_operator.external.import_errors import ExternalFileError
+from carbonbudget_operator.ledger.external_figure import SCOPES, SOURCES
 
 _LOCAL_TIMES = ("codecarbon", "carbontracker")
 
@@ -34,7 +34,7 @@ class ImportRequest:
         name_of(self.name, "the file's name", needed=False)
         name_of(self.account, "--account", needed=False)
         if self.timezone and self.form not in _LOCAL_TIMES:
-            raise ExternalFileError(f"--timezone is of {' and '.join(_LOCAL_TIMES)} files: a cloud's months are in UTC")
+            raise ExternalFileError(f"--time-zone is of {' and '.join(_LOCAL_TIMES)} files: months of a cloud are UTC")
         if (self.month or self.account or self.scope) and self.form != "azure":
             raise ExternalFileError("--month, --account and --scope are of azure files: other files say it themselves")
         if self.scope and self.scope not in SCOPES:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ingest import report_checks
 from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
-from carbonbudget_operator.ingest.callers import authenticated
+from carbonbudget_operator.ingest.caller_authentication import authenticated
 from carbonbudget_operator.ingest.node_report_body import parse_report, unpack
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.refused_reports import RefusedReports

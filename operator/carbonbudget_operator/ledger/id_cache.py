@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from carbonbudget_core.node_report import NodeInfo, NodeReport, PodUsage
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks, integers, texts, written_array
-from carbonbudget_operator.ledger.labels import LabelBound
+from carbonbudget_operator.ledger.label_limits import LabelBound
 from carbonbudget_operator.name_rules import is_owner
 
 _MAX_LABEL_SETS = 50_000

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.booked_adjustments import drop_adjustments_before
-from carbonbudget_operator.ledger.external_figures import drop_external_before
+from carbonbudget_operator.ledger.external_figure_store import drop_external_before
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.stored_units import STORED_LEVELS
 from carbonbudget_operator.ledger.unit_store import drop_units_before

@@ -13,10 +13,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
+from carbonbudget_operator.opencost.allocation_properties import AllocationProperties
 from carbonbudget_operator.opencost.allocation_sets import Allocation, AllocationFigures, Allocations
-from carbonbudget_operator.opencost.properties import AllocationProperties
 
 _UJ_PER_KWH: Final = 3_600_000_000_000
 _UG_PER_G: Final = 1_000_000

@@ -22,7 +22,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     METERED_UJ,
     ValuedRow,
 )
-from carbonbudget_operator.opencost.properties import IDLE, AllocationProperties, key_function, properties_of
+from carbonbudget_operator.opencost.allocation_properties import IDLE, AllocationProperties, key_function, properties_of
 from carbonbudget_operator.opencost.request_parameters import AllocationRequest
 
 _IDLE_COLUMN: Final = LOCATION_UG.start + 1

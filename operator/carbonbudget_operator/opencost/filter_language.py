@@ -15,7 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.opencost.properties import ALIASES, IDLE, UNALLOCATED, AllocationProperties, sanitised
+from carbonbudget_operator.opencost.allocation_properties import (
+    ALIASES,
+    IDLE,
+    UNALLOCATED,
+    AllocationProperties,
+    sanitised,
+)
 from carbonbudget_operator.printable import printable
 
 MAX_LENGTH: Final = 4_000

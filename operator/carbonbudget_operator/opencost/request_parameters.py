@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import Range, WindowError, check_window
+from carbonbudget_operator.answers.window_parser import Range, WindowError, check_window
+from carbonbudget_operator.opencost.allocation_properties import ALIASES, AggregateError, parse_aggregate
 from carbonbudget_operator.opencost.filter_language import (
     AllocationFilter,
     Comparison,
@@ -20,7 +21,6 @@ from carbonbudget_operator.opencost.filter_language import (
     fields_of,
     parse_allocation_filter,
 )
-from carbonbudget_operator.opencost.properties import ALIASES, AggregateError, parse_aggregate
 from carbonbudget_operator.opencost.request_window import CALENDAR, Calendar, request_window, step_seconds, steps_within
 from carbonbudget_operator.printable import printable
 

@@ -10,7 +10,7 @@ import datetime as dt
 import re
 from typing import Final, Literal, get_args
 
-from carbonbudget_operator.answers.windows import Range, WindowError, check_window, parse_instant
+from carbonbudget_operator.answers.window_parser import Range, WindowError, check_window, parse_instant
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.printable import printable
 

@@ -12,18 +12,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from carbonbudget_operator.ingest.callers import authenticated, tenant_of
+from carbonbudget_operator.ingest.caller_authentication import authenticated, tenant_of
 from carbonbudget_operator.ingest.node_report_body import read_body
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.ledger.writer import LedgerWriter
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.public.opencost_routes import opencost_routes
-from carbonbudget_operator.server.public.problems import PREFIX, refusal_response
-from carbonbudget_operator.server.public.routes import public_routes
-from carbonbudget_operator.server.public.visible import Namespaces, VisibleNamespaces, no_namespaces
+from carbonbudget_operator.server.public.problem_details import PREFIX, refusal_response
+from carbonbudget_operator.server.public.public_routes import public_routes
+from carbonbudget_operator.server.public.visible_namespaces import Namespaces, VisibleNamespaces, no_namespaces
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.routes.adjustment_booking import adjustment_routes
 from carbonbudget_operator.server.routes.allocation import allocation_routes

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from carbonbudget_operator.answers import report_closing
-from carbonbudget_operator.answers.budget_use import BudgetUseQueries, TooManyWorkloads
-from carbonbudget_operator.answers.grouping import (
+from carbonbudget_operator.answers.allocation_groups import (
     GroupingError,
     allocation_json,
     group_rows,
@@ -20,12 +19,13 @@ from carbonbudget_operator.answers.grouping import (
     parse_filter,
     parse_group_by,
 )
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries, TooManyWorkloads
 from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.answers.intensity_change import intensity_change
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.projection_table import ProjectionTable
-from carbonbudget_operator.answers.run_use import RunQueriesAnswerer
+from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer
 from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.target_figures import TargetFigures
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range
@@ -39,20 +39,20 @@ from carbonbudget_operator.api.budget_query_bodies import (
 )
 from carbonbudget_operator.api.report_bodies import ClosePeriod
 from carbonbudget_operator.api.target_query_bodies import TargetQueries
-from carbonbudget_operator.external.external_errors import ExternalFileError
 from carbonbudget_operator.external.file_formats import read_external_file
+from carbonbudget_operator.external.import_errors import ExternalFileError
 from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.external_figures import listed
-from carbonbudget_operator.ledger.external_records import pack_file
+from carbonbudget_operator.ledger.external_figure import pack_file
+from carbonbudget_operator.ledger.external_figure_store import listed
 from carbonbudget_operator.server.public.budget_series import series_answer
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
 from carbonbudget_operator.server.public.external_answer import external_answer
-from carbonbudget_operator.server.public.formats import TooManyRows
 from carbonbudget_operator.server.public.grid_answers import factors_answer, intensity_answer
 from carbonbudget_operator.server.public.opencost_answer import opencost_answer, opencost_version
-from carbonbudget_operator.server.public.parameters import TOO_MANY_ROWS
+from carbonbudget_operator.server.public.public_parameters import TOO_MANY_ROWS
+from carbonbudget_operator.server.public.row_formats import TooManyRows
 from carbonbudget_operator.server.public.run_answers import run_answer, runs_answer, runs_answer_version
 from carbonbudget_operator.server.public.status_answer import status_answer
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans

@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 
 from carbonbudget_core import jsons
-from carbonbudget_operator.exports.target_http import TargetAway, innermost_cause, retry_seconds, secret_of
+from carbonbudget_operator.exports.export_target_http import TargetAway, innermost_cause, retry_seconds, secret_of
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.unit_settings import UnitSettings
 

@@ -16,8 +16,8 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.answers.span_folding import SpanFolding
-from carbonbudget_operator.cluster.capacities import NodeCapacities
-from carbonbudget_operator.cluster.nodes import NodeLister
+from carbonbudget_operator.cluster.expected_nodes import NodeLister
+from carbonbudget_operator.cluster.node_capacities import NodeCapacities
 from carbonbudget_operator.cluster.owner_resolver import OwnerResolver
 from carbonbudget_operator.cluster.pods import PODS, PodIndex
 from carbonbudget_operator.exports.export_loop import Exports
@@ -29,7 +29,7 @@ from carbonbudget_operator.ingest.report_receiver import ReportReceiver
 from carbonbudget_operator.ingest.report_verifier import ReportVerifier
 from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.kube.client import KubeClient
-from carbonbudget_operator.kube.following import keep_following
+from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.kube.watch_status import WatchMetrics
 from carbonbudget_operator.ledger.store import ledger_errors, migrate, printable_url
 from carbonbudget_operator.ledger.unit_store import UnitStore
@@ -38,8 +38,7 @@ from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.metrics import ServerMetrics
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.unit_poller import STEP_SECONDS, UnitPoller
 from carbonbudget_operator.server.worker_pools import UPKEEP_THREADS, WorkerPools
 from carbonbudget_operator.server.worker_process import Setup

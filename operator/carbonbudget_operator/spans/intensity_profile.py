@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from carbonbudget_operator.spans.pod_windows import HOUR_MS
-from carbonbudget_operator.spans.prediction import ForecastHour
+from carbonbudget_operator.spans.step_prediction import ForecastHour
 
 _WEEK_MS: Final = 168 * HOUR_MS
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Final
 
+from carbonbudget_core.bundled_tables import cpu_power_rows
 from carbonbudget_core.exact_division import share_list
-from carbonbudget_core.tables import cpu_power_rows
 from carbonbudget_operator.allocation.policy import AllocationPolicy
 from carbonbudget_operator.allocation.slice_allocation import allocate, reserve
 from carbonbudget_operator.api.projection_bodies import CapacityRate
@@ -29,7 +29,7 @@ from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.ledger.facts import NodeFacts, NodeSlice
 from carbonbudget_operator.ledger.valued_rows import LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.valuation.gpu_embodied import gpu_count, share_gpus
-from carbonbudget_operator.valuation.places import Places
+from carbonbudget_operator.valuation.node_factors import Places
 
 _CORE_HOUR: Final = 3_600_000_000  # in millicore-milliseconds
 _GPU_HOUR_MS: Final = 3_600_000

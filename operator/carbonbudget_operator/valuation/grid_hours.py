@@ -30,7 +30,7 @@ from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_node
 from carbonbudget_operator.ledger.intensity_store import claim_poll, fail_poll, load_intensities, store_intensities
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.timeline import Timeline
-from carbonbudget_operator.valuation.places import Places
+from carbonbudget_operator.valuation.node_factors import Places
 
 _log = logging.getLogger(__name__)
 _DAY = 24 * HOUR

@@ -10,7 +10,7 @@ from carbonbudget_operator.carbon.intensity.hourly_intensity import Stated
 from carbonbudget_operator.intensity_settings import StaticSourceSettings, milligrams
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.timeline import Timeline, merge
-from carbonbudget_operator.valuation.places import Places
+from carbonbudget_operator.valuation.node_factors import Places
 from carbonbudget_operator.valuation.valuer import Valuer
 
 

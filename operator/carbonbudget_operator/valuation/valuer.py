@@ -42,7 +42,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedRow,
 )
 from carbonbudget_operator.valuation.gpu_embodied import gpu_count, share_gpus
-from carbonbudget_operator.valuation.places import Place, Places
+from carbonbudget_operator.valuation.node_factors import Place, Places
 
 # What another namespace is charged of a shared one is its overhead.
 _TO_OVERHEAD: Final = (2, 2, 2, 3, 6, 6, 6, 9, 9, 9, *range(10, COLUMNS))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from carbonbudget_operator.budgets.coverage import Covers, Selector, among, selects
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit, sum_rows
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
-from carbonbudget_operator.valued_hours.plans import PlannedUnit
+from carbonbudget_operator.valued_hours.reading_plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import unit_end
 
 MAX_ROWS = 200_000  # some 700 bytes each

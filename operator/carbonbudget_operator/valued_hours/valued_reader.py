@@ -28,7 +28,7 @@ from carbonbudget_operator.ledger.valued_rows import ValuedRow, ValuedUnit, rows
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import describe
 from carbonbudget_operator.valuation.valuation_terms import terms_of
-from carbonbudget_operator.valued_hours.plans import ReadingPlans
+from carbonbudget_operator.valued_hours.reading_plans import ReadingPlans
 from carbonbudget_operator.valued_hours.unit_calendar import Key, unit_end
 
 _CACHED_ROWS = 300_000  # some 700 bytes each

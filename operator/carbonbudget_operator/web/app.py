@@ -12,10 +12,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from carbonbudget_operator.web.api_budget_reader import ApiBudgetReader
+from carbonbudget_operator.web.api_target_reader import ApiTargetReader
 from carbonbudget_operator.web.budget_reader import BudgetReader
-from carbonbudget_operator.web.budgets_from_api import ApiBudgets
 from carbonbudget_operator.web.gateway import Gateway
 from carbonbudget_operator.web.guard import Guard
+from carbonbudget_operator.web.page_handling import PageHandling
 from carbonbudget_operator.web.pages.budget_pages import show_budget, show_budgets
 from carbonbudget_operator.web.pages.data_page import show_data
 from carbonbudget_operator.web.pages.emissions_page import give_file, show_emissions
@@ -24,10 +26,8 @@ from carbonbudget_operator.web.pages.runs_page import give_run, give_runs, show_
 from carbonbudget_operator.web.pages.target_pages import show_target, show_targets
 from carbonbudget_operator.web.rendering import page
 from carbonbudget_operator.web.security_headers import SecurityHeaders
-from carbonbudget_operator.web.site import Site
 from carbonbudget_operator.web.static_files import KeptStaticFiles
 from carbonbudget_operator.web.target_reader import TargetReader
-from carbonbudget_operator.web.targets_from_api import ApiTargets
 
 _PAGES = {
     "/budgets": show_budgets,
@@ -55,7 +55,9 @@ def make_app(
 
     `budgets`, `targets`: where they are read; left out, from `/api/v1`. `now` returns UTC seconds.
     """
-    site = Site(gateway, guard, budgets or ApiBudgets(gateway), targets or ApiTargets(gateway), now)
+    handling = PageHandling(
+        gateway, guard, budgets or ApiBudgetReader(gateway), targets or ApiTargetReader(gateway), now
+    )
 
     async def home(_: Request) -> Response:
         return RedirectResponse("/budgets", 303)
@@ -65,7 +67,7 @@ def make_app(
             *guard.routes(),
             Mount("/static", KeptStaticFiles()),
             Route("/", home),
-            *(Route(path, site.route(show)) for path, show in _PAGES.items()),
+            *(Route(path, handling.route(show)) for path, show in _PAGES.items()),
         ],
         exception_handlers={HTTPException: _not_found, Exception: _failed},
     )

@@ -8,14 +8,14 @@ from typing import Protocol
 
 from carbonbudget_operator.web.charts.budget_charts import UsePoint
 from carbonbudget_operator.web.gateway import PageCaller
-from carbonbudget_operator.web.views.shown_budget import ShownBudget
+from carbonbudget_operator.web.views.page_budget import PageBudget
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBudgets:
     """All that the reader may see. `notes` are sentences about what may be missing."""
 
-    budgets: Sequence[ShownBudget]
+    budgets: Sequence[PageBudget]
     notes: Sequence[str] = ()
 
 
@@ -26,7 +26,7 @@ class BudgetDetails:
     `range_ug` is the forecast's range at the period's end, None where it is not known.
     """
 
-    budget: ShownBudget
+    budget: PageBudget
     series: Sequence[UsePoint] = field(default=())
     series_note: str = ""
     range_ug: tuple[int, int] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from carbonbudget_operator.api.times import seconds
-from carbonbudget_operator.web.views.figures import UNTIL
+from carbonbudget_operator.web.views.answer_figures import UNTIL
 
 
 def second_of(instant: dt.datetime | None) -> int | None:

@@ -24,9 +24,9 @@ from carbonbudget_operator.web.attempt_limits import AttemptLimits
 from carbonbudget_operator.web.cookie_keys import follow_keys, make_key, read_keys
 from carbonbudget_operator.web.guard import Guard
 from carbonbudget_operator.web.metrics import WebMetrics
+from carbonbudget_operator.web.probes_and_host_check import ProbesAndHostCheck, metrics_app
 from carbonbudget_operator.web.proxy_guard import ProxyGuard
 from carbonbudget_operator.web.security_headers import SecurityHeaders
-from carbonbudget_operator.web.served_app import ServedApp, metrics_app
 from carbonbudget_operator.web.server_gateway import ClientPair, ServerGateway
 from carbonbudget_operator.web.session_cookie import SessionSealer
 from carbonbudget_operator.web.token_guard import TokenGuard
@@ -55,7 +55,8 @@ async def run(settings: WebSettings, context: ssl.SSLContext, listen: Address, m
     if settings.proxy_ca is not None:
         guard = ProxyGuard(guard, settings.proxy_names, settings.proxy_user_header, settings.proxy_groups_header)
     pages = BoundedApplication(make_app(gateway, guard), _MOST_REQUESTS)
-    served = SecurityHeaders(ServedApp(pages, settings.hosts, gateway.ready, metrics))  # a refusal has them too
+    # The headers are outermost, so that a refusal has them too.
+    served = SecurityHeaders(ProbesAndHostCheck(pages, settings.hosts, gateway.ready, metrics))
     visitors = ConnectionPeers(_MOST_VISITORS * _PEERS_SHARE)
     scrapers = ConnectionPeers(_MOST_SCRAPERS * _PEERS_SHARE)
     servers = [

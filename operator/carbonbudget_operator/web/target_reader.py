@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from carbonbudget_operator.web.gateway import PageCaller
-from carbonbudget_operator.web.views.shown_target import ShownTarget
+from carbonbudget_operator.web.views.page_target import PageTarget
 
 
 @dataclass(frozen=True, slots=True)
 class FoundTargets:
     """All that the reader may see. `notes` are sentences about what may be missing."""
 
-    targets: Sequence[ShownTarget]
+    targets: Sequence[PageTarget]
     notes: Sequence[str] = ()
 
 
@@ -24,5 +24,5 @@ class TargetReader(Protocol):
     async def all(self, caller: PageCaller) -> FoundTargets:
         """Targets of all namespaces that the caller may read, and the cluster's."""
 
-    async def one(self, caller: PageCaller, namespace: str, name: str) -> ShownTarget:
+    async def one(self, caller: PageCaller, namespace: str, name: str) -> PageTarget:
         """One target with its history; an empty namespace for a ClusterCarbonTarget."""

@@ -17,11 +17,10 @@ from carbonbudget_operator.api.budget_bodies import (
 )
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
 from carbonbudget_operator.kube.client import JsonObject
-from carbonbudget_operator.server.public.budget_rows import budget_detail, history_rows, parse_budget
+from carbonbudget_operator.server.public.budget_api_rows import budget_detail, history_rows, parse_budget
 from carbonbudget_operator.server.public.budget_series import series_question
-from carbonbudget_operator.server.public.formats import MEDIA_TYPES, Format
-from carbonbudget_operator.server.public.listed_budgets import ListedBudgets
-from carbonbudget_operator.server.public.parameters import (
+from carbonbudget_operator.server.public.listed_objects import ListedBudgets
+from carbonbudget_operator.server.public.public_parameters import (
     NOT_FOUND,
     Cursor,
     FormatName,
@@ -37,6 +36,7 @@ from carbonbudget_operator.server.public.readable_objects import (
     respond_object,
     respond_rows,
 )
+from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES, Format
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 SeriesStep = Literal["hour", "day"]

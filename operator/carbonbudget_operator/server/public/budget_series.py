@@ -23,7 +23,7 @@ from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, 
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.server.public.formats import Cell, instant, render
+from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_DAYS: Final = 400

@@ -7,11 +7,11 @@ from typing import Any
 
 from carbonbudget_operator.answers import report_closing
 from carbonbudget_operator.answers.node_energy import ReportingNode, node_energy
-from carbonbudget_operator.answers.windows import WindowError, check_window
+from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.api.cluster_bodies import NodeRow, ReportRow
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server.public.formats import Cell, instant, render
 from carbonbudget_operator.server.public.paging import cut, make_cursor, read_cursor
+from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _OPEN = 2**62  # a report that is still closed comes after those of its period that were reopened

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from carbonbudget_operator.api.cluster_bodies import ClosedReportText, NodesAnswer, PeriodReport, ReportsAnswer
 from carbonbudget_operator.api.external_bodies import ExternalAnswer
-from carbonbudget_operator.server.public.formats import MEDIA_TYPES
-from carbonbudget_operator.server.public.parameters import (
+from carbonbudget_operator.server.public.public_parameters import (
     NOT_FOUND,
     Cursor,
     FormatName,
@@ -22,6 +21,7 @@ from carbonbudget_operator.server.public.parameters import (
     versions_of,
     window_of,
 )
+from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 

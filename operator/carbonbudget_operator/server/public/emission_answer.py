@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from carbonbudget_operator.answers.allocation_groups import GroupingError, parse_filter, parse_group_by
 from carbonbudget_operator.answers.emission_series import (
     COMPONENTS,
     Amounts,
@@ -14,13 +15,12 @@ from carbonbudget_operator.answers.emission_series import (
     emission_series,
     version_of,
 )
-from carbonbudget_operator.answers.grouping import GroupingError, parse_filter, parse_group_by
 from carbonbudget_operator.answers.required_labels import RequiredLabels, percent_text
-from carbonbudget_operator.answers.windows import WindowError, check_window
+from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server.public.formats import Cell, Format, instant, render
 from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
+from carbonbudget_operator.server.public.row_formats import Cell, Format, instant, render
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 Accounting = Literal["LocationBased", "MarketBased", "Both"]

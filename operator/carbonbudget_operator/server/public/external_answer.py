@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.external_summary import external_summary
-from carbonbudget_operator.answers.windows import WindowError, check_window
+from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.api.external_bodies import ExternalSum
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server.public.formats import Cell, instant, render
+from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 
 
 def external_answer(connection: sa.Connection, cluster: str, given: Mapping[str, Any]) -> bytes:

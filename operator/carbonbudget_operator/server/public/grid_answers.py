@@ -17,14 +17,14 @@ from carbonbudget_operator.answers.forecast_states import ForecastState, forecas
 from carbonbudget_operator.answers.grid_intensity import ZoneIntensity, grid_intensity, zones_of_nodes
 from carbonbudget_operator.answers.intensity_forecast import forecast_end, intensity_forecast
 from carbonbudget_operator.answers.time_ranges import covered_range
-from carbonbudget_operator.answers.windows import WindowError, check_window
+from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.api.grid_bodies import FactorRow, IntensityRow
 from carbonbudget_operator.carbon.grid_factors import is_zone
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.server.public.formats import Cell, instant, render
 from carbonbudget_operator.server.public.paging import Place, cut, read_cursor
+from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 MAX_ZONES = 20

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from carbonbudget_operator.api.grid_bodies import FactorsAnswer, IntensityAnswer
-from carbonbudget_operator.server.public.formats import MEDIA_TYPES
-from carbonbudget_operator.server.public.parameters import (
+from carbonbudget_operator.server.public.public_parameters import (
     Cursor,
     FormatName,
     FromText,
@@ -19,6 +18,7 @@ from carbonbudget_operator.server.public.parameters import (
     versions_of,
     window_of,
 )
+from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 

@@ -1,4 +1,4 @@
-"""Objects of our kinds, listed by the server's own account when somebody asks: budgets, targets.
+"""The lists of budgets and of targets behind /api/v1, read by the server's own account when somebody asks.
 
 A watch would keep all of them in memory for a page that is opened a few times a day. Only flat rows are kept, and for
 as long as they are fresh: owners of objects control their size.
@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.wire_names import Resource
+from carbonbudget_operator.api.wire_names import RESOURCES, TARGETS, Resource
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
-from carbonbudget_operator.server.public.formats import Cell
+from carbonbudget_operator.server.public.budget_api_rows import budget_row
+from carbonbudget_operator.server.public.row_formats import Cell
+from carbonbudget_operator.server.public.target_api_rows import target_row
 
 FRESH_SECONDS: Final = 10.0
 _PAGE: Final = 500
@@ -116,6 +118,20 @@ class ListedObjects:
                 if at(item, "metadata").get("name") == name:
                     return item
         return None
+
+
+class ListedBudgets(ListedObjects):
+    """Lists budgets of both kinds."""
+
+    def __init__(self, client: KubeClient) -> None:
+        super().__init__(client, RESOURCES, budget_row)
+
+
+class ListedTargets(ListedObjects):
+    """Lists targets of both kinds."""
+
+    def __init__(self, client: KubeClient) -> None:
+        super().__init__(client, TARGETS, target_row)
 
 
 @asynccontextmanager

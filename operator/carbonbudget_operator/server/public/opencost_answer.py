@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from carbonbudget_operator.answers.emission_series import SeriesQuery, version_of
-from carbonbudget_operator.answers.windows import Range
+from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ingest.refusal import Refusal

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from carbonbudget_operator.answers.run_summaries import (
+from carbonbudget_operator.answers.runs_by_label import (
     RunsQuery,
     RunSummary,
     run_hours,
     run_summaries,
     runs_version,
 )
-from carbonbudget_operator.answers.windows import Step, WindowError, check_window
+from carbonbudget_operator.answers.window_parser import Step, WindowError, check_window
 from carbonbudget_operator.answers.workload_prediction import RunRest
 from carbonbudget_operator.api.run_bodies import RunHourRow, RunRow
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.run_labels import RUN
-from carbonbudget_operator.server.public.formats import Cell, instant, render
 from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
+from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _LONGEST: Final[Step] = "day"  # 400 days: the hours of all runs in the window are looked through

@@ -12,8 +12,7 @@ from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.name_rules import is_label_value
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, STAGE, parse_labels
-from carbonbudget_operator.server.public.formats import MEDIA_TYPES
-from carbonbudget_operator.server.public.parameters import (
+from carbonbudget_operator.server.public.public_parameters import (
     NOT_FOUND,
     Cursor,
     FormatName,
@@ -25,6 +24,7 @@ from carbonbudget_operator.server.public.parameters import (
     versions_of,
     window_of,
 )
+from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 # The namespaces that an answer may be about, of those that are named or of all; None for the whole cluster.

@@ -9,7 +9,7 @@ from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.api.status_bodies import ExportStatus, RefusedReportsRow, ServerStatus
 from carbonbudget_operator.exports.export_progress import export_progress
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.server.public.formats import instant
+from carbonbudget_operator.server.public.row_formats import instant
 from carbonbudget_operator.settings import Settings
 
 _MOST_TEXT = 300

@@ -15,8 +15,8 @@ from carbonbudget_operator.api.target_bodies import (
 )
 from carbonbudget_operator.api.target_status import TargetStateName
 from carbonbudget_operator.api.wire_names import CLUSTER_TARGET, TARGET
-from carbonbudget_operator.server.public.listed_targets import ListedTargets
-from carbonbudget_operator.server.public.parameters import NOT_FOUND, Cursor, FormatName, json_of, rows_of
+from carbonbudget_operator.server.public.listed_objects import ListedTargets
+from carbonbudget_operator.server.public.public_parameters import NOT_FOUND, Cursor, FormatName, json_of, rows_of
 from carbonbudget_operator.server.public.readable_objects import (
     MAX_OBJECTS,
     NamespaceName,
@@ -25,7 +25,7 @@ from carbonbudget_operator.server.public.readable_objects import (
     respond_object,
     respond_rows,
 )
-from carbonbudget_operator.server.public.target_rows import former_windows, target_detail
+from carbonbudget_operator.server.public.target_api_rows import former_windows, target_detail
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 

@@ -17,8 +17,8 @@ from carbonbudget_operator.external.file_rows import MAX_BYTES
 from carbonbudget_operator.ingest.node_report_body import read_body
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
-from carbonbudget_operator.ledger.external_figures import ExternalConflict, NoExternalFile, remove_file, store_file
-from carbonbudget_operator.ledger.external_records import ExternalFile, imported, unpack_file
+from carbonbudget_operator.ledger.external_figure import ExternalFile, imported, unpack_file
+from carbonbudget_operator.ledger.external_figure_store import ExternalConflict, NoExternalFile, remove_file, store_file
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.server.worker_pools import QueryAllowance, Question

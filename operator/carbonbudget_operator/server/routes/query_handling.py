@@ -16,13 +16,14 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from carbonbudget_operator.ingest.callers import GROUP_HEADER, TOKEN_HEADER, USER_HEADER, authenticated, tenant_of
+from carbonbudget_operator.ingest.caller_authentication import authenticated, tenant_of
 from carbonbudget_operator.ingest.node_report_body import read_body
+from carbonbudget_operator.ingest.proxied_caller import GROUP_HEADER, TOKEN_HEADER, USER_HEADER
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.server.public.problems import PREFIX
+from carbonbudget_operator.server.public.problem_details import PREFIX
 from carbonbudget_operator.server.read_token_check import ReadTokenCheck
 from carbonbudget_operator.server.readiness import Readiness
 from carbonbudget_operator.server.worker_pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.pod_figures import slice_starts
-from carbonbudget_operator.ingest.callers import authenticated
+from carbonbudget_operator.ingest.caller_authentication import authenticated
 from carbonbudget_operator.ingest.node_report_body import read_body, unpack
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestLimits, RequestShare

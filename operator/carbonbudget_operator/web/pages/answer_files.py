@@ -8,19 +8,21 @@ from typing import Final
 from starlette.responses import Response
 
 from carbonbudget_operator.web.gateway import GatewayError
-from carbonbudget_operator.web.questions import NotShown, refusal
-from carbonbudget_operator.web.site import Site, Visit
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.page_questions import NotShown, refusal
 
 _FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
 
 
-async def answer_file(site: Site, visit: Visit, path: str, query: Sequence[tuple[str, str]], name: str) -> Response:
+async def answer_file(
+    handling: PageHandling, visit: Visit, path: str, query: Sequence[tuple[str, str]], name: str
+) -> Response:
     """The answer in the format that the address ends with. Raises NotShown."""
     kind = visit.request.path_params["kind"]
     if kind not in _FORMATS:
         raise NotShown(404, "There are csv, json and ndjson.")
     try:
-        answer = await site.gateway.get(path, [*query, ("format", kind)], visit.caller)
+        answer = await handling.gateway.get(path, [*query, ("format", kind)], visit.caller)
     except GatewayError as error:
         raise NotShown(error.status, str(error)) from None
     if answer.status != 200:

@@ -12,11 +12,11 @@ from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.budget_reader import BudgetDetails
 from carbonbudget_operator.web.charts.budget_charts import UsePoint, burn_up, former_periods, use_bar
 from carbonbudget_operator.web.charts.intensity_line import BELOW_USE, intensity_line
-from carbonbudget_operator.web.questions import NotShown, Questions
-from carbonbudget_operator.web.site import Site, Visit
-from carbonbudget_operator.web.views.figures import utc_text
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.page_questions import NotShown, Questions
+from carbonbudget_operator.web.views.answer_figures import utc_text
 from carbonbudget_operator.web.views.grid_view import zones
-from carbonbudget_operator.web.views.shown_budget import ShownBudget, in_order, part_words, zoned
+from carbonbudget_operator.web.views.page_budget import PageBudget, in_order, part_words, zoned
 
 MOST_ZONES: Final = 3
 _MOST_SECONDS: Final = 35 * 86_400  # of one question about intensities
@@ -24,17 +24,17 @@ _AHEAD_SECONDS: Final = 7 * 86_400
 STATES = ("exceeded", "warning", "within", "unknown")
 
 
-async def show_budgets(site: Site, visit: Visit) -> Response:
+async def show_budgets(handling: PageHandling, visit: Visit) -> Response:
     """All budgets, those that block first. `namespace` and `state` of the address select some."""
-    found = await site.budgets.all(visit.caller)
+    found = await handling.budgets.all(visit.caller)
     namespace, state = visit.given("namespace"), visit.given("state")
-    now = int(site.now())
+    now = int(handling.now())
     ordered = in_order(found.budgets, now)
     chosen = [
         one for one in ordered
         if namespace in ("", one.namespace) and state in ("", one.state_class)
     ]  # fmt: skip
-    return site.page(
+    return handling.page(
         "budgets.html", visit, title="Budgets", here="budgets", budgets=chosen, notes=found.notes, of=len(ordered),
         namespaces=sorted({one.namespace for one in ordered if one.namespace}), namespace=namespace, state=state,
         states=STATES, counts={word: sum(one.state_class == word for one in ordered) for word in STATES},
@@ -42,17 +42,17 @@ async def show_budgets(site: Site, visit: Visit) -> Response:
     )  # fmt: skip
 
 
-async def show_budget(site: Site, visit: Visit) -> Response:
+async def show_budget(handling: PageHandling, visit: Visit) -> Response:
     """One budget in its current period, its parts, its workloads, its former periods."""
     namespace, name = visit.request.path_params.get("namespace", ""), visit.request.path_params["name"]
-    details = await site.budgets.one(visit.caller, namespace, name)
+    details = await handling.budgets.one(visit.caller, namespace, name)
     budget = details.budget
     kind = "namespace" if budget.namespace else "cluster"
     low_high = None if details.range_ug is None else tuple(map(format_mass, details.range_ug))
-    return site.page(
+    return handling.page(
         "budget.html", visit, title=budget.name, here="budgets", budget=budget, bar=bar_of, part_words=part_words,
-        now=int(site.now()), chart=_chart(details), series=_listed(details), series_note=details.series_note, kind=kind,
-        low_high=low_high, grid=await _grid(site, visit, budget),
+        now=int(handling.now()), chart=_chart(details), series=_listed(details), series_note=details.series_note,
+        kind=kind, low_high=low_high, grid=await _grid(handling, visit, budget),
         periods=[
             (zoned(one.start, budget.time_zone), format_mass(one.used_ug), format_mass(one.limit_ug),
              one.used_ug >= one.limit_ug > 0)
@@ -64,7 +64,7 @@ async def show_budget(site: Site, visit: Visit) -> Response:
     )  # fmt: skip
 
 
-def bar_of(budget: ShownBudget) -> str:
+def bar_of(budget: PageBudget) -> str:
     """The bar of a budget's use; nothing where it is not known."""
     if budget.used_ug is None or not budget.limit_known:
         return ""
@@ -106,16 +106,16 @@ class GridPart:
     is_forecast: bool
 
 
-async def _grid(site: Site, visit: Visit, budget: ShownBudget) -> GridPart | None:
+async def _grid(handling: PageHandling, visit: Visit, budget: PageBudget) -> GridPart | None:
     """None where nothing is known of it. A period that is too long for one question is shown from four weeks ago."""
-    now = int(site.now())
+    now = int(handling.now())
     if budget.start is None or budget.end is None or budget.start > now:
         return None
     whole = budget.end - budget.start <= _MOST_SECONDS
     start, end = (budget.start, budget.end) if whole else (now - _MOST_SECONDS + _AHEAD_SECONDS, now + _AHEAD_SECONDS)
     query = [("from", str(start)), ("to", str(end)), ("limit", "50000")]
     # The page's own questions have its tag, which stands for all of its content: budgets are read beside them.
-    (answer,) = await Questions(site.gateway, visit.caller).ask(("/api/v1/intensity", query))
+    (answer,) = await Questions(handling.gateway, visit.caller).ask(("/api/v1/intensity", query))
     if isinstance(answer, NotShown):
         return None
     found = zones(answer, now)

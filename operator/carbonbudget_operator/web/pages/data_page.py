@@ -8,16 +8,16 @@ from typing import Any
 from starlette.responses import Response
 
 from carbonbudget_core.jsons import JsonObject, items
-from carbonbudget_operator.web.questions import NotShown
-from carbonbudget_operator.web.site import Site, Visit
-from carbonbudget_operator.web.views.figures import second, utc_text, word
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.page_questions import NotShown
+from carbonbudget_operator.web.views.answer_figures import second, utc_text, word
 from carbonbudget_operator.web.views.node_view import nodes
 from carbonbudget_operator.web.views.status_view import exports, external, refusals
 
 WINDOWS = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
 
 
-async def show_data(site: Site, visit: Visit) -> Response:
+async def show_data(handling: PageHandling, visit: Visit) -> Response:
     """Each part stands for itself: one whose right is missing says so, and the others are shown."""
     window = visit.given("window", "24h")
     whoami, status, reported, others = await visit.questions.ask(
@@ -25,7 +25,7 @@ async def show_data(site: Site, visit: Visit) -> Response:
         ("/api/v1/external", [("window", window)]),
     )  # fmt: skip
     found = [] if isinstance(reported, NotShown) else nodes(reported, int(time.time()))
-    return site.page(
+    return handling.page(
         "data.html", visit, title="Data", here="data", window=window, windows=WINDOWS,
         whoami=None if isinstance(whoami, NotShown) else _who(whoami), server=_status(status), nodes=found,
         whoami_note=str(whoami) if isinstance(whoami, NotShown) else "",

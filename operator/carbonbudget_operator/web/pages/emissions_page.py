@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from carbonbudget_operator.run_labels import with_keys
 from carbonbudget_operator.web.charts.stacked_bars import stacked_bars
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.page_questions import NotShown, Question
 from carbonbudget_operator.web.pages.answer_files import answer_file
-from carbonbudget_operator.web.questions import NotShown, Question
-from carbonbudget_operator.web.site import Site, Visit
 from carbonbudget_operator.web.views.emission_view import Basis, EmissionLine, emission_bars, emission_table
 
 WINDOWS: Final = (
@@ -68,18 +68,18 @@ class _Form:
         return "/emissions?" + urlencode({key: value for key, value in {**now, **changed}.items() if value})
 
 
-async def show_emissions(site: Site, visit: Visit) -> Response:
+async def show_emissions(handling: PageHandling, visit: Visit) -> Response:
     """Bars and table. The table also has the window before."""
     form = _Form(visit)
     async with AsyncExitStack() as held:
         try:
-            await held.enter_async_context(site.large.turn(visit.caller.user or visit.caller.name, _TURN_SECONDS))
+            await held.enter_async_context(handling.large.turn(visit.caller.user or visit.caller.name, _TURN_SECONDS))
         except TimeoutError:
             raise NotShown(503, "Too many of these pages are being made: try again in a minute.") from None
-        return await _made(site, visit, form)
+        return await _made(handling, visit, form)
 
 
-async def _made(site: Site, visit: Visit, form: _Form) -> Response:
+async def _made(handling: PageHandling, visit: Visit, form: _Form) -> Response:
     whole_window = form.query(step="all", compare="previous", unlabelled="true", limit=str(_MOST_ROWS))
     asked: list[Question] = [(_PATH, whole_window)]
     if form.step != "all":
@@ -100,7 +100,7 @@ async def _made(site: Site, visit: Visit, form: _Form) -> Response:
             starts, series = await asyncio.to_thread(emission_bars, steps, form.fields, form.accounting, table.lines)
             legend = [one.name for one in series]
             chart = stacked_bars(starts, form.step, series, f"Emissions by {form.step}") if starts else ""
-    return site.page(
+    return handling.page(
         "emissions.html", visit, title="Emissions", here="emissions", form=form, table=table, chart=chart,
         legend=legend, chart_note=chart_note, windows=WINDOWS, steps=STEPS, fields=FIELDS, filters=_filters(form),
         drill=lambda line: _drill(form, line), csv=_file(form, "csv"), json_file=_file(form, "json"),
@@ -109,10 +109,10 @@ async def _made(site: Site, visit: Visit, form: _Form) -> Response:
     )  # fmt: skip
 
 
-async def give_file(site: Site, visit: Visit) -> Response:
+async def give_file(handling: PageHandling, visit: Visit) -> Response:
     """The API's own answer as a file."""
     form = _Form(visit)
-    return await answer_file(site, visit, _PATH, form.query(step=form.step, limit="50000"), "emissions")
+    return await answer_file(handling, visit, _PATH, form.query(step=form.step, limit="50000"), "emissions")
 
 
 def _file(form: _Form, kind: str) -> str:

@@ -7,8 +7,8 @@ from typing import Final
 from starlette.responses import Response
 
 from carbonbudget_operator.web.charts.intensity_line import intensity_line
-from carbonbudget_operator.web.questions import NotShown
-from carbonbudget_operator.web.site import Site, Visit
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.page_questions import NotShown
 from carbonbudget_operator.web.views.grid_view import forecasts, sources, zones
 
 WINDOWS = (("24h", "24 hours"), ("3d", "3 days"), ("7d", "7 days"), ("30d", "30 days"))
@@ -16,10 +16,10 @@ _SECONDS: Final = {"24h": 86_400, "3d": 3 * 86_400, "7d": 7 * 86_400, "30d": 30 
 FORECAST_SECONDS: Final = 2 * 86_400  # that the page shows; the server has seven days
 
 
-async def show_grid(site: Site, visit: Visit) -> Response:
+async def show_grid(handling: PageHandling, visit: Visit) -> Response:
     """All zones of the cluster's nodes, or those of the address."""
     window, zone = visit.given("window", "7d"), visit.given("zone")
-    now = int(site.now())
+    now = int(handling.now())
     span = [("from", str(now - _SECONDS[window])), ("to", str(now + FORECAST_SECONDS))] if window in _SECONDS else [
         ("window", window)
     ]  # fmt: skip
@@ -28,7 +28,7 @@ async def show_grid(site: Site, visit: Visit) -> Response:
     if isinstance(answer, NotShown):
         raise answer
     found = zones(answer, now)
-    return site.page(
+    return handling.page(
         "grid.html", visit, title="Grid", here="grid", zones=found, sources=sources(answer), window=window, zone=zone,
         windows=WINDOWS, forecasts=forecasts(answer), cut=answer.get("next") is not None,
         charts=[

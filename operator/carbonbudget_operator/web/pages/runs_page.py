@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from carbonbudget_operator.run_labels import STAGES
 from carbonbudget_operator.web.charts.stacked_bars import BarSeries, stacked_bars
+from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.page_questions import NotShown
 from carbonbudget_operator.web.pages.answer_files import answer_file
-from carbonbudget_operator.web.questions import NotShown
-from carbonbudget_operator.web.site import Site, Visit
-from carbonbudget_operator.web.views.figures import utc_text
+from carbonbudget_operator.web.views.answer_figures import utc_text
 from carbonbudget_operator.web.views.run_view import RunLine, run_list, shown_run
 
 WINDOWS: Final = (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "A year"))
@@ -46,26 +46,26 @@ class _Form:
         return f"/runs.{kind}?{urlencode(self.query())}"
 
 
-async def show_runs(site: Site, visit: Visit) -> Response:
+async def show_runs(handling: PageHandling, visit: Visit) -> Response:
     """The runs of the window, those that began last first."""
     form = _Form(visit)
     (answer,) = await visit.questions.ask((_PATH, form.query(limit=str(_MOST_ROWS))))
     if isinstance(answer, NotShown):
         raise answer
     found = await asyncio.to_thread(run_list, answer)
-    return site.page(
+    return handling.page(
         "runs.html", visit, title="Runs", here="runs", form=form, runs=found, windows=WINDOWS, stages=STAGES,
-        address_of=lambda line: _address(line, _span_of_line(line, form.window, int(site.now()))), csv=form.file("csv"),
-        json_file=form.file("json"), most_rows=_MOST_ROWS,
+        address_of=lambda line: _address(line, _span_of_line(line, form.window, int(handling.now()))),
+        csv=form.file("csv"), json_file=form.file("json"), most_rows=_MOST_ROWS,
     )  # fmt: skip
 
 
-async def give_runs(site: Site, visit: Visit) -> Response:
+async def give_runs(handling: PageHandling, visit: Visit) -> Response:
     """The list as a file."""
-    return await answer_file(site, visit, _PATH, _Form(visit).query(limit="50000"), "runs")
+    return await answer_file(handling, visit, _PATH, _Form(visit).query(limit="50000"), "runs")
 
 
-async def show_run(site: Site, visit: Visit) -> Response:
+async def show_run(handling: PageHandling, visit: Visit) -> Response:
     """One run: its figures, a bar for each hour, and the hours as a table."""
     span = _span_of(visit)
     (answer,) = await visit.questions.ask((_path_of(visit), list(span.items())))
@@ -73,16 +73,16 @@ async def show_run(site: Site, visit: Visit) -> Response:
         raise answer
     run = await asyncio.to_thread(shown_run, answer)
     here, query = _address(run.line), urlencode(span)
-    return site.page(
+    return handling.page(
         "run.html", visit, title=run.line.run, here="runs", run=run, line=run.line, window=span.get("window", ""),
         windows=RUN_WINDOWS, here_address=here, chart=_chart(run.hours), when=utc_text,
         csv=f"{here}/hours.csv?{query}", json_file=f"{here}/hours.json?{query}",
     )  # fmt: skip
 
 
-async def give_run(site: Site, visit: Visit) -> Response:
+async def give_run(handling: PageHandling, visit: Visit) -> Response:
     """The hours of one run as a file."""
-    return await answer_file(site, visit, _path_of(visit), list(_span_of(visit).items()), "run")
+    return await answer_file(handling, visit, _path_of(visit), list(_span_of(visit).items()), "run")
 
 
 def _span_of(visit: Visit) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from carbonbudget_core.jsons import JsonObject, items, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.web.charts.stacked_bars import COLOURS, BarSeries
-from carbonbudget_operator.web.views.figures import (
+from carbonbudget_operator.web.views.answer_figures import (
     amount,
     change_text,
     cost_text,

@@ -9,7 +9,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
 from carbonbudget_operator.cleaner_hours.forecast_parts import forecast_words
-from carbonbudget_operator.web.views.figures import amount, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, second, utc_text, word
 
 _HOUR: Final = 3_600
 _KINDS: Final = {
@@ -53,7 +53,7 @@ class ZoneView:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownSource:
+class PageSource:
     """A source of hourly figures."""
 
     source: str
@@ -88,10 +88,10 @@ def zones(answer: JsonObject, now: int) -> list[ZoneView]:
     return [_zone(zone, hours, now) for zone, hours in sorted(found.items()) if hours]
 
 
-def sources(answer: JsonObject) -> list[ShownSource]:
+def sources(answer: JsonObject) -> list[PageSource]:
     """What the sources last said."""
     return [
-        ShownSource(
+        PageSource(
             word(one, "source"), word(one, "zone"), utc_text(second(one, "last_answer")), one.get("failing") is True,
             word(one, "error"),
         )

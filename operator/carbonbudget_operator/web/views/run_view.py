@@ -8,7 +8,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
-from carbonbudget_operator.web.views.figures import amount, percent, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, percent, second, utc_text, word
 
 MOST_LINES: Final = 500
 _STATES: Final = {"final": "Final", "provisional": "Provisional"}
@@ -123,7 +123,7 @@ class ExpectedEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownRun:
+class PageRun:
     """One run and its hours, in order."""
 
     line: RunLine
@@ -134,9 +134,9 @@ class ShownRun:
     expected: ExpectedEnd | None
 
 
-def shown_run(answer: JsonObject) -> ShownRun:
+def shown_run(answer: JsonObject) -> PageRun:
     """Of an answer of /api/v1/runs/{namespace}/{run}."""
-    return ShownRun(
+    return PageRun(
         _line(mapping(answer.get("run"))), [_line(row) for row in objects(answer.get("rows"))],
         utc_text(second(answer, "start")), utc_text(second(answer, "end")), utc_text(second(answer, "data_through")),
         _expected(answer.get("expected")),

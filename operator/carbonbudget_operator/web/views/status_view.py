@@ -9,7 +9,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
-from carbonbudget_operator.web.views.figures import amount, date_text, second, utc_text, word
+from carbonbudget_operator.web.views.answer_figures import amount, date_text, second, utc_text, word
 
 MOST_REFUSED: Final = 50
 _LATE_HOURS: Final = 3  # of an export; an hour or two is what a pause of the target costs
@@ -24,7 +24,7 @@ _REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class ShownExport:
+class PageExport:
     """A target of a continuous export. `state` is `within`, `warning` or `unknown`."""
 
     target: str
@@ -36,7 +36,7 @@ class ShownExport:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownRefusal:
+class PageRefusal:
     """Reports of one sender that were refused for one reason."""
 
     sender: str
@@ -47,7 +47,7 @@ class ShownRefusal:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownExternal:
+class PageExternal:
     """A sum of figures that others measured."""
 
     source: str
@@ -60,15 +60,15 @@ class ShownExternal:
     span: str
 
 
-def exports(status: JsonObject) -> Sequence[ShownExport]:
+def exports(status: JsonObject) -> Sequence[PageExport]:
     """The targets, in the settings' order."""
     return [_export(one) for one in objects(status.get("exports"))]
 
 
-def refusals(status: JsonObject) -> Sequence[ShownRefusal]:
+def refusals(status: JsonObject) -> Sequence[PageRefusal]:
     """Those that were refused last, at most MOST_REFUSED of them."""
     return [
-        ShownRefusal(
+        PageRefusal(
             word(one, "sender"), _REASONS.get(word(one, "kind"), word(one, "kind")), word(one, "reason"),
             amount(one, "reports") or 0, utc_text(second(one, "last")),
         )
@@ -76,12 +76,12 @@ def refusals(status: JsonObject) -> Sequence[ShownRefusal]:
     ]  # fmt: skip
 
 
-def external(answer: JsonObject) -> Sequence[ShownExternal]:
+def external(answer: JsonObject) -> Sequence[PageExternal]:
     """The sums by source, scope and method."""
     return [_external(one) for one in objects(answer.get("rows"))]
 
 
-def _export(one: JsonObject) -> ShownExport:
+def _export(one: JsonObject) -> PageExport:
     behind, last = amount(one, "hours_behind") or 0, second(one, "last_hour")
     if last is None and not behind:
         state, text = "unknown", "Nothing sent yet"
@@ -90,12 +90,12 @@ def _export(one: JsonObject) -> ShownExport:
     else:
         state, text = "within", "Up to date" if not behind else "Sends"
     oldest = utc_text(second(one, "oldest_missing"))
-    return ShownExport(word(one, "target"), state, text, utc_text(last), behind, oldest)
+    return PageExport(word(one, "target"), state, text, utc_text(last), behind, oldest)
 
 
-def _external(one: JsonObject) -> ShownExternal:
+def _external(one: JsonObject) -> PageExternal:
     energy_uj, first, last = amount(one, "energy_uj"), second(one, "first"), second(one, "last")
-    return ShownExternal(
+    return PageExternal(
         word(one, "source"), word(one, "scope_name") or word(one, "scope"), word(one, "method"),
         format_mass(max(0, amount(one, "emissions_ug") or 0)), "" if energy_uj is None else format_energy(energy_uj),
         amount(one, "figures") or 0, amount(one, "partly_figures") or 0,

@@ -1,0 +1,84 @@
+"""Budgets of `kubectl carbon ui`: the objects themselves, by the user's kubeconfig.
+
+They need the role view alone, and are there while the operator is down. Only the finer series comes from the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Final
+
+from pydantic import ValidationError
+
+from carbonbudget_core.jsons import JsonObject, at, text
+from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
+from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER
+from carbonbudget_operator.cli.explain import explain
+from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_shown
+from carbonbudget_operator.cli.reader_context import reader_context
+from carbonbudget_operator.kube.client import KubeError
+from carbonbudget_operator.web.api_budget_reader import SeriesReader
+from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
+from carbonbudget_operator.web.gateway import PageCaller
+from carbonbudget_operator.web.page_budget_from_object import shown_object
+from carbonbudget_operator.web.page_questions import NotShown
+
+_SELF_REVIEWS: Final = ApiPath("authentication.k8s.io", "v1", "selfsubjectreviews")
+_SELF_SECONDS: Final = 3  # the page opens without an answer, too
+
+
+class KubeconfigBudgetReader:
+    """A BudgetReader."""
+
+    def __init__(self, lists: ObjectLists, series: SeriesReader) -> None:
+        self._lists, self._series = lists, series
+
+    async def all(self, caller: PageCaller) -> FoundBudgets:
+        """Of all namespaces, else of one; and the cluster's, which may be hidden from a team."""
+        read: tuple[list[AnyBudget], list[str]] = await self._lists.both(BUDGET, CLUSTER_BUDGET, _parsed)
+        found, notes = read
+        return FoundBudgets([shown_object(one) for one in found], notes)
+
+    async def one(self, caller: PageCaller, namespace: str, name: str) -> BudgetDetails:
+        """With the sentences of `kubectl carbon explain`, and the server's series where that can be asked."""
+        resource = BUDGET if namespace else CLUSTER_BUDGET
+        path = resource.path(namespace, name) if namespace else resource.collection.at(None, name)
+        where = namespace or WHOLE_CLUSTER
+        try:
+            async with asyncio.timeout(self._lists.timeout):
+                client = await self._lists.client()
+                item = await client.request("GET", path)
+                beside = await reader_context(client, resource, namespace, name)
+        except KubeError as error:
+            if error.status == 404:
+                place = f" in namespace {namespace}" if namespace else ""
+                raise NotShown(404, f"There is no {resource.kind} {name}{place}.") from None
+            raise not_shown(error, where) from None
+        except TimeoutError:
+            raise NotShown(503, f"No answer from the API server within {self._lists.timeout:g} s.") from None
+        budget = _parsed(resource, item)
+        if budget is None:
+            raise NotShown(502, f"{resource.kind} {name} is not understood: is it of another version?")
+        shown = shown_object(budget, explain(budget, dt.datetime.now(dt.UTC), beside))
+        return await self._series.details(caller, shown)
+
+    async def user(self) -> str:
+        """Whom the API server takes the user for; else the API server's own name, where it does not say so soon."""
+        body: JsonObject = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            async with asyncio.timeout(_SELF_SECONDS):
+                answer = await (await self._lists.client()).request("POST", _SELF_REVIEWS, body)
+        except (KubeError, TimeoutError):
+            answer = {}
+        return text(at(answer, "status", "userInfo").get("username")) or self._lists.who.url.partition("://")[2]
+
+
+def _parsed(resource: Resource, item: JsonObject) -> AnyBudget | None:
+    model: type[CarbonBudget] | type[ClusterCarbonBudget] = CarbonBudget if resource is BUDGET else ClusterCarbonBudget
+    try:
+        return model.model_validate(item)
+    except ValidationError:
+        return None

@@ -120,6 +120,7 @@ async def test_a_forecast_goes_by_what_the_grids_source_expects_of_the_hours_to_
     whole = bench.add("whole", limit="1kg", include=["Dynamic", "Idle", "Overhead", "Embodied"])
     market = bench.add("market", limit="1kg", accounting="MarketBased")
     bench.world.used_ug = 10_000_000
+    await bench.evaluate()
     bench.world.hours_ug = [1_000_000] * 672
     bench.world.change_permille = [500] * 20
     await bench.loop.profiles.refresh()

@@ -78,6 +78,6 @@ async def test_a_windy_night_that_the_source_expects_is_chosen_before_the_usual_
             assert await chosen() == usual  # a forecast for another zone changes nothing
             await poller.step(now + HOUR)
             assert await chosen() == (windy, 90)
-            rows = await FaceClient(face).intensity(now, now + 2 * DAY)
+            rows = await FaceClient(face).intensity(T0, now + 2 * DAY)
     by_source = {row.source: row.start for row in rows if row.kind == "forecast"}
     assert list(by_source) == ["forecast of net", "mean of this hour of the week in the last weeks"]

@@ -72,7 +72,7 @@ class IntensityAnswer(BaseModel):
     )
     zones: list[str]
     sources: list[SourceRow]
-    forecasts: list[ForecastSourceRow] = Field(description="The forecasts that sources publish themselves")
+    forecasts: list[ForecastSourceRow] = Field(default=[], description="The forecasts that sources publish themselves")
     next: str | None = Field(description=_NEXT)
     rows: list[IntensityRow]
 

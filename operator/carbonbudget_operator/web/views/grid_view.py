@@ -112,8 +112,9 @@ def forecasts(answer: JsonObject) -> list[ShownForecast]:
 
 
 def _grams(value: object) -> float | None:
-    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**6
-    return round(value, 1) if known else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 10**6:
+        return None
+    return round(float(value), 1)
 
 
 def _zone(zone: str, hours: dict[int, JsonObject], now: int) -> ZoneView:

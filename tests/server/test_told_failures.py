@@ -80,6 +80,6 @@ async def test_a_caller_that_cannot_be_reviewed_is_not_told_where_the_api_server
 ) -> None:
     access = Access(cast("KubeClient", AwayApi(status)), "carbonbudget")
     with caplog.at_level(logging.WARNING), pytest.raises(AccessUnavailable) as raised:
-        await access.may_read_budgets(Caller(user="ada"), "team-a")
+        await access.may_read_budgets(Caller("ada", "", (), {}, ""), "team-a")
     assert str(raised.value) == f"the caller cannot be reviewed: the API server {told}; try again"
     assert "10.96.0.1" in caplog.text

@@ -22,7 +22,7 @@ def reasons() -> set[str]:
     code = "".join((OPERATOR / "controller" / name).read_text() for name in ("status_conditions.py", "query_sender.py"))
     given = re.findall(r'DesiredCondition\("\w+", "(?:True|False)", "(\w+)"', code)
     named = re.findall(r'DesiredCondition\("?\w+"?, "(?:True|False)", ([A-Z_]+),', code)
-    credits = re.findall(r'"([A-Z][a-z]+[A-Z]\w+)"', (OPERATOR / "controller" / "credit_condition.py").read_text())
+    credits = re.findall(r'"([A-Z][a-z]+[A-Z]\w+)",', (OPERATOR / "controller" / "credit_condition.py").read_text())
     return {
         *given, *(getattr(status_conditions, name) for name in named), *credits,
         *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code),

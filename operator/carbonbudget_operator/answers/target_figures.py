@@ -176,10 +176,10 @@ class TargetFigures:
                 if not part.names:
                     continue  # no namespace has pods of it
                 unknown = bytes(not is_known for is_known in part.known)
-                for hours_of, sums in ((part.known, (part.figures, part.whole)), (unknown, (part.whole,))):
+                for hours_of, rows in ((part.known, [part.figures, part.whole]), (unknown, [part.whole])):
                     runs = runs_of(hours_of, one.start)
                     for first, last in runs if len(runs) <= _MAX_RUNS else runs_of(hours_of, one.start, longest=1):
-                        pieces.append((first, last, (one, part, sums)))
+                        pieces.append((first, last, (one, part, tuple(rows))))
         for one in spans:
             pieces.append((one.start, one.end, (one, None, ())))  # for the coverage of the whole span
         for (start, end), alike in _by_range(pieces):

@@ -172,6 +172,10 @@ def test_namespaces_add_up_and_each_has_its_own_known_hours(
     for names in (["team-a", "team-b"], ["*"], ["team-b", "team-a", "none"]):
         (whole,) = asked(stored).one(a_query(span, namespaces=names))
         assert numbers(*parts) == numbers(whole)
+        assert whole.all_emissions_ug == sum(part.all_emissions_ug or 0 for part in parts)
+        assert whole.known_percent is not None
+        if whole.all_emissions_ug:  # a namespace weighs as much as it emits
+            assert whole.known_percent == whole.emissions_ug * 100 // whole.all_emissions_ug
         if span[0] >= FIRST:  # before, there are no pods whose units could be missing
             assert whole.known_hours <= min(part.known_hours for part in parts)
 
@@ -368,48 +372,3 @@ def test_units_are_read_for_some_selections_at_a_time(engine: sa.Engine, monkeyp
     assert figures(engine).answers(queries) == at_once
     assert len(sizes) > 3
     assert max(sizes) <= 4  # the last selection of a reading may have two days more than are left
-
-
-def test_counts_that_no_column_can_hold_make_their_hour_unknown_and_hinder_nobody(engine: sa.Engine) -> None:
-    """A pod may claim up to 10^12 units in an hour, and ten of them more than 64 bits hold in millionths."""
-    fill(engine)
-    names = [f"claims-{n}" for n in range(12)]
-    hour = FIRST + HOURS * HOUR
-    book(Booker(engine), a_report(hour + 600, "n1", dict.fromkeys(names, 10**6), labels={"app": "web"}))
-    book(Booker(engine), a_report(hour + HOUR, "n1", {}), a_report(hour + HOUR, "n2", {}))
-    with engine.connect() as connection:
-        counter = connection.scalar(sa.text("SELECT id FROM unit_counter WHERE namespace = 'team-a'"))
-    an_hour(engine, counter, hour, {("team-a", name): 10**12 for name in names})
-    with engine.begin() as connection:
-        connection.execute(
-            sa.insert(tracked_pod),
-            [{"id": n, "cluster": "default", "uid": name, "namespace": "team-a", "posted": True}
-             for n, name in enumerate(names, 1)],
-        )  # fmt: skip
-        connection.execute(
-            sa.insert(unit_count),
-            [{"pod_id": n, "id": "a", "name": "images", "count": 10**12, "start_ms": hour * 1000,
-              "end_ms": hour * 1000 + 5, "posted_at": hour} for n in range(1, 13)],
-        )  # fmt: skip
-    span = (hour - HOUR, hour + HOUR)
-    theirs = a_query(span, selector=CHAT)
-    posted = a_query(span, selector=CHAT, source=ClusterUnitSource(client="images"))
-    ours = a_query(span, namespaces=["team-b"])
-    before = figures(engine).answers([ours]).answers[0].spans
-
-    def check() -> None:
-        found = figures(engine).answers([theirs, ours, posted]).answers
-        assert found[1].spans == before
-        for answer in (found[0], found[2]):
-            (one,) = answer.spans
-            assert one.known_hours == 1
-            assert one.units_micro < 2**63
-            assert "more than can be" in one.missing
-
-    check()
-    keep(engine, hour + 40 * DAY, pod_days=30)
-    with engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.max(schema.sealed_hour.c.hour))) >= hour, "it is sealed"
-    found = figures(engine).answers([theirs, ours]).answers
-    assert found[1].spans == before
-    assert (found[0].spans[0].known_hours, found[0].spans[0].units_micro < 2**63) == (1, True)

@@ -278,7 +278,7 @@ async def test_what_is_no_short_form_is_refused(body: str, kind: str, status: in
 
 async def test_a_server_that_does_not_answer_is_named_and_nobody_is_signed_in() -> None:
     page = Page()
-    page.gateway.trouble = "The server does not answer (refused): try again in a minute."
+    page.gateway.trouble = "The server does not answer: try again in a minute."
     answer = await page.sign_in("token-ann")
     assert (answer.status_code, "does not answer" in answer.text, page.cookie()) == (503, True, None)
     page.gateway.trouble, page.gateway.status = "", 503

@@ -9,7 +9,7 @@ emits, and no more.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, TypeVar
@@ -18,13 +18,20 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
 from carbonbudget_operator.answers.selected_units import DAY, SelectedUnits, UnitHours, UnitSelection, runs_of
+from carbonbudget_operator.answers.target_parts import (
+    SpanPart,
+    left_out_namespaces,
+    parts_of,
+    share_percent,
+    summed,
+)
 from carbonbudget_operator.answers.told_reason import told_reason
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery, TargetSpanAnswer
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.valued_rows import COLUMNS, EMBODIED_UG, ENERGY_UJ, METERED_UJ
+from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, METERED_UJ
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
 # Of one span: with more, hours are added up one by one, and those are the same hours for all targets.
@@ -37,16 +44,6 @@ Digest = Callable[[ClusterUnitSource], str]
 
 
 @dataclass(slots=True)
-class _Part:
-    """Some namespaces of a span whose hours are known alike. `figures`: of known hours; `whole`: of all that count."""
-
-    names: tuple[str, ...]
-    known: bytes
-    figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
-    whole: list[int] = field(default_factory=lambda: [0] * COLUMNS)
-
-
-@dataclass(slots=True)
 class _Span:
     """One span of one question; `end` is cut to what is reported."""
 
@@ -56,7 +53,7 @@ class _Span:
     end: int
     query: BudgetQuery
     columns: BudgetColumns
-    parts: list[_Part] = field(default_factory=list)
+    parts: list[SpanPart] = field(default_factory=list)
     units_micro: int = 0
     unknown: bytearray = field(default_factory=bytearray)  # one byte for each hour, 1 where units are not known
     missing: str = ""
@@ -161,7 +158,7 @@ class TargetFigures:
             yield UnitSelection((name, digest), "", (name,), selector, key), (name,)
 
     def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], connection: sa.Connection) -> None:
-        pieces: list[tuple[int, int, tuple[_Span, _Part | None, tuple[list[int], ...]]]] = []
+        pieces: list[tuple[int, int, tuple[_Span, SpanPart | None, tuple[list[int], ...]]]] = []
         for one in spans:
             one.unknown = bytearray((one.end - one.start) // HOUR)
         for one, names, hours in self._units_of(pass_, spans, connection):
@@ -171,20 +168,18 @@ class TargetFigures:
             left_out = hours.left_out(one.start, end)
             if left_out or not all(known):
                 one.missing = one.missing or told_reason(hours.reason(one.start, end))
-            for part in _parts(names, known, left_out):
+            for part in parts_of(names, known, left_out):
                 one.parts.append(part)
                 if not all(part.known):
                     for number, is_known in enumerate(part.known):
                         one.unknown[number] |= not is_known
-                if not (part.names and part.known):
-                    continue  # no namespace has pods of it, or none counts in the span
-                if all(part.known):
-                    pieces.append((one.start, end, (one, part, (part.figures, part.whole))))
-                    continue
-                pieces.append((one.start, end, (one, part, (part.whole,))))
-                runs = runs_of(part.known, one.start)
-                for first, last in runs if len(runs) <= _MAX_RUNS else runs_of(part.known, one.start, longest=1):
-                    pieces.append((first, last, (one, part, (part.figures,))))
+                if not part.names:
+                    continue  # no namespace has pods of it
+                unknown = bytes(not is_known for is_known in part.known)
+                for hours_of, rows in ((part.known, [part.figures, part.whole]), (unknown, [part.whole])):
+                    runs = runs_of(hours_of, one.start)
+                    for first, last in runs if len(runs) <= _MAX_RUNS else runs_of(hours_of, one.start, longest=1):
+                        pieces.append((first, last, (one, part, tuple(rows))))
         for one in spans:
             pieces.append((one.start, one.end, (one, None, ())))  # for the coverage of the whole span
         for (start, end), alike in _by_range(pieces):
@@ -214,35 +209,6 @@ def _end_of(one: _Span, names: tuple[str, ...]) -> int:
     return max(one.start, min(one.end, one.asked.until[names[0]]))
 
 
-def _parts(names: tuple[str, ...], known: bytes, left_out: Mapping[str, set[int]]) -> Iterator[_Part]:
-    """The namespaces by the hours that are known of them."""
-    if rest := tuple(name for name in names if name not in left_out):
-        yield _Part(rest, known)
-    elif not names:
-        yield _Part((), known)
-    for name in names:
-        if name in left_out:
-            yield _Part((name,), bytes(is_known and at not in left_out[name] for at, is_known in enumerate(known)))
-
-
-def _left_out(one: _Span) -> list[str]:
-    """Namespaces that lack units in hours of which others have them, by the emissions left out, largest first."""
-    parts = [part for part in one.parts if part.names]
-    lacking = [part for part in parts if len(part.names) == 1 and not all(part.known)]
-    if not lacking or len(one.namespaces) < 2:
-        return []
-    elsewhere = 0  # the hours that are known somewhere, a byte each
-    for part in parts:
-        elsewhere |= int.from_bytes(part.known, "little")
-    found: dict[str, int] = {}
-    for part in lacking:
-        its = int.from_bytes(part.known, "little") ^ int.from_bytes(b"\1" * len(part.known), "little")
-        lost_ug = one.columns.used_ug(part.whole) - one.columns.used_ug(part.figures)
-        if its & elsewhere and lost_ug > 0:
-            found[part.names[0]] = lost_ug
-    return sorted(found, key=lambda name: (-found[name], name))
-
-
 def _by_range(pieces: Iterable[tuple[int, int, _T]]) -> Iterator[tuple[tuple[int, int], list[_T]]]:
     """Pieces of the same time range together, in order of time, so that its rows are summed up once."""
     found: dict[tuple[int, int], list[_T]] = defaultdict(list)
@@ -264,8 +230,9 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[Targ
 
 
 def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
-    figures, whole = _summed(part.figures for part in one.parts), _summed(part.whole for part in one.parts)
-    hours, all_uj, left_out = len(one.unknown), sum(figures[ENERGY_UJ]), _left_out(one)
+    figures, whole = summed(part.figures for part in one.parts), summed(part.whole for part in one.parts)
+    left_out = left_out_namespaces(one.parts, one.columns.used_ug)
+    hours, all_uj = len(one.unknown), sum(figures[ENERGY_UJ])
     known_hours = hours - sum(one.unknown)
     return TargetSpanAnswer.model_construct(
         start=start,
@@ -280,7 +247,7 @@ def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
         coverage_percent=one.coverage_percent,
         missing=one.missing,
         all_emissions_ug=one.columns.used_ug(whole),
-        known_percent=_share(
+        known_percent=share_percent(
             (one.columns.used_ug(figures), one.columns.used_ug(whole)),
             (one.columns.energy_uj(figures), one.columns.energy_uj(whole)),
             (known_hours, hours),
@@ -288,12 +255,3 @@ def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
         left_out=sorted(left_out[:_SHOWN_NAMESPACES]),
         left_out_count=len(left_out),
     )
-
-
-def _summed(rows: Iterable[list[int]]) -> list[int]:
-    return [sum(column) for column in zip([0] * COLUMNS, *rows, strict=True)]
-
-
-def _share(*parts: tuple[int, int]) -> int:
-    """Per cent of the first whole that is not 0, rounded down."""
-    return next((min(100, part * 100 // whole) for part, whole in parts if whole), 0)

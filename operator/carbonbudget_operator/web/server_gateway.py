@@ -8,6 +8,7 @@ turns and of the memory; who signs in is not known yet, and has turns apart.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 import time
@@ -19,11 +20,14 @@ from typing import Final
 
 import httpx
 
+from carbonbudget_operator.logs import LogRateLimit
 from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import WebMetrics
 from carbonbudget_operator.web.user_turns import UserShare, UserTurns
 
 # The server lets a question wait for 20 s and take 30 s by default, and then answers 503 itself.
+_log = logging.getLogger(__name__)
+_lines = LogRateLimit(1)
 _TOTAL_SECONDS: Final = 70.0
 _CONNECT_SECONDS: Final = 5.0
 _TURN_SECONDS: Final = 10.0
@@ -85,8 +89,10 @@ class ServerGateway:
                 answer = await self._ask(client, httpx.URL(self._url + path, params=list(query)), headers, share)
             code = str(answer.status)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
-            reason = str(error) or type(error).__name__
-            raise GatewayError(f"The server does not answer ({reason}): try again in a minute.") from None
+            # Its words may name the server's address, and readers of the page may be tenants.
+            if _lines.admit(time.monotonic()) is not None:
+                _log.warning("the server does not answer: %s", str(error) or type(error).__name__)
+            raise GatewayError("The server does not answer: try again in a minute.") from None
         finally:
             self._metrics.questions.labels(code).inc()
             self._metrics.question_seconds.observe(time.perf_counter() - began)

@@ -85,25 +85,17 @@ class ServerLink:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        now_s = time.monotonic()
-        if now_s - self._used_s > _MOST_IDLE_S or now_s - self._opened_s > _LONGEST_CONNECTION_S:
-            self.close()
+        self._close_if_old()
         is_kept = self._connection is not None
         try:
-            if self._connection is None:
-                self._connection, self._opened_s = self._new_connection(), now_s
-            self._used_s = now_s
             try:
-                self._connection.request(method, path, body, headers)
-                response = self._connection.getresponse()
+                response = self._requested(method, path, body, headers)
             except (ConnectionError, ssl.SSLEOFError):
                 # The server may close a kept connection at any time. What it had taken already it stores only once.
                 if not is_kept:
                     raise
                 self.close()
-                self._connection, self._opened_s = self._new_connection(), now_s
-                self._connection.request(method, path, body, headers)
-                response = self._connection.getresponse()
+                response = self._requested(method, path, body, headers)
             content = _read(response)
             response.close()  # else the connection takes no further request
             if response.will_close:
@@ -120,6 +112,20 @@ class ServerLink:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise ServerAway(str(error) or type(error).__name__) from None
+
+    def _requested(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        self._used_s = time.monotonic()
+        if self._connection is None:
+            self._connection, self._opened_s = self._new_connection(), self._used_s
+        self._connection.request(method, path, body, headers)
+        return self._connection.getresponse()
+
+    def _close_if_old(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._used_s > _MOST_IDLE_S or now_s - self._opened_s > _LONGEST_CONNECTION_S:
+            self.close()
 
     def _new_connection(self) -> http.client.HTTPConnection:
         url = urlsplit(self._settings.server_url)

@@ -67,19 +67,19 @@ class CpuCounter:
     """Reads one counter for the life of a process: both edges of a span are of the same one."""
 
     def __init__(self, file: str | None) -> None:
+        """`read_us` returns microseconds of CPU time so far; None after the counter could not be read once."""
         self._descriptor = -1
-        self._process = _process_us()
+        self._failed = False
+        self.read_us: Callable[[], int | None] = self._read_file
         if file is not None:
             try:
                 self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 pass
-        self._failed = False
-
-    def read_us(self) -> int | None:
-        """Microseconds of CPU time so far; None after the counter could not be read once."""
         if self._descriptor < 0:
-            return self._process()
+            self.read_us = _process_us()
+
+    def _read_file(self) -> int | None:
         if self._failed:
             return None
         try:

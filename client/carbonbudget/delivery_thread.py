@@ -60,15 +60,21 @@ class DeliveryThread:
             # later: a process that forks while this thread imports a module leaves its lock held in the child.
             import encodings.ascii
 
-            if self._settings.server_url:
-                import encodings.idna  # noqa: F401 - of the name of a host
-
             from carbonbudget.delivery import Delivery
             from carbonbudget.gpu_counter import nvml_module
 
+            server = None
+            if self._settings.server_url:
+                import encodings.idna  # noqa: F401 - of the name of a host
+
+                from carbonbudget.server_delivery import ServerDelivery
+
+                server = ServerDelivery(self._session, self._settings)
+            if self._settings.log.lower().endswith(".csv"):
+                import csv  # noqa: F401 - of the log
             nvml_module()
             self.imported.set()
-            self.delivery = delivery = Delivery(self._session, self._settings, self._queue)
+            self.delivery = delivery = Delivery(self._session, self._settings, self._queue, server)
         except Exception as error:
             notice_error("the delivery thread", error)
             return

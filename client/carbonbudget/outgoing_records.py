@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 from collections import deque
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 _MOST_WAITING = 5_000
 _MOST_RECORDS = 1_000  # of a request, as the server accepts them
 _MOST_BYTES = 200_000  # of a request; the server accepts 256 KiB
@@ -23,10 +19,10 @@ class OutgoingRecords:
         self._most_records = _MOST_RECORDS
         self.dropped = 0
 
-    def add(self, run: str | None, record: dict[str, Any]) -> None:
-        """Put a record into line."""
+    def add(self, run: str | None, text: str) -> None:
+        """Put a record, as JSON, into line."""
         self.dropped += len(self._waiting) == _MOST_WAITING
-        self._waiting.append((run, json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()))
+        self._waiting.append((run, text.encode()))
 
     @property
     def empty(self) -> bool:

@@ -19,6 +19,8 @@ _TIMEOUT_S = 10.0
 _MOST_BYTES = 2 * 2**20  # of an answer
 _LONGEST_TOKEN = 65_536
 _MOST_ASKED_S = 600.0  # of Retry-After
+_MOST_IDLE_S = 65.0  # of the connection: the server closes it after 75 s
+_LONGEST_CONNECTION_S = 300.0  # then the CA is read anew, and another server may take its turn
 
 
 class ServerAway(Exception):
@@ -38,11 +40,15 @@ class RequestRefused(Exception):
 
 
 class ServerLink:
-    """One connection, opened when needed. Its token and CA are read anew each time: both are rotated."""
+    """One connection, opened when needed and kept for five minutes: making one costs both sides more than a request.
+
+    The token is read anew for each request, and the CA for each connection: both are rotated.
+    """
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._connection: http.client.HTTPConnection | None = None
+        self._opened_s = self._used_s = 0.0
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         """The answer to one request.
@@ -79,11 +85,17 @@ class ServerLink:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        self._close_if_old()
+        is_kept = self._connection is not None
         try:
-            if self._connection is None:
-                self._connection = self._new_connection()
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
+            try:
+                response = self._requested(method, path, body, headers)
+            except (ConnectionError, ssl.SSLEOFError):
+                # The server may close a kept connection at any time. What it had taken already it stores only once.
+                if not is_kept:
+                    raise
+                self.close()
+                response = self._requested(method, path, body, headers)
             content = _read(response)
             response.close()  # else the connection takes no further request
             if response.will_close:
@@ -100,6 +112,20 @@ class ServerLink:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise ServerAway(str(error) or type(error).__name__) from None
+
+    def _requested(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        self._used_s = time.monotonic()
+        if self._connection is None:
+            self._connection, self._opened_s = self._new_connection(), self._used_s
+        self._connection.request(method, path, body, headers)
+        return self._connection.getresponse()
+
+    def _close_if_old(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._used_s > _MOST_IDLE_S or now_s - self._opened_s > _LONGEST_CONNECTION_S:
+            self.close()
 
     def _new_connection(self) -> http.client.HTTPConnection:
         url = urlsplit(self._settings.server_url)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import os
 import re
 import socket
 from collections import deque
 from pathlib import Path
+
+from carbonbudget.compact_json import compact_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,10 +51,21 @@ class SpanLog:
         self.path = os.path.abspath(path.replace("{host}", socket.gethostname()))
         self._as_csv = self.path.lower().endswith(".csv")
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
+        self._head: dict[str, str] | None = None
+        self._head_text = ""
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Put a record of `span_record` or of a unit, with `kind` and what identifies it, into line."""
-        self._waiting.append((_csv_line(record) if self._as_csv else _json_line(record)).encode())
+    def add(self, head: dict[str, str], record: dict[str, Any], text: str) -> None:
+        """Put a record of `span_record` or of a unit into line. `head`: its kind and what identifies it.
+
+        `text` is the record as JSON, which is what the server gets.
+        """
+        if self._as_csv:
+            line = _csv_line({**head, **record})
+        else:
+            if head is not self._head:  # mostly it is that of the record before
+                self._head, self._head_text = head, compact_json(head)[:-1]
+            line = f"{self._head_text},{text[1:]}\n"
+        self._waiting.append(line.encode())
 
     def write(self) -> None:
         """Write what waits. It goes on waiting, up to 5,000 lines, if it cannot be written.
@@ -86,14 +97,12 @@ class SpanLog:
         return not self._waiting
 
 
-def _json_line(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
 def _csv_line(record: dict[str, Any]) -> str:
     row = dict(record)
     row["cpu_start_us"], row["cpu_end_us"] = row.pop("cpu_us", ("", ""))
     row["gpu_start_uj"], row["gpu_end_uj"] = row.pop("gpu_uj", ("", ""))
+    import csv  # its lines are JSON mostly
+
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(["" if row.get(name) is None else row.get(name) for name in COLUMNS])
     return text.getvalue()

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
     StartListener = Callable[[TrackedSpan], object]
 
-_listeners: list[StartListener] = []
+START_LISTENERS: list[StartListener] = []
 
 
 def add_start_listener(listener: StartListener) -> None:
     """Call `listener(span)` at the start of each span. It must be quick: the tracked code waits for it."""
-    if listener not in _listeners:
-        _listeners.append(listener)
+    if listener not in START_LISTENERS:
+        START_LISTENERS.append(listener)
 
 
 def tell_started(span: TrackedSpan) -> None:
     """Call them all. Never raises."""
-    for listener in _listeners:
+    for listener in START_LISTENERS:
         try:
             listener(span)
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from carbonbudget.client_notices import notice, notice_error
-from carbonbudget.tracked_span import TrackedSpan, current_spans
+from carbonbudget.tracked_span import OPEN_SPANS, TrackedSpan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Tracking:
         return Tracking(self._name, self._step)
 
     def __enter__(self) -> TrackedSpan:
-        span = self.start()
+        span = TrackedSpan(self._name, self._step)
         self._spans.append(span)
         return span
 
@@ -46,18 +46,17 @@ class Tracking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._last_of_this_context().end()
+            # Threads that share this object each end their own: the last one of it that is open in this context.
+            spans = self._spans
+            for span in reversed(OPEN_SPANS.get()):
+                if span in spans:
+                    spans.remove(span)
+                    break
+            else:
+                span = spans.pop()
+            span.end()
         except Exception as failed:
             notice_error("track", failed)
-
-    def _last_of_this_context(self) -> TrackedSpan:
-        """The span to end: threads that share this object each end their own."""
-        if len(self._spans) > 1:
-            for span in reversed(current_spans()):
-                if span in self._spans:
-                    self._spans.remove(span)
-                    return span
-        return self._spans.pop()
 
     async def __aenter__(self) -> TrackedSpan:
         return self.__enter__()

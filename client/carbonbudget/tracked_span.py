@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 
+from carbonbudget import span_starts
 from carbonbudget.client_notices import notice_error
-from carbonbudget.span_starts import tell_started
 from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from carbonbudget.span_results import Result
 
 # The open spans of this thread or asyncio task, outermost first. A tuple, so that a task cannot change that of another.
-_OPEN: ContextVar[tuple[TrackedSpan, ...]] = ContextVar("carbonbudget_open_spans", default=())
+OPEN_SPANS: ContextVar[tuple[TrackedSpan, ...]] = ContextVar("carbonbudget_open_spans", default=())
 
 _TOGETHER_NS = 1_000_000  # a clock and a counter that are read within a millisecond are of one instant
 _MOST_READS = 3
@@ -61,8 +61,9 @@ class TrackedSpan:
             self.start_ms, self.cpu_start_us = _instant()
         except Exception as error:
             notice_error("track", error)
-        _OPEN.set((*_OPEN.get(), self))
-        tell_started(self)
+        OPEN_SPANS.set((*OPEN_SPANS.get(), self))
+        if span_starts.START_LISTENERS:
+            span_starts.tell_started(self)
 
     def end(self) -> None:
         """Close the span and queue it. Does nothing if it is closed."""
@@ -70,7 +71,11 @@ class TrackedSpan:
             return
         # A clock that was set back in between makes no reversed span.
         self.end_ms = max(self.start_ms, time.time_ns() // 1_000_000)
-        self._leave()
+        spans = OPEN_SPANS.get()
+        if spans and spans[-1] is self:
+            OPEN_SPANS.set(spans[:-1])
+        else:
+            self._leave()
         # A span that was open when the process forked belongs to the parent, which ends it too.
         if self._process != SESSION.process:
             return
@@ -89,9 +94,8 @@ class TrackedSpan:
             self._leave()
 
     def _leave(self) -> None:
-        spans = _OPEN.get()
         # Not a reset to what was: spans of generators and of other tasks may end in any order.
-        _OPEN.set(spans[:-1] if spans and spans[-1] is self else tuple(span for span in spans if span is not self))
+        OPEN_SPANS.set(tuple(span for span in OPEN_SPANS.get() if span is not self))
 
     def is_open_here(self) -> bool:
         """Whether it is open, and was opened by this process."""
@@ -115,4 +119,4 @@ class TrackedSpan:
 
 def current_spans() -> tuple[TrackedSpan, ...]:
     """The open spans of this thread or asyncio task, outermost first."""
-    return tuple(span for span in _OPEN.get() if span.is_open_here())
+    return tuple(span for span in OPEN_SPANS.get() if span.is_open_here())

@@ -187,8 +187,8 @@ class TrackingSession:
     def want(self, span: TrackedSpan, soon: bool = False) -> None:
         """Ask the server for the result of this span."""
         delivery = self._thread.delivery if self._thread is not None else None
-        if delivery is not None and self.server:
-            delivery.results.want(span, soon)
+        if delivery is not None and delivery.server is not None and self.server:
+            delivery.server.results.want(span, soon)
 
     def result(self, span: TrackedSpan, wait: float) -> Result | None:
         """What is known of a span; waits up to `wait` seconds for the first of it."""
@@ -200,9 +200,9 @@ class TrackingSession:
             until_s = time.monotonic() + wait
             thread.flush(min(wait, 2.0))
             while span.known_result is None and (rest_s := until_s - time.monotonic()) > 0 and thread.thread.is_alive():
-                if thread.delivery is not None:
-                    thread.delivery.results.want(span, soon=True)
-                    thread.delivery.results.hurry()
+                if thread.delivery is not None and thread.delivery.server is not None:
+                    thread.delivery.server.results.want(span, soon=True)
+                    thread.delivery.server.results.hurry()
                 thread.wake()
                 with thread.changed:
                     thread.changed.wait(min(rest_s, 1.0))

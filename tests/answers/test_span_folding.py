@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
@@ -10,9 +12,11 @@ from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.span_folding import SpanFolding
 from carbonbudget_operator.ledger import schema, span_tables
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.span_store import DAY, Post, ProgressPoint, SpanStore
+from carbonbudget_operator.ledger.span_store import DAY, Post, ProgressPoint, SpanStore, read_spans
+from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.settings import CarbonSettings, Settings
-from carbonbudget_operator.spans.span_bodies import SelfAnswer
+from carbonbudget_operator.spans.span_bodies import SelfAnswer, SpanResult
 from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -92,6 +96,51 @@ def test_a_span_around_folded_ones_that_is_posted_at_the_end_leaves_them_as_they
     assert job.resolution == "prorated"
     assert job.inclusive_energy_uj == sum(range(300, 362))
     assert found.energy_uj == found.rest_uj + sum(span.energy_uj or 0 for span in found.spans)
+
+
+def test_a_pod_with_very_many_spans_is_folded_in_pieces_and_holds_up_nobody(
+    reader: ValuedReader, engine: sa.Engine
+) -> None:
+    """The clock passes six seconds each time it is read: a step has time for one piece."""
+    seconds = itertools.count(step=6)
+    starts = [MS + 2_000 * n for n in range(1_700)]
+    many = [Span(f"s{n}", "x", n, at, at + 1_999, (n * 7919 % 10**6, 10**12 - n)) for n, at in enumerate(starts)]
+    assert SpanStore(engine, "default", 10_000).store([Post("team-a", "pod-1", spans=many)], OVER) == [True]
+    small = [Post("team-a", "pod-2", "pod-2", None, [Span("own", "own", None, MS, MS + 1000)])]
+    assert SpanStore(engine, "default", 10_000).store(small, OVER + 1) == [True]
+    late = OVER + 6 * DAY + 8 * 3600  # the windows are there for some hours more
+    at_once_uj = energy_of_the_spans(reader)
+    with engine.connect() as connection:
+        pod = find_tracked(connection, "default", "pod-1")
+    assert pod is not None
+
+    def results() -> list[bytes | None]:
+        with engine.connect() as connection:
+            return [one.result for one in read_spans(connection, pod.id, 10_000)]
+
+    its = SpanFolding(reader, 7, 90, 35, clock=lambda: float(next(seconds)))
+    folded = [0]
+    while len(folded) < 5:
+        its.step(late)
+        folded.append(sum(result is not None for result in results()))
+        if len(folded) == 3:  # a restart goes on where the former process was
+            its = SpanFolding(reader, 7, 90, 35, clock=lambda: float(next(seconds)))
+    assert folded == [0, 500, 1000, 1500, 1702]
+    its.step(late)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).where(span_tables.span.c.result.is_(None))) == 0
+    energy_uj = sum(SpanResult.model_validate_json(result or b"").energy_uj or 0 for result in results())
+    assert energy_uj == at_once_uj > 0
+
+
+def energy_of_the_spans(reader: ValuedReader) -> int:
+    """What the spans of pod-1 have, divided at once."""
+    with snapshot(reader.engine) as connection:
+        pod = find_tracked(connection, "default", "pod-1")
+        assert pod is not None
+        stored = read_spans(connection, pod.id, 10_000)
+        divided = PodSpansReader(reader).divide(connection, pod, stored, stored, (0, 0), OVER)
+    return sum(span.energy_uj for span in divided.division.spans.values())
 
 
 def test_a_server_folds_no_spans_of_another_cluster_in_the_same_ledger(reader: ValuedReader, engine: sa.Engine) -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from tests.apiserver.chart_policies import ChartPolicies, apply_crds, chart_away
 from tests.apiserver.manifests import work
+from tests.apiserver.tracking_injectors import injectors, tracked_specs, tracking, tracking_ca
 from tests.conftest import Cluster
 from tests.control_plane import control_plane
+
+# Fixtures, for all tests of tracked pods.
+__all__ = ["injectors", "tracked_specs", "tracking", "tracking_ca"]
 
 
 @pytest.fixture(scope="session")

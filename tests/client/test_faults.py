@@ -158,7 +158,7 @@ def test_more_spans_than_the_queue_holds_are_bounded_and_reported(server: Contra
         for step in range(20_000):
             with cb.track("step", step): pass
         cb.flush(2)
-        waiting = SESSION._thread.delivery._outgoing["spans"]._waiting
+        waiting = SESSION._thread.delivery.server.outgoing["spans"]._waiting
         print(len(SESSION.queue) + len(waiting) <= 10_000)
         """,
         **server.variables,

@@ -96,7 +96,7 @@ def test_a_line_that_a_full_disk_cut_off_spoils_no_later_one(tmp_path: Path) -> 
     path = tmp_path / "spans.jsonl"
     path.write_text('{"kind":"span","na')
     log = SpanLog(str(path))
-    log.add({"kind": "span", "name": "a"})
+    log.add({"kind": "span"}, {"name": "a"}, '{"name":"a"}')
     log.write()
     log.write()
     assert path.read_text().splitlines()[1:] == ['{"kind":"span","name":"a"}']
@@ -105,7 +105,7 @@ def test_a_line_that_a_full_disk_cut_off_spoils_no_later_one(tmp_path: Path) -> 
 def test_what_could_not_be_written_is_kept_bounded_and_written_later(tmp_path: Path) -> None:
     log = SpanLog(str(tmp_path / "later" / "spans.jsonl"))
     for step in range(6_000):
-        log.add({"step": step})
+        log.add({"kind": "span"}, {"step": step}, f'{{"step":{step}}}')
     with pytest.raises(FileNotFoundError):
         log.write()
     (tmp_path / "later").mkdir()

@@ -137,6 +137,7 @@ def test_nobody_asks_for_results_that_nobody_wants(server: ContractServer) -> No
     assert not [request for request in server.seen()["requests"] if request["method"] == "GET"]
 
 
+AT_ONCE = "from carbonbudget import server_delivery\nserver_delivery._PROGRESS_EVERY_S = 0"
 EPOCHS = """
     import carbonbudget as cb, time
     for epoch in cb.epochs(range(6)):
@@ -149,7 +150,9 @@ def test_epochs_report_progress_and_show_the_servers_prediction_once(server: Con
     kwh = 3_600_000_000_000
     prediction = {"energy_uj": 31 * kwh // 10, "low_uj": 3 * kwh, "high_uj": 4 * kwh, "emissions_ug": 1_200_000_000}
     server.set(prediction=prediction | {"low_ug": 900_000_000, "high_ug": 1_600_000_000, "ends_at_ms": 0})
-    code = "from carbonbudget import delivery\ndelivery._PROGRESS_EVERY_S = 0\n" + EPOCHS.replace("\n    ", "\n")
+    code = "from carbonbudget import server_delivery\nserver_delivery._PROGRESS_EVERY_S = 0\n" + EPOCHS.replace(
+        "\n    ", "\n"
+    )
     ended = train(code, **server.variables)
     assert re.fullmatch(
         r"carbonbudget: about 3\.1 kWh, 1\.2 kg CO2e by the end \(0\.90 to 1\.6 kg\) \(epoch \d of 6\)\n", ended.errors
@@ -160,10 +163,8 @@ def test_epochs_report_progress_and_show_the_servers_prediction_once(server: Con
 
 
 def test_without_a_servers_prediction_the_mean_of_the_epochs_is_taken(server: ContractServer) -> None:
-    code = (
-        "from carbonbudget import delivery, result_polling\ndelivery._PROGRESS_EVERY_S = result_polling._AGAIN_S = 0\n"
-        + EPOCHS.replace("\n    ", "\n")
-    )
+    code = f"{AT_ONCE}\nfrom carbonbudget import result_polling\nresult_polling._AGAIN_S = 0\n"
+    code += EPOCHS.replace("\n    ", "\n")
     ended = train(code, **server.variables)
     assert re.fullmatch(
         r"carbonbudget: about [\d.]+ Wh, [\d.]+ g CO2e by the end \([\d.]+ to [\d.]+ g\), by the mean of \d so far "

@@ -37,7 +37,7 @@ FINAL = Result({"energy_uj": 3_600_000_000_000, "emissions_ug": 6_000_000, "stat
 @pytest.fixture(autouse=True)
 def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_notices, "_shown", set())
-    monkeypatch.setattr(span_starts, "_listeners", [])
+    monkeypatch.setattr(span_starts, "START_LISTENERS", [])
     for name in ("SERVER_URL", "LOG", "RUN", "NAMESPACE"):
         monkeypatch.delenv(f"CARBONBUDGET_{name}", raising=False)
     monkeypatch.setenv("CARBONBUDGET_TOKEN_FILE", "/nowhere")

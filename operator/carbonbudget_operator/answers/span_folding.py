@@ -7,7 +7,7 @@ than dividing an hour. What is not final then stays as it is, and is folded from
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,7 +16,6 @@ from carbonbudget_operator.answers.pod_spans import MOST_SPANS, PodSpansReader, 
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
-from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.span_store import DAY, read_spans
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.tracked_pods import tracked_by_id
@@ -24,31 +23,35 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _STEP_SECONDS: Final = 10.0
 _AT_ONCE: Final = 2_000  # spans that are looked at, and rows that one transaction changes or deletes
+_WRITTEN_AT_ONCE: Final = 500  # results: after each of these transactions the step's time is looked at
 _LEAST_AGE: Final = 6 * 3600
 
 
 class SpanFolding:
     """The upkeep of spans on one ledger. Each step ends after some seconds; the next one goes on."""
 
-    def __init__(self, reader: ValuedReader, window_days: int, result_days: int, pod_days: int) -> None:
-        """`pod_days`: when pods' hours are sealed; by then everything is folded as it is."""
-        self._reader, self._spans = reader, PodSpansReader(reader)
+    def __init__(
+        self, reader: ValuedReader, window_days: int, result_days: int, pod_days: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`pod_days`: when pods' hours are sealed; by then everything is folded as it is. `clock` is in seconds."""
+        self._reader, self._spans, self._clock = reader, PodSpansReader(reader), clock
         self._window_days, self._result_days, self._pod_days = window_days, result_days, pod_days
         self._limit = self._from = 0  # spans posted in [from, limit) are to be looked at
         self._done: set[int] = set()
 
     def step(self, now: int) -> None:
         """Fold what is old enough, then delete what is too old. `now` is UTC seconds. Raises SQLAlchemyError."""
-        until = time.monotonic() + _STEP_SECONDS
-        while time.monotonic() < until and self._fold_some(now):
+        until = self._clock() + _STEP_SECONDS
+        while self._clock() < until and self._fold_some(now, until):
             pass
         try:
             self._drop(now, BatchDeleter(self._reader.engine, _STEP_SECONDS))
         except DeletionUnfinished:
             pass
 
-    def _fold_some(self, now: int) -> bool:
-        """Fold the spans of the pods that have the oldest ones; whether there may be more."""
+    def _fold_some(self, now: int, until: float) -> bool:
+        """Fold spans of the pod that has the oldest ones, until the clock says `until`; whether there may be more."""
         # Before the windows are deleted, and before the pods' hours are sealed, whichever is sooner.
         age = max(min(self._window_days - 1, self._pod_days - 2) * DAY, _LEAST_AGE)
         limit = (now - age) // DAY * DAY
@@ -65,44 +68,59 @@ class SpanFolding:
             ).all()
         for pod_id in dict.fromkeys(row.pod_id for row in rows):
             if pod_id not in self._done:
-                self._fold_pod(pod_id, limit, now)
-                self._done.add(pod_id)
+                if self._fold_pod(pod_id, limit, now, until):
+                    self._done.add(pod_id)
                 return True
         if len(rows) == _AT_ONCE:
             self._from = max(self._from + 1, rows[-1].posted_at)
             return True
         return False
 
-    def _fold_pod(self, pod_id: int, limit: int, now: int) -> None:
-        engine = self._reader.engine
-        with snapshot(engine) as connection:
+    def _fold_pod(self, pod_id: int, limit: int, now: int, until: float) -> bool:
+        """Whether all of its spans are folded that can be. What is left when the time is over is the next step's.
+
+        The stored results are the cursor: the next step goes on behind them, also in another process. Only the division
+        is made in one piece. It knows 50,000 spans at most, however many a pod posted, and each step stores some of its
+        results: a step is longer than its time by one division.
+        """
+        with snapshot(self._reader.engine) as connection:
             pod = tracked_by_id(connection, self._reader.cluster, pod_id)
             if pod is None:
-                return
+                return True
             stored = read_spans(connection, pod_id, MOST_SPANS)
             old = [one for one in stored if one.result is None and one.posted_at < limit]
             if not old:
-                return
+                return True
             divided = self._spans.divide(connection, pod, stored, old, (0, 0), now)
         last_chance = now - (self._pod_days - 1) * DAY
-        results = []
+        results: list[dict[str, object]] = []
         for one in old:
             result = result_of(one, divided)
             if result.state != "final" and one.posted_at < last_chance:
                 result = result.model_copy(update={"state": "final"})
             if result.state == "final":
                 results.append({"its_number": one.number, "its_result": result.model_dump_json().encode()})
-        table = span_tables.span
+            if len(results) == _WRITTEN_AT_ONCE:
+                self._write(results)
+                results = []
+                if self._clock() >= until:
+                    return False
+        self._write(results)
+        return True
+
+    def _write(self, results: Sequence[Mapping[str, object]]) -> None:
+        if not results:
+            return
+        table, engine = span_tables.span, self._reader.engine
         update = (
             sa.update(table)
             .where(table.c.number == sa.bindparam("its_number"), table.c.result.is_(None))
             .values(result=sa.bindparam("its_result"))
         )
-        for some in chunks(results):
-            with engine.begin() as connection:
-                if engine.dialect.name != "postgresql":
-                    lock_bookings(connection)
-                connection.execute(update, some)
+        with engine.begin() as connection:
+            if engine.dialect.name != "postgresql":
+                lock_bookings(connection)
+            connection.execute(update, list(results))
 
     def _drop(self, now: int, dropper: BatchDeleter) -> None:
         tables = span_tables

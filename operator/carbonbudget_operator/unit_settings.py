@@ -58,8 +58,9 @@ class UnitSettings(SettingsSection):
         200, ge=1, le=10_000, description="Most different counters of a namespace; those of later targets are not read."
     )
     most_units_per_hour: int = Field(
-        10**12, ge=1, le=10**12, description="A pod that counts more in an hour gets none in it, because it cannot be."
-    )
+        10**12, ge=1, le=10**12,
+        description="An hour in which a pod counts more is not known in the pod's namespace, because it cannot be.",
+    )  # fmt: skip
     scraped_query: str = Field(
         "count(up)",
         max_length=1024,

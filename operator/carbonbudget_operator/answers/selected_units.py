@@ -12,6 +12,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from carbonbudget_operator.ledger.labelled_units import (
     KNOWN_WHEN_SEALED,
     MOST_MICRO,
     NO_LABELS,
+    NOT_KNOWN_THERE,
     LabelledUnits,
     PodNames,
     RegisteredCounter,
@@ -42,6 +44,11 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 DAY: Final = 24 * HOUR
 _MAX_DAYS: Final = 100_000  # some 900 bytes each: a month of three thousand targets
 _MAX_LABEL_SETS: Final = 50_000
+_NAMED_AT_ONCE: Final = 500  # namespaces in one statement; of more, all are read
+_IMPOSSIBLE = (
+    "a pod of the namespace counted more units in the hour than can be (units.most_units_per_hour), or negative values "
+    "or no numbers: see what its pods expose"
+)
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
 _TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
 _GIVEN_UP = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
@@ -52,7 +59,8 @@ _NOT_ASKED = "Prometheus has not been asked for these hours yet"
 class UnitSelection:
     """One counter's units of selected pods. `counter` is its namespace ("" for a query) and digest.
 
-    `client`: the name of units that the pods count themselves, in place of a counter.
+    `client`: the name of units that the pods count themselves, in place of a counter. `namespaces`: none for what a
+    query counts that names no pods, which is about the target's pods as a whole.
     """
 
     counter: tuple[str, str]
@@ -85,6 +93,9 @@ class UnitDay:
             self.known[at], self.reasons[at] = False, _TOO_MANY
             total = 0
         self.micro[at] = total
+
+
+_Filled = tuple[UnitSelection, UnitDay]
 
 
 class UnitHours:
@@ -192,17 +203,20 @@ class SelectedUnits:
             return
         names = {name for filled in missing.values() for key in filled for name in asked[key][0].namespaces}
         if EVERY_NAMESPACE in names:
-            names = pod_namespaces(connection)
+            names = pod_namespaces(connection, self._cluster)
         pods = PodNames(connection, self._cluster, names, min(missing) * DAY)
         for day, filled in sorted(missing.items()):
-            of_counter: dict[int, list[tuple[UnitSelection, UnitDay]]] = defaultdict(list)
+            of_counter: dict[int, list[_Filled]] = defaultdict(list)
+            of_client: dict[str, list[_Filled]] = defaultdict(list)
             for key, its in filled.items():
                 one, counter = asked[key][0], counters.get(asked[key][0].counter)
                 if one.client:
-                    self._fill_client(connection, one, its, day * DAY, sealed, through)
+                    of_client[one.client].append((one, its))
                 elif counter is not None:
                     of_counter[counter.id].append((one, its))
                     _give_up(its, day * DAY, counter.missing_before)
+            for client, selections in of_client.items():
+                self._fill_client(connection, client, selections, day * DAY, sealed, through)
             if of_counter:
                 self._fill_day(connection, day * DAY, of_counter, letters, sealed, pods)
 
@@ -210,7 +224,7 @@ class SelectedUnits:
         self,
         connection: sa.Connection,
         day: int,
-        of_counter: Mapping[int, Sequence[tuple[UnitSelection, UnitDay]]],
+        of_counter: Mapping[int, Sequence[_Filled]],
         letters: Mapping[tuple[int, int], str],
         sealed: Collection[int],
         pods: PodNames,
@@ -232,36 +246,52 @@ class SelectedUnits:
                     filled.known[index] = known
                     if not known:
                         filled.reasons[index] = _SEALED
-        self._load_labels(connection, {row.label_set_id for row in read})
+        rows: dict[int, list[LabelledUnits]] = defaultdict(list)
         for row in read:
-            at = (row.hour - day) // HOUR
-            for one, filled in of_counter[row.counter_id]:
-                if filled.known[at] and self._is_of(one, row):
-                    filled.add(at, row.micro)
+            rows[row.counter_id].append(row)
+        for counter_id, selections in of_counter.items():
+            self._add(connection, rows[counter_id], selections, day)
 
     def _fill_client(
-        self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: Collection[int],
-        through: int,
+        self, connection: sa.Connection, client: str, selections: Sequence[_Filled], start: int,
+        sealed: Collection[int], through: int,
     ) -> None:  # fmt: skip
         stored_from = through - self._result_days * DAY
-        for at in range(24):
-            hour = start + at * HOUR
-            filled.known[at] = hour not in sealed and hour >= stored_from
-            if not filled.known[at]:
-                filled.reasons[at] = _SEALED
-        names = None if EVERY_NAMESPACE in one.namespaces else one.namespaces
-        read = list(posted_units(connection, self._cluster, one.client, names, start, start + DAY))
-        self._load_labels(connection, {row.label_set_id for row in read})
-        for row in read:
-            at = (row.hour - start) // HOUR
-            if filled.known[at] and self._is_of(one, row):
-                filled.add(at, row.micro)
+        for _, filled in selections:
+            for at in range(24):
+                hour = start + at * HOUR
+                filled.known[at] = hour not in sealed and hour >= stored_from
+                if not filled.known[at]:
+                    filled.reasons[at] = _SEALED
+        names = {name for one, _ in selections for name in one.namespaces}
+        among_names = None if EVERY_NAMESPACE in names or len(names) > _NAMED_AT_ONCE else names
+        read = list(posted_units(connection, self._cluster, client, among_names, start, start + DAY))
+        self._add(connection, read, selections, start)
+
+    def _add(
+        self, connection: sa.Connection, rows: Sequence[LabelledUnits], selections: Sequence[_Filled], day: int
+    ) -> None:
+        """Add the rows of one counter to the selections that they belong to."""
+        self._load_labels(connection, {row.label_set_id for row in rows})
+        of_namespace: dict[str, list[_Filled]] = defaultdict(list)
+        for one, filled in selections:
+            for name in one.namespaces or ("",):
+                of_namespace[name].append((one, filled))
+        for row in sorted(rows, key=lambda row: row.label_set_id != NOT_KNOWN_THERE):
+            at = (row.hour - day) // HOUR
+            for one, filled in chain(of_namespace[row.namespace], of_namespace[EVERY_NAMESPACE]):
+                if not filled.known[at]:
+                    continue
+                if row.label_set_id == NOT_KNOWN_THERE:
+                    filled.known[at], filled.reasons[at] = False, _IMPOSSIBLE
+                elif self._is_of(one, row):
+                    filled.add(at, row.micro)
 
     def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
         if row.label_set_id == KNOWN_WHEN_SEALED:
             return False
-        if row.label_set_id == NO_LABELS:  # of a query that names no pods: it is about the target's pods as a whole
-            return True
+        if row.label_set_id == NO_LABELS:
+            return not one.namespaces
         if not among(one.namespaces, row.namespace):
             return False
         if one.selector is None:

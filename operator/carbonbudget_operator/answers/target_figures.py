@@ -45,10 +45,21 @@ class _Span:
     columns: BudgetColumns
     figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
     units_micro: int = 0
-    unknown: bytearray = field(default_factory=bytearray)  # one byte for each hour, 1 where units are not known
+    parts: int = 0  # selections, each of some namespaces
+    known_parts: int = 0  # of their hours
     missing: str = ""
     coverage_percent: int = 100
     namespaces: tuple[str, ...] = ()  # those that have pods of the selection in the span
+
+    @property
+    def hours(self) -> int:
+        """Whole hours up to what is reported."""
+        return (self.end - self.start) // HOUR
+
+    @property
+    def known_hours(self) -> int:
+        """The mean of the namespaces, rounded down: one alone cannot make the hours of all others unknown."""
+        return self.known_parts // self.parts if self.parts else self.hours
 
 
 class TargetFigures:
@@ -121,13 +132,16 @@ class TargetFigures:
             batch, size = [], 0
 
     def _selections(self, one: _Span) -> Iterator[tuple[UnitSelection, tuple[str, ...]]]:
-        """Where the span's units are counted, and the namespaces whose hours that settles."""
+        """Where the span's units are counted, and the namespaces whose hours that settles.
+
+        Each namespace has hours of its own: what one's pods expose settles no hour of the others.
+        """
         source, selector = one.asked.source, one.asked.selector
         text = "" if selector is None else selector.model_dump_json()
         key = blake2b(text.encode(), digest_size=16).digest()
-        names = tuple(dict.fromkeys(one.asked.namespaces))
         if source.client is not None:
-            yield UnitSelection(("", ""), source.client, names, selector, key), one.namespaces
+            for name in one.namespaces:
+                yield UnitSelection(("", ""), source.client, (name,), selector, key), (name,)
             return
         try:
             digest = self._digest(source)
@@ -135,22 +149,22 @@ class TargetFigures:
             one.missing = str(error)
             digest = ""
         if source.query is not None:
-            yield UnitSelection(("", digest), "", names, selector, key), one.namespaces
-            return
+            yield UnitSelection(("", digest), "", (), selector, key), ()
         for name in one.namespaces:
-            yield UnitSelection((name, digest), "", (name,), selector, key), (name,)
+            counter = ("" if source.query is not None else name, digest)
+            yield UnitSelection(counter, "", (name,), selector, key), (name,)
 
     def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], connection: sa.Connection) -> None:
         pieces: list[tuple[int, int, tuple[_Span, tuple[str, ...]]]] = []
-        for one in spans:
-            one.unknown = bytearray((one.end - one.start) // HOUR)
         for one, names, hours in self._units_of(pass_, spans, connection):
             known = hours.known(one.start, one.end)
             one.units_micro += hours.units_micro(one.start, one.end)
             if not all(known):
                 one.missing = one.missing or hours.reason(one.start, one.end)
-                for number, is_known in enumerate(known):
-                    one.unknown[number] |= not is_known
+            if not names and one.namespaces:
+                continue  # what names no pods: it has no emissions of its own
+            one.parts += 1
+            one.known_parts += sum(known)
             if not names:
                 continue  # no namespace has pods of it
             runs = runs_of(known, one.start)
@@ -198,7 +212,7 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[Targ
 
 
 def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
-    hours, all_uj = len(one.unknown), sum(one.figures[ENERGY_UJ])
+    all_uj = sum(one.figures[ENERGY_UJ])
     return TargetSpanAnswer.model_construct(
         start=start,
         end=end,
@@ -206,8 +220,8 @@ def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
         embodied_ug=one.figures[EMBODIED_UG] if one.columns.embodied else 0,
         energy_uj=one.columns.energy_uj(one.figures),
         units_micro=one.units_micro,
-        hours=hours,
-        known_hours=hours - sum(one.unknown),
+        hours=one.hours,
+        known_hours=one.known_hours,
         measured_percent=one.figures[METERED_UJ] * 100 // all_uj if all_uj else 0,
         coverage_percent=one.coverage_percent,
         missing=one.missing,

@@ -19,12 +19,14 @@ FINE = {"Evaluated", "Complete", "NoConflict", "Reverted"}  # Reverted has one c
 def reasons() -> set[str]:
     """As the controller gives them: in a condition, or for want of an answer."""
     code = "".join((OPERATOR / "controller" / name).read_text() for name in ("status_conditions.py", "query_sender.py"))
+    code += (OPERATOR / "controller" / "evaluation_loop.py").read_text()
     given = re.findall(r'DesiredCondition\("\w+", "(?:True|False)", "(\w+)"', code)
-    return {*given, *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code)} - FINE
+    unanswered = re.findall(r'evaluate_without_answer\(\s*prepared, "(\w+)"', code)
+    return {*given, *unanswered, *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code)} - FINE
 
 
 def test_every_reason_of_a_condition_that_is_a_trouble_is_on_the_page() -> None:
-    assert reasons() >= {"BadSpec", "Gaps", "ServerUnavailable", "NamespacesUnknown"}
+    assert reasons() >= {"BadSpec", "Gaps", "ServerUnavailable", "NamespacesUnknown", "QuestionRefused"}
     assert {reason for reason in reasons() if f"`{reason}`" not in PAGE} == set()
 
 

@@ -13,6 +13,7 @@ from carbonbudget_operator.budgets.forecast import MOST_HOURS, WeeklyProfile, we
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.budget_queries import period_query
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.controller.question_batches import BatchQuestions, batches_by_size
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
 _log = logging.getLogger(__name__)
@@ -65,19 +66,26 @@ class WeeklyProfiles:
         """Ask for the profiles that are due."""
         now = int(self._now())
         due = [prepared for prepared in self._wanted.values() if self._is_due(prepared, now)]
-        for start in range(0, len(due), _AT_ONCE):
-            all_prepared = due[start : start + _AT_ONCE]
+        of_key = {prepared.key: prepared for prepared in due}
+        asking = BatchQuestions()
+        for batch in batches_by_size((_question(prepared, now) for prepared in due), _AT_ONCE):
             try:
-                answers = await self._server.hourly([_question(prepared, now) for prepared in all_prepared])
+                found = await asking.ask(batch, self._server.hourly)
             except ServerUnavailable as error:
                 if not self._failing:
                     _log.warning("%s; forecasts use the last known weekly profiles", error)
                 self._failing = True
                 return
             self._failing = False
-            for prepared, answer in zip(all_prepared, answers.answers, strict=True):
-                week = weekly_profile(answer.first_hour, answer.used_ug)
-                self._known[prepared.key] = _Known(prepared.stored.uid, prepared.budget_limit.counted_hash, now, week)
+            weeks = {
+                answer.id: weekly_profile(answer.first_hour, answer.used_ug)
+                for answers in found.answers
+                for answer in answers.answers
+            }
+            for query in batch:  # one that is refused has no profile, and is asked for again in an hour
+                prepared = of_key[query.id]
+                counted = prepared.budget_limit.counted_hash
+                self._known[query.id] = _Known(prepared.stored.uid, counted, now, weeks.get(query.id))
 
     def _is_due(self, prepared: PreparedBudget, now: int) -> bool:
         known = self._known.get(prepared.key)

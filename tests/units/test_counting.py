@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.units.histories import FIRST, Samples, histories, in_range, plain_growth, pod_series
+from tests.units.histories import FIRST, Samples, histories, in_open_range, in_range, plain_growth, pod_series
 
 from carbonbudget_operator.units.counting import (
     HOUR,
@@ -64,8 +65,8 @@ def test_a_gap_within_the_lookback_is_bridged_and_a_longer_one_is_not() -> None:
 
 @pytest.mark.parametrize("bad", ["NaN", "+Inf", "-Inf", "-5", "-0", "1e400", "9" * 40, "", "0x10", "1_0", "\u0663"])
 def test_a_sample_that_no_counter_can_have_is_passed_over_and_told(bad: str) -> None:
-    series = pod_series("team-a", "p", [(FIRST + 1, "10"), (FIRST + 2, bad), (FIRST + 3, "16")])
-    found = counted(series)
+    samples = [(FIRST + 1, "10"), (FIRST + 2, bad), (FIRST + 3, bad), (FIRST + 4, "16")]
+    found = counted(pod_series("team-a", "p", samples))
     assert found.micro == {("team-a", "p"): 6 * MICRO}
     assert found.gaps
     assert "negative or no numbers" in found.refused
@@ -73,11 +74,25 @@ def test_a_sample_that_no_counter_can_have_is_passed_over_and_told(bad: str) -> 
 
 @pytest.mark.parametrize("bad", ["NaN", "+Inf", "-5", "1e400"])
 def test_an_hour_of_a_pod_with_such_samples_alone_is_not_known_and_never_zero(bad: str) -> None:
-    series = pod_series("team-a", "p", [(FIRST - 1, "10"), (FIRST + 1, bad), (FIRST + 2, bad)])
+    series = pod_series("team-a", "p", [(FIRST - 1, "10"), (FIRST + 1, bad), (FIRST + 2, bad), (FIRST + 3, bad)])
     with pytest.raises(UnusableAnswer, match="team-a/p counted more than") as refused:
         counted(series, pod_series("team-a", "q", [(FIRST + 1, "10"), (FIRST + 2, "11")]))
     assert refused.value.of_counter
     assert counted(series, hour=FIRST - HOUR).micro == {}  # the hour before has no such sample
+
+
+@given(histories(), st.sampled_from([300, HOUR]), st.data())
+def test_marks_that_a_series_has_ended_are_no_samples(samples: Samples, lookback: int, data: st.DataObject) -> None:
+    """VictoriaMetrics answers with them, Prometheus leaves them out."""
+    marked: Samples = []
+    for (at, value), (following, _) in zip(samples, [*samples[1:], (samples[-1][0] + 60, "")], strict=True):
+        marked.append((at, value))
+        if round(following * 1000) - round(at * 1000) > 1 and data.draw(st.booleans()):
+            marked.append((round(at * 1000 + 1) / 1000, "NaN"))
+    for hour in range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR):
+        ranges = [in_range(one, hour, lookback) for one in (samples, marked)]
+        plain, with_marks = (growth_of(one, hour, lookback) for one in ranges)
+        assert plain == with_marks
 
 
 @pytest.mark.parametrize("jump", ["1000000000011", "1e18", "1000000000000000000", "1e24"])
@@ -110,6 +125,20 @@ def test_of_a_query_each_hour_of_a_namespace_is_counted_whole_or_not_known(
     assert found.unknown == bad
     assert found.gaps == bool(bad)
     assert found.micro == {key: units * MICRO for key, units in sums.items() if units and key[0] not in bad}
+
+
+def test_a_label_that_is_too_long_for_a_pod_is_no_pod_and_spoils_its_namespace_alone() -> None:
+    long = "p" * 254
+    with pytest.raises(UnusableAnswer, match="254 characters, which is no pod's name"):
+        counted(pod_series("team-a", long, [(FIRST + 1, "1")]), pod_series("team-a", "p", [(FIRST + 1, "1")]))
+    found = count_vector(
+        [
+            ({"namespace": "a", "pod": long}, "1"), ({"namespace": "a", "pod": "p"}, "1"),
+            ({"namespace": "b", "pod": "p"}, "1"), ({"namespace": "n" * 254, "pod": "p"}, "1"),
+        ], "namespace", "pod", 1000,
+    )  # fmt: skip
+    assert (found.micro, found.unknown) == ({("b", "p"): MICRO}, {"a"})
+    assert len(found.refused) < 400
 
 
 def test_a_query_whose_whole_cannot_be_is_not_known() -> None:
@@ -146,6 +175,17 @@ def test_no_series_is_absent_and_series_of_before_are_not_sampled() -> None:
     assert counted(pod_series("team-a", "p", [(FIRST - 10, "5")])) == HourUnits({}, False, False)
 
 
+@given(histories(), st.data())
+def test_samples_that_are_there_twice_count_once(samples: Samples, data: st.DataObject) -> None:
+    """As where a sender repeats a request, or two write one series: the largest of an instant counts."""
+    doubled: Samples = []
+    for at, value in samples:
+        smaller = data.draw(st.lists(st.sampled_from([value, "0", str(int(value) // 2), "NaN", "-1"]), max_size=3))
+        doubled += [(at, one) for one in data.draw(st.permutations([value, *smaller]))]
+    for hour in range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR):
+        assert growth_of(doubled, hour, HOUR) == growth_of(samples, hour, HOUR)
+
+
 def test_samples_out_of_order_are_an_error() -> None:
     with pytest.raises(UnusableAnswer, match="order"):
         growth_of([(FIRST + 2, "1"), (FIRST + 1, "2")], FIRST, HOUR)
@@ -160,11 +200,14 @@ def test_values_are_read_exactly(digits: int, places: int, exponent: int) -> Non
     assert micro_of(text) == Fraction(text) * MICRO
 
 
-@given(histories(), st.sampled_from([300, HOUR, 6 * HOUR]))
-def test_each_hour_is_what_the_plain_reading_of_the_samples_gives(samples: Samples, lookback: int) -> None:
+@given(histories(), st.sampled_from([300, HOUR, 6 * HOUR]), st.sampled_from([in_range, in_open_range]))
+def test_each_hour_is_what_the_plain_reading_of_the_samples_gives(
+    samples: Samples, lookback: int, answered: Callable[[Samples, int, int], Samples]
+) -> None:
+    """Whether the store's ranges hold their start, as up to Prometheus 2, or not."""
     expected = plain_growth(samples, lookback)
     hours = range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR)
-    found = {hour: growth_of(in_range(samples, hour, lookback), hour, lookback).micro for hour in hours}
+    found = {hour: growth_of(answered(samples, hour, lookback), hour, lookback).micro for hour in hours}
     assert {hour: Fraction(micro, MICRO) for hour, micro in found.items() if micro} == expected
 
 

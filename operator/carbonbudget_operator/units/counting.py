@@ -6,7 +6,8 @@ The rules, for the hour (hour, hour + 3600 s]:
 - A counter that fell was reset: all of its value after that is growth.
 - The first sample of a series counts nothing: nobody knows when it grew to that value. A sample is the first one if
   there is none before it in the lookback before the hour.
-- A sample that is negative, infinite or no number is passed over.
+- A sample that is negative, infinite or no number is passed over. One NaN alone is no sample: with it VictoriaMetrics
+  marks that a series has ended, which Prometheus keeps to itself. Of several samples of one instant the largest counts.
 - An hour is not known, and never zero, in which a pod counted more than can be true, or has only such samples. Of a
   query that reads several namespaces, the hour is not known in that pod's namespace, and known in the others.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from carbonbudget_operator.printable import printable
@@ -27,6 +28,7 @@ MICRO: Final = 1_000_000
 PodKey = tuple[str, str]
 # Prometheus writes floats without an exponent, others with one. Anything else, such as NaN or +Inf, is no count.
 _NUMBER: Final = re.compile(r"(\d{1,30})(?:\.(\d{1,330}))?(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
+_MOST_NAME: Final = 253  # characters of a pod's name in Kubernetes
 _MOST_MICRO: Final = 10**30  # a counter's value, not its growth
 
 
@@ -99,15 +101,14 @@ def growth_of(samples: Iterable[tuple[float, str]], hour: int, lookback_seconds:
         UnusableAnswer: the samples are not in order of time.
     """
     begins, ends, first = hour * 1000, (hour + HOUR) * 1000, (hour - lookback_seconds) * 1000
-    total, previous, previous_ms = 0, None, -1
-    is_there = is_sampled = has_bad = has_good = False
-    for at, text in samples:
-        at_ms = round(at * 1000)
-        if at_ms <= previous_ms:
-            raise UnusableAnswer("samples are not in order of time: the store at units.url answers as no Prometheus")
-        previous_ms = at_ms
+    total, previous = 0, None
+    is_there = is_sampled = has_bad = has_good = after_nan = False
+    for at_ms, text in _one_an_instant(samples):
         if at_ms <= first or at_ms > ends:
             continue  # Prometheus 2 answers with a sample at the very start of a range, version 3 without it
+        is_end, after_nan = text == "NaN" and not after_nan, text == "NaN"
+        if is_end:
+            continue
         is_there = True
         value = micro_of(text)
         if at_ms > begins:
@@ -121,6 +122,32 @@ def growth_of(samples: Iterable[tuple[float, str]], hour: int, lookback_seconds:
         if value is not None:
             previous = value
     return Growth(total, is_there, is_sampled, has_bad, has_bad and not has_good)
+
+
+def _one_an_instant(samples: Iterable[tuple[float, str]]) -> Iterator[tuple[int, str]]:
+    """The samples by milliseconds; of several of one instant the largest, which is what VictoriaMetrics itself keeps.
+
+    It has them where a sender repeated a request, or two of them wrote the same series. The smaller one after the
+    larger one would look like a reset.
+    """
+    held_ms, held = -1, ""
+    for at, text in samples:
+        at_ms = round(at * 1000)
+        if at_ms > held_ms:
+            if held_ms >= 0:
+                yield held_ms, held
+            held_ms, held = at_ms, text
+        elif at_ms < held_ms:
+            raise UnusableAnswer("samples are not in order of time: the store at units.url answers as no Prometheus")
+        elif text != held and _value_or_none(text) > _value_or_none(held):
+            held = text
+    if held_ms >= 0:
+        yield held_ms, held
+
+
+def _value_or_none(text: str) -> int:
+    value = micro_of(text)
+    return -1 if value is None else value
 
 
 def count_hour(
@@ -151,6 +178,12 @@ def count_hour(
         if not pod:  # an aggregate of a recording rule: its pods are counted by their own series
             without_pod += 1
             continue
+        if len(pod) > _MOST_NAME:
+            raise UnusableAnswer(
+                f"a series has a label {pod_label} of {len(pod)} characters, which is no pod's name: scrape its pods "
+                "with honorLabels: false",
+                of_counter=True,
+            )
         bad += growth.has_bad_sample
         if growth.is_unreadable:
             unreadable.add((namespace, pod))
@@ -190,7 +223,9 @@ def count_vector(
                 of_counter=True,
             )
         value = micro_of(text)
-        if value is None:
+        if len(namespace) > _MOST_NAME:  # no namespace: nobody's
+            continue
+        if value is None or len(pod) > _MOST_NAME:
             unreadable.add((namespace, pod))
         else:
             found[namespace, pod] += value
@@ -218,5 +253,5 @@ def _told(impossible: Collection[PodKey], most_units: int) -> str:
     others = f" and {len(impossible) - 1} more" if len(impossible) > 1 else ""
     return (
         f"{name}{others} counted more than {most_units} units in the hour (units.most_units_per_hour), or negative "
-        "values or no numbers alone: correct what is exposed; until then the hour is not known"
+        "values or no numbers alone, or is no pod's name: correct what is exposed; until then the hour is not known"
     )

@@ -40,7 +40,7 @@ class ServerUnavailable(Exception):
     """The server gave no usable answer. The message is one line and says why."""
 
 
-class RequestRefused(ServerUnavailable):
+class QuestionRefused(ServerUnavailable):
     """The server answers, and not to this request: it is too large, malformed, or asks for what has no answer."""
 
 
@@ -56,7 +56,7 @@ class ServerAnswer:
 class ServerClient:
     """Sends queries to the server. `trust` returns the PEM bundle of the server's CA, or None if there is none yet.
 
-    Each query raises ServerUnavailable if there is no answer, an error status, or an invalid answer. RequestRefused is
+    Each query raises ServerUnavailable if there is no answer, an error status, or an invalid answer. QuestionRefused is
     the one of these for which another request may be answered.
     """
 
@@ -125,7 +125,7 @@ class ServerClient:
         answer = await self._send(method, path, data, {"Content-Type": "application/json"}, _SECONDS)
         if answer.status != 200:
             reason = answer.body[:300].decode("utf-8", "replace")
-            kind_of_error = RequestRefused if answer.status in _REFUSED else ServerUnavailable
+            kind_of_error = QuestionRefused if answer.status in _REFUSED else ServerUnavailable
             raise kind_of_error(f"the server answered {answer.status}: {reason}")
         try:
             return kind.model_validate_json(answer.body)

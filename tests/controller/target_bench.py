@@ -28,7 +28,7 @@ from carbonbudget_operator.controller.target_store import TargetStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespace_labels import Namespaces
-from carbonbudget_operator.server_client import RequestRefused, ServerUnavailable
+from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable
 
 HOUR, DAY = 3600, 86400
 GRAM = 10**6
@@ -73,7 +73,7 @@ class PlayedServer:
         if not self.up:
             raise ServerUnavailable("the server does not answer: played")
         if refused := self.refuses & {query.id for query in queries}:
-            raise RequestRefused(f"the server answered 422: {min(refused)}: played")
+            raise QuestionRefused(f"the server answered 422: {min(refused)}: played")
         self.asked.append(list(queries))
         answers = [TargetAnswer(id=q.id, spans=[self._span(q.id, span) for span in q.spans]) for q in queries]
         return TargetAnswers(data_through=self.through, answers=answers)

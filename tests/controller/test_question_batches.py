@@ -15,7 +15,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetQueries, BudgetQ
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.controller.query_sender import _batches
 from carbonbudget_operator.controller.question_batches import MOST_BYTES, BatchQuestions, batches_by_size
-from carbonbudget_operator.server_client import RequestRefused, ServerUnavailable
+from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable
 
 LIMIT = 8 * 2**20  # of the server, by default
 
@@ -48,7 +48,7 @@ def test_each_request_is_one_that_the_server_reads_and_the_order_stays(asked: li
 async def test_what_is_refused_is_alone_and_all_others_are_answered_once(number: int, bad: set[int]) -> None:
     async def send(part: Sequence[BudgetQuery]) -> list[str]:
         if any(int(query.id) in bad for query in part):
-            raise RequestRefused("played")
+            raise QuestionRefused("played")
         return [query.id for query in part]
 
     batch = [a_query(n) for n in range(number)]
@@ -64,7 +64,7 @@ async def test_a_server_that_refuses_all_is_not_asked_for_each_question() -> Non
     async def send(_: Sequence[BudgetQuery]) -> list[str]:
         nonlocal sent
         sent += 1
-        raise RequestRefused("played")
+        raise QuestionRefused("played")
 
     asking = BatchQuestions()
     for _ in range(3):

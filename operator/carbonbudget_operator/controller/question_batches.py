@@ -12,13 +12,13 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from carbonbudget_operator.server_client import RequestRefused
+from carbonbudget_operator.server_client import QuestionRefused
 
 MOST_BYTES: Final = 2 * 2**20  # of one request: a quarter of what the server reads by default
 _MOST_DIVISIONS: Final = 64  # in one evaluation: a server that refuses all is not asked for each question
 
 
-class Question(Protocol):
+class _Question(Protocol):
     """What has an id by which the answer is found."""
 
     @property
@@ -26,7 +26,7 @@ class Question(Protocol):
         """Its id."""
 
 
-_Q = TypeVar("_Q", bound=Question)
+_Q = TypeVar("_Q", bound=_Question)
 _A = TypeVar("_A")
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -63,7 +63,7 @@ class BatchQuestions:
             part = waiting.pop()
             try:
                 made.answers.append(await send(part))
-            except RequestRefused as error:
+            except QuestionRefused as error:
                 if not part:
                     raise
                 if len(part) == 1 or not self._divisions:

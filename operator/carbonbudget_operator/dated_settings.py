@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 from pydantic import BaseModel, PlainValidator, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from carbonbudget_operator.settings_sentences import IN_WORDS, sentence_of
 from carbonbudget_operator.timeline import HOUR, Timeline, starts_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -75,14 +76,16 @@ def _read(model: type[M], given: object) -> Timeline[M]:
         except ValidationError as error:
             since = f" (in force from {utc(start)})" if start else ""
             for item in error.errors(include_url=False):
-                key = (item["loc"], item["msg"])
-                wrong.setdefault(key, _detail(item["loc"], item["msg"] + since, item["input"], item["type"]))
+                is_unknown = item["type"] == "extra_forbidden"
+                reason = item["msg"] if is_unknown else sentence_of(model, item)
+                detail = _detail(item["loc"], reason + since, item["input"], item["type"] if is_unknown else IN_WORDS)
+                wrong.setdefault((item["loc"], reason), detail)
     if wrong:
         raise ValidationError.from_exception_data(model.__name__, list(wrong.values()))
     return Timeline(starts, tuple(sections))
 
 
-def _detail(path: tuple[int | str, ...], reason: str, given: object, kind: str = "dated") -> InitErrorDetails:
+def _detail(path: tuple[int | str, ...], reason: str, given: object, kind: str = IN_WORDS) -> InitErrorDetails:
     # The message is passed as a value, because pydantic would interpret braces in a template.
     return InitErrorDetails(
         type=PydanticCustomError(kind, "{reason}", {"reason": reason}), loc=path, input=given

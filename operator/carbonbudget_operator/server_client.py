@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQ
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
+_REFUSED: Final = frozenset({400, 413, 422})  # because of what is in the request
 _TLS_OBJECT: Final = re.compile(r" ssl:(<[^>]*>|\w+)")
 _MOST_PAGES: Final = 20  # of 10,000 rows: twenty zones, several sources, three weeks
 PERSONS_SECONDS: Final = 60.0  # a person's question may wait for its turn before it is answered
@@ -45,6 +47,10 @@ class ServerUnavailable(Exception):
         self.told = told or message
 
 
+class QuestionRefused(ServerUnavailable):
+    """The server answers, and not to this request: it is too large, malformed, or asks for what has no answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
     """The server's answer as it is, of any status."""
@@ -57,7 +63,8 @@ class ServerAnswer:
 class ServerClient:
     """Sends queries to the server. `trust` returns the PEM bundle of the server's CA, or None if there is none yet.
 
-    Each query raises ServerUnavailable if there is no answer, an error status, or an invalid answer.
+    Each query raises ServerUnavailable if there is no answer, an error status, or an invalid answer. QuestionRefused is
+    the one of these for which another request may be answered.
     """
 
     def __init__(self, url: str, token_file: Path | None, trust: Callable[[], str | None]) -> None:
@@ -126,7 +133,8 @@ class ServerClient:
         if answer.status != 200:
             reason = answer.body[:300].decode("utf-8", "replace")
             told = f"the server answered {answer.status}: see the controller's log"
-            raise ServerUnavailable(f"the server answered {answer.status}: {reason}", told)
+            kind_of_error = QuestionRefused if answer.status in _REFUSED else ServerUnavailable
+            raise kind_of_error(f"the server answered {answer.status}: {reason}", told)
         try:
             return kind.model_validate_json(answer.body)
         except ValidationError:
@@ -142,10 +150,11 @@ class ServerClient:
                 headers["Authorization"] = f"Bearer {self._token_file.read_text(encoding='ascii').strip()}"
             timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=5)
             url = URL(self._url + path, encoded=True)
+            body = None if data is None else io.BytesIO(data.encode())  # aiohttp warns of large bodies in one piece
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.request(
-                    method, url, data=data, headers=headers, ssl=self._tls(), allow_redirects=False
+                    method, url, data=body, headers=headers, ssl=self._tls(), allow_redirects=False
                 ) as response,
             ):
                 return ServerAnswer(response.status, response.headers, await response.read())

@@ -27,7 +27,7 @@ from carbonbudget_operator.intensity_settings import (
 )
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server_settings import ServerSettings
-from carbonbudget_operator.settings_defects import another_kind_of_file, defect
+from carbonbudget_operator.settings_defects import another_kind_of_file, defects
 from carbonbudget_operator.strict_yaml import StrictLoader
 from carbonbudget_operator.timeline import Timeline
 from carbonbudget_operator.unit_settings import UnitSettings
@@ -355,7 +355,7 @@ def parse_settings(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        lines = (f"{source}: {defect(Settings, item)}" for item in error.errors())
+        lines = (f"{source}: {line}" for line in defects(Settings, error.errors(include_url=False)))
         raise SettingsError("\n".join(lines)) from None
     if text is not None:
         settings._source = f"{name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})"

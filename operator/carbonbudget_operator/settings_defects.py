@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, get_args
+from typing import Final
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.settings_sentences import key_of, sections_in, sentence_of, tags_of
 
 # Keys of the chart's values.yaml that no settings file has. A file with one of them is meant for Helm.
 CHART_KEYS: Final = frozenset({
@@ -28,6 +29,7 @@ CHART_KEYS: Final = frozenset({
     "web.tolerations",
 })  # fmt: skip
 _MOST_LISTED: Final = 12
+_MOST_REASON: Final = 500
 _CLOSE: Final = 0.8  # similarity to a key of another section; difflib's default of 0.6 suggests unrelated keys
 UNKNOWN: Final = "extra_forbidden"  # pydantic's type of the error
 
@@ -57,11 +59,17 @@ def another_kind_of_file(values: Mapping[object, object]) -> str:
     )
 
 
-def defect(model: type[BaseModel], error: ErrorDetails) -> str:
-    """One line for an error of pydantic: key and reason."""
-    path = error["loc"]
-    key = ".".join(map(str, path)) or "file"
-    return f"{key}: {_unknown(model, path)}" if error["type"] == UNKNOWN else f"{key}: {error['msg']}"
+def defects(model: type[BaseModel], errors: Iterable[ErrorDetails]) -> list[str]:
+    """A line for each setting that is wrong: key and reason. A value that is none of several choices has one line."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for error in errors:
+        is_unknown = error["type"] == UNKNOWN
+        reason = _unknown(model, error["loc"]) if is_unknown else sentence_of(model, error)
+        reasons = found.setdefault((key_of(error["loc"]), is_unknown), [])
+        if reason not in reasons:
+            reasons.append(reason)
+    # A sentence may quote a value of the file, which may have line breaks in it.
+    return [f"{key}: {printable(', or '.join(reasons), _MOST_REASON)}" for (key, _), reasons in found.items()]
 
 
 def _unknown(model: type[BaseModel], path: _Path) -> str:
@@ -90,15 +98,8 @@ def _sections_at(model: type[BaseModel], path: Iterable[int | str]) -> list[type
         if below:
             found = below
         elif isinstance(part, str):  # a tag
-            found = [one for one in found if (tag := one.model_fields.get("type")) and tag.default == part] or found
+            found = [one for one in found if part in tags_of(one)] or found
     return found
-
-
-def sections_in(annotation: object) -> list[type[BaseModel]]:
-    """All sections in a type, also inside a list, a union or a timeline."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [one for inner in get_args(annotation) for one in sections_in(inner)]
 
 
 def _all_keys(model: type[BaseModel], path: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from carbonbudget_operator.intensity_settings import SettingsSection
 _LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]{0,126}$"
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _OURS = frozenset({"authorization", "host", "content-length", "content-type", "accept-encoding", "transfer-encoding"})
+_OF_A_STORE = ("ca", "username", "password_file", "token_file", "tenant", "headers")  # without one they do nothing
 
 
 class UnitSettings(SettingsSection):
@@ -58,8 +59,9 @@ class UnitSettings(SettingsSection):
         200, ge=1, le=10_000, description="Most different counters of a namespace; those of later targets are not read."
     )
     most_units_per_hour: int = Field(
-        10**12, ge=1, le=10**12, description="A pod that counts more in an hour gets none in it, because it cannot be."
-    )
+        10**12, ge=1, le=10**12,
+        description="An hour in which a pod counts more is not known in the pod's namespace, because it cannot be.",
+    )  # fmt: skip
     scraped_query: str = Field(
         "count(up)",
         max_length=1024,
@@ -104,6 +106,9 @@ class UnitSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _consistent(self) -> UnitSettings:
+        needless = [name for name in _OF_A_STORE if getattr(self, name)]
+        if needless and not self.url:
+            raise ValueError(f"{needless[0]} is set and url is not: set url, or remove {' and '.join(needless)}")
         if bool(self.username) != (self.password_file is not None):
             raise ValueError("username and password_file belong together: set both or neither")
         if self.username and self.token_file:

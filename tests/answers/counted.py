@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
@@ -30,9 +30,12 @@ def a_counter(engine: sa.Engine, namespace: str, source: ClusterUnitSource = REQ
 
 def an_hour(
     engine: sa.Engine, counter_id: int, hour: int, pods: Mapping[tuple[str, str], int] | None,
-    reason: str = "Prometheus does not answer: connection refused",
+    reason: str = "Prometheus does not answer: connection refused", unknown: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """What a counter counted in an hour, in units by namespace and pod; None: Prometheus did not answer."""
+    """What a counter counted in an hour, in units by namespace and pod; None: Prometheus did not answer.
+
+    `unknown`: the namespaces of which a query's hour is not known.
+    """
     day, index = day_of(hour)
     at = (unit_day.c.counter_id == counter_id, unit_day.c.day == day)
     failed = (unit_failure.c.counter_id == counter_id, unit_failure.c.hour == hour)
@@ -50,7 +53,7 @@ def an_hour(
         if states[index] != UNKNOWN:
             raise ValueError("an hour that is known stays as it is")
         letter, micro = COUNTED if pods else ABSENT, {pod: units * MICRO for pod, units in pods.items()}
-        states, stored = with_hour(states, stored, index, letter, micro)
+        states, stored = with_hour(states, stored, index, letter, micro, unknown)
         connection.execute(sa.delete(unit_day).where(*at))
         connection.execute(
             sa.insert(unit_day).values(counter_id=counter_id, day=day, states=states, refused="", pods=stored)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from carbonbudget_operator.answers import report_comparison
 from carbonbudget_operator.answers.report_comparison import summary
 from carbonbudget_operator.targets.target_verdict import change_percent, fall_percent
-from carbonbudget_operator.web.views.figures import change_text
+from carbonbudget_operator.web.views.answer_figures import change_text
 
 KEY = report_comparison._FIGURES[0][0]
 _UG = st.integers(1, 10**15)

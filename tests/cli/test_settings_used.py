@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.settings import Settings, SettingsError
-from carbonbudget_operator.settings_defects import CHART_KEYS, sections_in
+from carbonbudget_operator.settings_defects import CHART_KEYS
+from carbonbudget_operator.settings_sentences import sections_in
 
 DAYS = ("--from", "2025-11-10", "--to", "2025-11-11")
 READING = [("allocate", *DAYS), ("report", *DAYS), ("factors",)]
@@ -115,7 +116,7 @@ def test_the_config_map_that_helm_prints_is_checked_as_the_file_in_it(tmp_path: 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("carbon: {pue: 0.5}", "carbon.pue: Input should be greater than or equal to 1"),
+        ("carbon: {pue: 0.5}", "carbon.pue: must be at least 1"),
         ("carbon: {provider: acme}", "carbon.provider 'acme' is not known"),
         ("carbon: {market: {residual_mixes: [{zone: XX, g_per_kwh: 1, source: s, year: 2024}]}}", "'XX' is no grid"),
         (

@@ -25,7 +25,7 @@ from carbonbudget_operator.server_client import ServerClient
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     world = World()
-    api, server = web.Application(), web.Application()
+    api, server = web.Application(), web.Application(client_max_size=2**24)
     api.router.add_route("*", "/{path:.*}", world.api)
     server.router.add_post("/v1/budgets/query", world.server)
     server.router.add_post("/v1/budgets/hours", world.hours)

@@ -20,6 +20,7 @@ BLOCK = [{"at": 100, "action": "Block"}]
 
 
 HOUR = 3600
+MOST_BYTES = 600_000  # of a question's request
 
 
 @dataclass
@@ -32,6 +33,8 @@ class World:
     by_hour_ug: dict[int, int] = field(default_factory=dict)  # instead of used_ug, by an instant in the hour
     data_lag_s: int = 0
     up: bool = True
+    refuses: set[str] = field(default_factory=set)  # by question; a request with one of them is answered with 422
+    requests: int = 0
     reports: bool = True
     hours_ug: list[int] = field(default_factory=list)
     change_permille: list[int] = field(default_factory=list)
@@ -79,7 +82,12 @@ class World:
         """The batch query."""
         if not self.up:
             return web.json_response({"reason": "starting"}, status=503)
+        self.requests += 1
+        if len(await request.read()) > MOST_BYTES:
+            return web.json_response({"reason": "the body is too large"}, status=413)
         queries = (await request.json())["queries"]
+        if refused := self.refuses & {query["id"] for query in queries}:
+            return web.json_response({"reason": f"{min(refused)}: played"}, status=422)
         self.asked = queries
         answers = [self._answer(query) for query in queries]
         through = int(self.now) - self.data_lag_s if self.reports else 0
@@ -114,6 +122,8 @@ class World:
     async def hours(self, request: web.Request) -> web.Response:
         """The hourly query."""
         queries = (await request.json())["queries"]
+        if self.refuses & {query["id"] for query in queries}:
+            return web.json_response({"reason": "played"}, status=422)
         answers = [
             {"id": query["id"], "first_hour": query["end"] - HOUR * len(self.hours_ug), "used_ug": self.hours_ug}
             for query in queries

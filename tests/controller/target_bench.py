@@ -28,7 +28,7 @@ from carbonbudget_operator.controller.target_store import TargetStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.namespace_labels import Namespaces
-from carbonbudget_operator.server_client import ServerUnavailable
+from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable
 
 HOUR, DAY = 3600, 86400
 GRAM = 10**6
@@ -67,6 +67,7 @@ class PlayedServer:
     left_out: list[str] = field(default_factory=list)
     away: str = "the server does not answer: played"
     up: bool = True
+    refuses: set[str] = field(default_factory=set)  # by question
     broken: set[str] = field(default_factory=set)
     asked: list[list[TargetQuery]] = field(default_factory=list)
 
@@ -74,6 +75,8 @@ class PlayedServer:
         """As ServerClient.targets."""
         if not self.up:
             raise ServerUnavailable(self.away, "the server does not answer: see the controller's log")
+        if refused := self.refuses & {query.id for query in queries}:
+            raise QuestionRefused(f"the server answered 422: {min(refused)}: played")
         self.asked.append(list(queries))
         answers = [TargetAnswer(id=q.id, spans=[self._span(q.id, span) for span in q.spans]) for q in queries]
         return TargetAnswers(data_through=self.through, answers=answers)

@@ -93,7 +93,7 @@ def test_a_negative_price_is_refused_by_helm_and_by_the_settings(cluster: Cluste
     carbon = {key: given, "currency": "EUR"}
     done = cluster.run(*RENDER, "--set-json", f"carbon={json.dumps(carbon)}", check=False)
     assert (done.returncode, f"at '/carbon/{key}" in done.stderr) == (1, True), done.stderr
-    with pytest.raises(SettingsError, match=f"^values: carbon.{key}: Input should be greater than or equal to 0"):
+    with pytest.raises(SettingsError, match=f"^values: carbon.{key}: must be at least 0"):
         parse_settings(json.dumps({"carbon": carbon}).encode(), "values")
 
 

@@ -20,19 +20,21 @@ FINE = {"Evaluated", "Complete", "NoConflict", "Reverted"}  # Reverted has one c
 def reasons() -> set[str]:
     """As the controller gives them: in a condition, or for want of an answer."""
     code = "".join((OPERATOR / "controller" / name).read_text() for name in ("status_conditions.py", "query_sender.py"))
+    code += (OPERATOR / "controller" / "evaluation_loop.py").read_text()
     given = re.findall(r'DesiredCondition\("\w+", "(?:True|False)", "(\w+)"', code)
     named = re.findall(r'DesiredCondition\("?\w+"?, "(?:True|False)", ([A-Z_]+),', code)
     credits = re.findall(r'"([A-Z][a-z]+[A-Z]\w+)",', (OPERATOR / "controller" / "credit_condition.py").read_text())
     return {
         *given, *(getattr(status_conditions, name) for name in named), *credits,
         *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code),
+        *re.findall(r'evaluate_without_answer\(\s*prepared, "(\w+)"', code),
     } - FINE  # fmt: skip
 
 
 def test_every_reason_of_a_condition_that_is_a_trouble_is_on_the_page() -> None:
     assert reasons() >= {
         "BadSpec", "Gaps", "ServerUnavailable", "NamespacesUnknown", "UsedFell", "NamespacesLeftOut", "KindsNotJudged",
-        "BaselineNotMeasured",
+        "BaselineNotMeasured", "QuestionRefused",
     }  # fmt: skip
     assert {reason for reason in reasons() if f"`{reason}`" not in PAGE} == set()
 

@@ -32,7 +32,7 @@ class InProcess:
     def __init__(self, book: ValuedReader, now: Callable[[], float]) -> None:
         self._book, self._queries, self._now = book, BudgetUseQueries(book), now
         self._targets = TargetFigures(self._queries, SelectedUnits(book.cluster, _RESULT_DAYS), digest_of)
-        self._counters = TargetCounters(book.engine, UnitStore(book.engine, book.cluster).register)
+        self._counters = TargetCounters(book.engine, book.cluster, UnitStore(book.engine, book.cluster).register)
 
     async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
         return BudgetAnswers(data_through=self._queries.data_through(), answers=self._queries.budgets(queries))

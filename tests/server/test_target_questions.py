@@ -103,12 +103,13 @@ def test_counters_are_wanted_once_since_the_earliest_hour_and_in_each_namespace_
     with engine.begin() as connection:
         connection.execute(sa.text("INSERT INTO node (id, cluster, name) VALUES (1, 'default', 'n')"))
         connection.execute(sa.text("INSERT INTO label_set (id, digest, labels) VALUES (1, 'x', '{}')"))
-        for number, name in enumerate(("team-a", "team-b", "team-b")):
+        connection.execute(sa.text("INSERT INTO node (id, cluster, name) VALUES (2, 'another-cluster', 'n')"))
+        for number, (node, name) in enumerate([(1, "team-a"), (1, "team-b"), (1, "team-b"), (2, "theirs")]):
             connection.execute(
                 sa.text(
-                    "INSERT INTO pod (node_id, uid, label_set_id, namespace, name) VALUES (1, :uid, 1, :name, 'p')"
+                    "INSERT INTO pod (node_id, uid, label_set_id, namespace, name) VALUES (:node, :uid, 1, :name, 'p')"
                 ),
-                {"uid": str(number), "name": name},
+                {"uid": str(number), "name": name, "node": node},
             )
     wanted: list[WantedCounter] = []
 
@@ -118,7 +119,7 @@ def test_counters_are_wanted_once_since_the_earliest_hour_and_in_each_namespace_
 
     whole, client = ClusterUnitSource(query="sum(x)"), ClusterUnitSource(client="images")
     wrong = ClusterUnitSource.model_validate({"counter": {"metric": "no metric"}})
-    TargetCounters(engine, lambda found, _: wanted.extend(found)).register(
+    TargetCounters(engine, "default", lambda found, _: wanted.extend(found)).register(
         [
             a_target(REQUESTS, 7200, "team-a"), a_target(REQUESTS, 3600, "team-a"), a_target(client, 0, "team-a"),
             a_target(whole, 3600, "team-a", "team-b"), a_target(wrong, 0, "team-a"),

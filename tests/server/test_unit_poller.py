@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
-from threading import Thread
 
 import pytest
 import sqlalchemy as sa
-from tests.prometheus import Prometheus, until
+from tests.prometheus import Prometheus
 from tests.server.stored_metrics import full_hour_ago, prometheus_with, scraped
 from tests.server.unit_polling import HOUR, TOKENS, Polling
 
@@ -208,120 +203,6 @@ async def test_hours_that_prometheus_has_forgotten_are_missing_and_the_later_one
     assert (failed, waiting + failed + missing) == (sum(state == "failed" for state in states.values()), 49)
 
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def text_answer(status: int, text: bytes, headers: dict[str, str] | None = None) -> Answer:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in (headers or {}).items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(text)
-
-    return answer
-
-
-def slow(handler: BaseHTTPRequestHandler) -> None:
-    """One byte now and then: each read succeeds, the answer never ends."""
-    handler.send_response(200)
-    handler.end_headers()
-    try:
-        while True:
-            handler.wfile.write(b" ")
-            handler.wfile.flush()
-            time.sleep(0.05)
-    except OSError:
-        pass
-
-
-ERROR = b'{"status":"error","errorType":"bad_data","error":"invalid parameter"}'
-WARNS = b'{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["a store is away"]}'
-ODD = (
-    b'{"status":"success","data":{"resultType":"matrix","result":'
-    b'[{"metric":{"namespace":"team-a","pod":"p"},"values":[%s]}]}}'
-)
-FAULTS = {
-    "401": (text_answer(401, b"who are you?"), r"answers 401: who are you\?; check units.token_file"),
-    "redirect": (text_answer(302, b"", {"Location": "http://127.0.0.1:1/"}), "answers 302; check units.url"),
-    "400": (text_answer(400, ERROR), "answers 400: invalid parameter"),
-    "503": (text_answer(503, b"later", {"Retry-After": "7"}), "answers 503: later"),
-    "too large": (text_answer(200, b" " * 70_000), "longer than 65536 bytes"),
-    "compressed": (text_answer(200, b"", {"Content-Encoding": "gzip"}), "compressed"),
-    "no JSON": (text_answer(200, b"<html>"), "not of Prometheus"),
-    "other JSON": (text_answer(200, b"[]"), "not of Prometheus"),
-    "not JSON in a sample": (text_answer(200, ODD % b"[1]"), "unknown form"),
-    "a number as value": (text_answer(200, ODD % str([FIRST + 1, 5]).encode()), "unknown form"),
-    "a time as text": (text_answer(200, ODD % b'["now","5"]'), "unknown form"),
-    "incomplete": (text_answer(200, WARNS), "incomplete"),
-    "slow": (slow, "Prometheus does not answer within 3 s"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_an_answer_that_cannot_be_used_is_told_and_counts_nothing(engine: sa.Engine, fault: str) -> None:
-    answer, words = FAULTS[fault]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            answer(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        polling = Polling(engine, url, timeout_seconds=3 if fault == "slow" else 60, max_response_bytes=65_536)
-        polling.want(FIRST, FIRST + HOUR + 300, "team-a")
-        with pytest.raises(Exception, match=words):
-            await polling.poller.step(FIRST + HOUR + 300)
-        await polling.poller.close()
-        found = polling.hours("team-a", FIRST, FIRST + HOUR)
-        assert (found.states, found.units) == ({FIRST: "failed"}, {})
-        assert "\n" not in found.reason
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-async def test_a_token_and_a_tenant_are_sent_and_a_missing_token_is_told(engine: sa.Engine, tmp_path: Path) -> None:
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            seen.append(
-                (self.path, self.headers["Authorization"], self.headers["X-Scope-OrgID"], self.headers["X-More"])
-            )
-            vector = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"60"]}]}}'
-            text_answer(
-                200, vector if "count_over_time" in body else WARNS.replace(b"a store is away", b"PromQL info: x")
-            )(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    token = tmp_path / "token"
-    url = f"http://127.0.0.1:{server.server_address[1]}/prefix/"
-    try:
-        polling = Polling(engine, url, token_file=str(token), tenant="org-1", headers={"X-More": "yes"})
-        polling.want(FIRST, FIRST + HOUR + 300, "team-a")
-        with pytest.raises(Exception, match="no token or password"):
-            await polling.poller.step(FIRST + HOUR + 300)
-        token.write_text("secret\n")
-        assert await polling.poller.step(FIRST + HOUR + 900) == 1
-        assert seen == [("/prefix/api/v1/query", "Bearer secret", "org-1", "yes")] * 2
-        await polling.poller.close()
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 async def test_of_two_servers_one_asks_and_the_other_takes_over_when_it_is_gone(
     engine: sa.Engine, prometheus: Prometheus
 ) -> None:
@@ -357,48 +238,3 @@ async def test_a_counter_of_which_no_query_can_be_made_fails_with_the_reason(
     await polling.poller.close()
     assert "cannot have k8s_pod" in polling.hours("team-a", FIRST, FIRST + HOUR, forged).reason
     assert "no series has the label k8s_pod" in polling.hours("team-a", FIRST, FIRST + HOUR).reason
-
-
-async def test_a_live_server_that_speaks_vllms_names_is_counted_as_its_samples_say(
-    engine: sa.Engine, tmp_path: Path
-) -> None:
-    served = 0
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            nonlocal served
-            served += 17
-            text = f'# TYPE vllm:generation_tokens counter\nvllm:generation_tokens_total{{model_name="m"}} {served}\n'
-            text_answer(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4"})(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    labels = {"namespace": "team-a", "pod": "chat-0"}
-    job: dict[str, object] = {
-        "job_name": "pods",
-        "static_configs": [{"targets": [f"127.0.0.1:{server.server_address[1]}"], "labels": labels}],
-    }
-    live = Prometheus(tmp_path, [job])
-    try:
-        until("some samples", lambda: live.ask("count_over_time(vllm:generation_tokens_total[1m]) > 3"), 60)
-        live.process.send_signal(19)  # SIGSTOP: no sample comes between the two questions
-        live.process.send_signal(18)
-        hour = int(time.time()) // HOUR * HOUR
-        polling = Polling(engine, f"http://127.0.0.1:{live.port}")
-        polling.want(hour, hour + HOUR + 300, "team-a")
-        server.shutdown()  # the counter grows no more
-        await asyncio.sleep(0)
-        assert await polling.poller.step(hour + HOUR + 300) == 1
-        await polling.poller.close()
-        (raw,) = live.ask("vllm:generation_tokens_total[2h]", hour + HOUR)
-        values = [int(value) for at, value in raw["values"] if at <= hour + HOUR]
-        first = next(n for n, (at, _) in enumerate(raw["values"]) if at > hour)
-        grown = values[-1] - values[max(0, first - 1)]
-        assert grown > 0
-        assert polling.hours("team-a", hour, hour + HOUR).units == {hour: {("team-a", "chat-0"): grown * MICRO}}
-    finally:
-        live.stop()
-        server.server_close()

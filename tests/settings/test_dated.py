@@ -151,13 +151,13 @@ def test_keys_that_cannot_be_dated_are_those_that_the_reference_says() -> None:
         ),
         (
             "{pue: [{value: 1.2}, {valid_from: 2026-07-01, value: 0.9}]}",
-            "carbon.pue: Input should be greater than or equal to 1 (in force from 2026-07-01T00:00Z)",
+            "carbon.pue: must be at least 1 (in force from 2026-07-01T00:00Z)",
         ),
         ("{basis: [{value: direct}, {valid_from: 2026-07-01, value: lifecycle}]}", "carbon.basis: this key cannot be"),
         ("{market: {contracts: [{valid_from: 2026-07-01, value: []}]}}", "carbon.market.contracts: this key cannot"),
         (
             "{intensity: {sources: [{value: []}, {valid_from: 2026-07-01, value: [{type: neso}]}]}}",
-            "carbon: Value error, intensity source neso has direct figures and carbon.basis is lifecycle",
+            "carbon: intensity source neso has direct figures and carbon.basis is lifecycle",
         ),
         (
             "{basis: direct, intensity: {sources: [{value: [{type: neso, name: a}]}, {valid_from: 2026-07-01, value: "

@@ -32,6 +32,11 @@ def in_range(samples: Samples, hour: int, lookback: int) -> Samples:
     return [one for one in samples if hour - lookback <= one[0] <= hour + HOUR]
 
 
+def in_open_range(samples: Samples, hour: int, lookback: int) -> Samples:
+    """The same since Prometheus 3: without a sample at the very start."""
+    return [one for one in in_range(samples, hour, lookback) if one[0] > hour - lookback]
+
+
 @st.composite
 def histories(draw: st.DrawFn, longest_gap: int = 3 * HOUR) -> Samples:
     """Some hours of a counter, with resets, gaps, late scrapes and samples on the edge of an hour."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.units.histories import FIRST, Samples, histories, in_range, plain_growth, pod_series
+from tests.units.histories import FIRST, Samples, histories, in_open_range, in_range, plain_growth, pod_series
 
 from carbonbudget_operator.units.counting import (
     HOUR,
@@ -53,7 +54,7 @@ def test_a_counter_that_fell_was_reset_and_counts_from_zero() -> None:
 
 
 def test_the_first_sample_of_a_series_counts_nothing() -> None:
-    assert growth_of([(FIRST + 1, "1000000")], FIRST, HOUR) == (0, True, True, False)
+    assert growth_of([(FIRST + 1, "1000000")], FIRST, HOUR) == (0, True, True, False, False)
 
 
 def test_a_gap_within_the_lookback_is_bridged_and_a_longer_one_is_not() -> None:
@@ -64,21 +65,85 @@ def test_a_gap_within_the_lookback_is_bridged_and_a_longer_one_is_not() -> None:
 
 @pytest.mark.parametrize("bad", ["NaN", "+Inf", "-Inf", "-5", "-0", "1e400", "9" * 40, "", "0x10", "1_0", "\u0663"])
 def test_a_sample_that_no_counter_can_have_is_passed_over_and_told(bad: str) -> None:
-    series = pod_series("team-a", "p", [(FIRST + 1, "10"), (FIRST + 2, bad), (FIRST + 3, "16")])
-    found = counted(series)
+    samples = [(FIRST + 1, "10"), (FIRST + 2, bad), (FIRST + 3, bad), (FIRST + 4, "16")]
+    found = counted(pod_series("team-a", "p", samples))
     assert found.micro == {("team-a", "p"): 6 * MICRO}
     assert found.gaps
     assert "negative or no numbers" in found.refused
 
 
-def test_a_jump_beyond_what_can_be_true_is_refused_and_its_pod_gets_no_units() -> None:
-    jumps = pod_series("team-a", "jumps", [(FIRST + 1, "10"), (FIRST + 2, "1000000000000000010")])
+@pytest.mark.parametrize("bad", ["NaN", "+Inf", "-5", "1e400"])
+def test_an_hour_of_a_pod_with_such_samples_alone_is_not_known_and_never_zero(bad: str) -> None:
+    series = pod_series("team-a", "p", [(FIRST - 1, "10"), (FIRST + 1, bad), (FIRST + 2, bad), (FIRST + 3, bad)])
+    with pytest.raises(UnusableAnswer, match="team-a/p counted more than") as refused:
+        counted(series, pod_series("team-a", "q", [(FIRST + 1, "10"), (FIRST + 2, "11")]))
+    assert refused.value.of_counter
+    assert counted(series, hour=FIRST - HOUR).micro == {}  # the hour before has no such sample
+
+
+@given(histories(), st.sampled_from([300, HOUR]), st.data())
+def test_marks_that_a_series_has_ended_are_no_samples(samples: Samples, lookback: int, data: st.DataObject) -> None:
+    """VictoriaMetrics answers with them, Prometheus leaves them out."""
+    marked: Samples = []
+    for (at, value), (following, _) in zip(samples, [*samples[1:], (samples[-1][0] + 60, "")], strict=True):
+        marked.append((at, value))
+        if round(following * 1000) - round(at * 1000) > 1 and data.draw(st.booleans()):
+            marked.append((round(at * 1000 + 1) / 1000, "NaN"))
+    for hour in range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR):
+        ranges = [in_range(one, hour, lookback) for one in (samples, marked)]
+        plain, with_marks = (growth_of(one, hour, lookback) for one in ranges)
+        assert plain == with_marks
+
+
+@pytest.mark.parametrize("jump", ["1000000000011", "1e18", "1000000000000000000", "1e24"])
+def test_an_hour_with_a_jump_beyond_what_can_be_true_is_not_known_and_never_zero(jump: str) -> None:
+    jumps = pod_series("team-a", "jumps", [(FIRST + 1, "10"), (FIRST + 2, jump)])
     others = pod_series("team-a", "sound", [(FIRST + 1, "10"), (FIRST + 2, "11")])
-    found = counted(jumps, others)
-    assert found.micro == {("team-a", "sound"): MICRO}
-    assert found.gaps
-    assert "team-a/jumps" in found.refused
-    assert not counted(others).gaps
+    with pytest.raises(UnusableAnswer, match="team-a/jumps counted more than") as refused:
+        counted(jumps, others)
+    assert refused.value.of_counter
+    assert counted(pod_series("team-a", "most", [(FIRST + 1, "10"), (FIRST + 2, "1000000000010")])).micro == {
+        ("team-a", "most"): 10**12 * MICRO
+    }
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("pqr"), st.integers(0, 2000) | st.just("NaN"))),
+)
+def test_of_a_query_each_hour_of_a_namespace_is_counted_whole_or_not_known(
+    values: list[tuple[str, str, int | str]],
+) -> None:
+    """No pod that is refused counts zero, and no namespace loses an hour by the pods of another one."""
+    found = count_vector(
+        [({"namespace": name, "pod": pod}, str(value)) for name, pod, value in values], "namespace", "pod", 1000
+    )
+    sums: dict[tuple[str, str], int] = {}
+    bad = {name for name, _, value in values if value == "NaN"}
+    for name, pod, value in values:
+        sums[name, pod] = sums.get((name, pod), 0) + (value if isinstance(value, int) else 0)
+    bad |= {name for (name, _), units in sums.items() if units > 1000}
+    assert found.unknown == bad
+    assert found.gaps == bool(bad)
+    assert found.micro == {key: units * MICRO for key, units in sums.items() if units and key[0] not in bad}
+
+
+def test_a_label_that_is_too_long_for_a_pod_is_no_pod_and_spoils_its_namespace_alone() -> None:
+    long = "p" * 254
+    with pytest.raises(UnusableAnswer, match="254 characters, which is no pod's name"):
+        counted(pod_series("team-a", long, [(FIRST + 1, "1")]), pod_series("team-a", "p", [(FIRST + 1, "1")]))
+    found = count_vector(
+        [
+            ({"namespace": "a", "pod": long}, "1"), ({"namespace": "a", "pod": "p"}, "1"),
+            ({"namespace": "b", "pod": "p"}, "1"), ({"namespace": "n" * 254, "pod": "p"}, "1"),
+        ], "namespace", "pod", 1000,
+    )  # fmt: skip
+    assert (found.micro, found.unknown) == ({("b", "p"): MICRO}, {"a"})
+    assert len(found.refused) < 400
+
+
+def test_a_query_whose_whole_cannot_be_is_not_known() -> None:
+    with pytest.raises(UnusableAnswer, match="the query as a whole counted more than 1000 units"):
+        count_vector([({}, "1001"), ({"namespace": "a", "pod": "p"}, "1")], "namespace", "pod", 1000)
 
 
 def test_series_of_one_pod_are_added_up_and_pods_are_kept_apart() -> None:
@@ -89,7 +154,7 @@ def test_series_of_one_pod_are_added_up_and_pods_are_kept_apart() -> None:
         pod_series("team-a", "q", [(FIRST + 1, "0"), (FIRST + 2, "5")]),
         pod_series("team-a", "idle", [(FIRST + 1, "7"), (FIRST + 2, "7")]),
     )
-    assert found == ({("team-a", "p"): 7 * MICRO, ("team-a", "q"): 5 * MICRO}, False, True, False, "")
+    assert found == ({("team-a", "p"): 7 * MICRO, ("team-a", "q"): 5 * MICRO}, False, True, False, "", frozenset())
 
 
 def test_an_answer_with_series_of_another_namespace_is_refused_whole() -> None:
@@ -106,8 +171,19 @@ def test_series_without_a_pod_are_no_zero_but_an_error() -> None:
 
 
 def test_no_series_is_absent_and_series_of_before_are_not_sampled() -> None:
-    assert counted() == ({}, True, False, False, "")
-    assert counted(pod_series("team-a", "p", [(FIRST - 10, "5")])) == ({}, False, False, False, "")
+    assert counted() == HourUnits({}, is_absent=True, is_sampled=False)
+    assert counted(pod_series("team-a", "p", [(FIRST - 10, "5")])) == HourUnits({}, False, False)
+
+
+@given(histories(), st.data())
+def test_samples_that_are_there_twice_count_once(samples: Samples, data: st.DataObject) -> None:
+    """As where a sender repeats a request, or two write one series: the largest of an instant counts."""
+    doubled: Samples = []
+    for at, value in samples:
+        smaller = data.draw(st.lists(st.sampled_from([value, "0", str(int(value) // 2), "NaN", "-1"]), max_size=3))
+        doubled += [(at, one) for one in data.draw(st.permutations([value, *smaller]))]
+    for hour in range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR):
+        assert growth_of(doubled, hour, HOUR) == growth_of(samples, hour, HOUR)
 
 
 def test_samples_out_of_order_are_an_error() -> None:
@@ -124,11 +200,14 @@ def test_values_are_read_exactly(digits: int, places: int, exponent: int) -> Non
     assert micro_of(text) == Fraction(text) * MICRO
 
 
-@given(histories(), st.sampled_from([300, HOUR, 6 * HOUR]))
-def test_each_hour_is_what_the_plain_reading_of_the_samples_gives(samples: Samples, lookback: int) -> None:
+@given(histories(), st.sampled_from([300, HOUR, 6 * HOUR]), st.sampled_from([in_range, in_open_range]))
+def test_each_hour_is_what_the_plain_reading_of_the_samples_gives(
+    samples: Samples, lookback: int, answered: Callable[[Samples, int, int], Samples]
+) -> None:
+    """Whether the store's ranges hold their start, as up to Prometheus 2, or not."""
     expected = plain_growth(samples, lookback)
     hours = range(FIRST - HOUR, int(samples[-1][0]) + 2 * HOUR, HOUR)
-    found = {hour: growth_of(in_range(samples, hour, lookback), hour, lookback).micro for hour in hours}
+    found = {hour: growth_of(answered(samples, hour, lookback), hour, lookback).micro for hour in hours}
     assert {hour: Fraction(micro, MICRO) for hour, micro in found.items() if micro} == expected
 
 
@@ -164,11 +243,13 @@ def test_pods_that_restart_with_new_series_add_up_too(histories_: list[Samples],
 def test_a_query_counts_by_its_labels_and_refuses_what_is_no_count() -> None:
     vector = [
         ({"namespace": "a", "pod": "p", "model": "m"}, "2.5"), ({"namespace": "a", "pod": "p"}, "1"),
-        ({}, "7"), ({"pod": "q", "namespace": "b"}, "NaN"), ({"pod": "r", "namespace": "b"}, "2000"),
+        ({}, "7"), ({"pod": "q", "namespace": "b"}, "NaN"), ({"pod": "r", "namespace": "c"}, "2000"),
+        ({"pod": "s", "namespace": "c"}, "1"),
     ]  # fmt: skip
     found = count_vector(vector, "namespace", "pod", 1000)
     assert found.micro == {("a", "p"): 3_500_000, ("", ""): 7 * MICRO}
-    assert found.gaps
+    assert (found.gaps, found.unknown) == (True, {"b", "c"})
+    assert "b/q and 1 more counted more than 1000 units in the hour (units.most_units_per_hour)" in found.refused
     assert count_vector([], "namespace", "pod", 1000).is_absent
 
 

@@ -12,6 +12,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from carbonbudget_operator.ledger.labelled_units import (
     KNOWN_WHEN_SEALED,
     MOST_MICRO,
     NO_LABELS,
+    NOT_KNOWN_THERE,
     LabelledUnits,
     PodNames,
     RegisteredCounter,
@@ -42,6 +44,11 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 DAY: Final = 24 * HOUR
 _MAX_DAYS: Final = 100_000  # some 900 bytes each: a month of three thousand targets
 _MAX_LABEL_SETS: Final = 50_000
+_NAMED_AT_ONCE: Final = 500  # namespaces in one statement; of more, all are read
+_IMPOSSIBLE = (
+    "a pod of the namespace counted more units in the hour than can be (units.most_units_per_hour), or negative values "
+    "or no numbers: see what its pods expose"
+)
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
 _TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
 _GIVEN_UP = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
@@ -52,7 +59,8 @@ _NOT_ASKED = "Prometheus has not been asked for these hours yet"
 class UnitSelection:
     """One counter's units of selected pods. `counter` is its namespace ("" for a query) and digest.
 
-    `client`: the name of units that the pods count themselves, in place of a counter.
+    `client`: the name of units that the pods count themselves, in place of a counter. `namespaces`: none for what a
+    query counts that names no pods, which is about the target's pods as a whole.
     """
 
     counter: tuple[str, str]
@@ -69,36 +77,25 @@ class UnitSelection:
 
 @dataclass(slots=True)
 class UnitDay:
-    """A day's units in millionths by hour, and which of its hours are known.
-
-    `reasons`: of hours that were asked for and are not known. `left_out`: namespaces whose units of an hour are not
-    believed, while those of the others are known.
-    """
+    """A day's units in millionths by hour, and which of its hours are known."""
 
     signature: Hashable
     micro: array[int]
     known: bytearray
-    reasons: dict[int, str] = field(default_factory=dict)
-    left_out: dict[int, frozenset[str]] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)  # of hours that were asked for and are not known
 
-    def fill(self, at: int, by_namespace: Mapping[str, int], alone: bool) -> None:
-        """Set the units of an hour that is known. Pods claim them: more than any pods can serve are not believed.
-
-        The namespaces with most are left out until the sum can be, so that one namespace does not hide the others.
-        `alone`: there is only one. Without it, and with units of no namespace, the hour is not known.
-        """
-        total, ranked = sum(by_namespace.values()), sorted(by_namespace, key=lambda name: (by_namespace[name], name))
-        out = []
-        while total >= MOST_MICRO:
-            out.append(ranked.pop())
-            total -= by_namespace[out[-1]]
-        if out:
-            self.reasons[at] = _TOO_MANY
-            if alone or "" in out:
-                self.known[at], total = False, 0
-            else:
-                self.left_out[at] = frozenset(out)
+    def add(self, at: int, micro: int) -> None:
+        """Add units to an hour that is known. Pods claim them: more than any pods can serve are not believed."""
+        if not self.known[at]:
+            return
+        total = self.micro[at] + micro
+        if total >= MOST_MICRO:
+            self.known[at], self.reasons[at] = False, _TOO_MANY
+            total = 0
         self.micro[at] = total
+
+
+_Filled = tuple[UnitSelection, UnitDay]
 
 
 class UnitHours:
@@ -115,22 +112,11 @@ class UnitHours:
         """Units of the known hours of [start, end)."""
         return sum(sum(day.micro[first:last]) for day, first, last in self._cut(start, end))
 
-    def left_out(self, start: int, end: int) -> dict[str, set[int]]:
-        """The numbers of those hours of [start, end) in which a namespace's units are not believed, by namespace."""
-        found: dict[str, set[int]] = {}
-        passed = 0  # hours of the days before
-        for day, first, last in self._cut(start, end):
-            for at, names in day.left_out.items():
-                for name in names if first <= at < last else ():
-                    found.setdefault(name, set()).add(passed + at - first)
-            passed += last - first
-        return found
-
     def reason(self, start: int, end: int) -> str:
         """Why hours of [start, end) are not known, which some are not: of the newest that was asked for in vain."""
         for day, first, last in reversed(list(self._cut(start, end))):
             for at in range(last - 1, first - 1, -1):
-                if (not day.known[at] or at in day.left_out) and (text := day.reasons.get(at)):
+                if not day.known[at] and (text := day.reasons.get(at)):
                     return text
         return _NOT_ASKED
 
@@ -217,17 +203,20 @@ class SelectedUnits:
             return
         names = {name for filled in missing.values() for key in filled for name in asked[key][0].namespaces}
         if EVERY_NAMESPACE in names:
-            names = pod_namespaces(connection)
+            names = pod_namespaces(connection, self._cluster)
         pods = PodNames(connection, self._cluster, names, min(missing) * DAY)
         for day, filled in sorted(missing.items()):
-            of_counter: dict[int, list[tuple[UnitSelection, UnitDay]]] = defaultdict(list)
+            of_counter: dict[int, list[_Filled]] = defaultdict(list)
+            of_client: dict[str, list[_Filled]] = defaultdict(list)
             for key, its in filled.items():
                 one, counter = asked[key][0], counters.get(asked[key][0].counter)
                 if one.client:
-                    self._fill_client(connection, one, its, day * DAY, sealed, through)
+                    of_client[one.client].append((one, its))
                 elif counter is not None:
                     of_counter[counter.id].append((one, its))
                     _give_up(its, day * DAY, counter.missing_before)
+            for client, selections in of_client.items():
+                self._fill_client(connection, client, selections, day * DAY, sealed, through)
             if of_counter:
                 self._fill_day(connection, day * DAY, of_counter, letters, sealed, pods)
 
@@ -235,7 +224,7 @@ class SelectedUnits:
         self,
         connection: sa.Connection,
         day: int,
-        of_counter: Mapping[int, Sequence[tuple[UnitSelection, UnitDay]]],
+        of_counter: Mapping[int, Sequence[_Filled]],
         letters: Mapping[tuple[int, int], str],
         sealed: Collection[int],
         pods: PodNames,
@@ -257,45 +246,52 @@ class SelectedUnits:
                     filled.known[index] = known
                     if not known:
                         filled.reasons[index] = _SEALED
-        self._load_labels(connection, {row.label_set_id for row in read})
-        rows_of: dict[int, list[LabelledUnits]] = defaultdict(list)
+        rows: dict[int, list[LabelledUnits]] = defaultdict(list)
         for row in read:
-            rows_of[row.counter_id].append(row)
+            rows[row.counter_id].append(row)
         for counter_id, selections in of_counter.items():
-            for one, filled in selections:
-                self._add_up(one, filled, day, rows_of[counter_id])
+            self._add(connection, rows[counter_id], selections, day)
 
     def _fill_client(
-        self, connection: sa.Connection, one: UnitSelection, filled: UnitDay, start: int, sealed: Collection[int],
-        through: int,
+        self, connection: sa.Connection, client: str, selections: Sequence[_Filled], start: int,
+        sealed: Collection[int], through: int,
     ) -> None:  # fmt: skip
         stored_from = through - self._result_days * DAY
-        for at in range(24):
-            hour = start + at * HOUR
-            filled.known[at] = hour not in sealed and hour >= stored_from
-            if not filled.known[at]:
-                filled.reasons[at] = _SEALED
-        names = None if EVERY_NAMESPACE in one.namespaces else one.namespaces
-        read = list(posted_units(connection, self._cluster, one.client, names, start, start + DAY))
-        self._load_labels(connection, {row.label_set_id for row in read})
-        self._add_up(one, filled, start, read)
+        for _, filled in selections:
+            for at in range(24):
+                hour = start + at * HOUR
+                filled.known[at] = hour not in sealed and hour >= stored_from
+                if not filled.known[at]:
+                    filled.reasons[at] = _SEALED
+        names = {name for one, _ in selections for name in one.namespaces}
+        among_names = None if EVERY_NAMESPACE in names or len(names) > _NAMED_AT_ONCE else names
+        read = list(posted_units(connection, self._cluster, client, among_names, start, start + DAY))
+        self._add(connection, read, selections, start)
 
-    def _add_up(self, one: UnitSelection, filled: UnitDay, day: int, rows: Iterable[LabelledUnits]) -> None:
-        sums: dict[int, dict[str, int]] = {}
-        for row in rows:
+    def _add(
+        self, connection: sa.Connection, rows: Sequence[LabelledUnits], selections: Sequence[_Filled], day: int
+    ) -> None:
+        """Add the rows of one counter to the selections that they belong to."""
+        self._load_labels(connection, {row.label_set_id for row in rows})
+        of_namespace: dict[str, list[_Filled]] = defaultdict(list)
+        for one, filled in selections:
+            for name in one.namespaces or ("",):
+                of_namespace[name].append((one, filled))
+        for row in sorted(rows, key=lambda row: row.label_set_id != NOT_KNOWN_THERE):
             at = (row.hour - day) // HOUR
-            if filled.known[at] and self._is_of(one, row):
-                its = sums.setdefault(at, {})
-                its[row.namespace] = its.get(row.namespace, 0) + row.micro
-        alone = len(one.namespaces) == 1 and EVERY_NAMESPACE not in one.namespaces
-        for at, by_namespace in sums.items():
-            filled.fill(at, by_namespace, alone)
+            for one, filled in chain(of_namespace[row.namespace], of_namespace[EVERY_NAMESPACE]):
+                if not filled.known[at]:
+                    continue
+                if row.label_set_id == NOT_KNOWN_THERE:
+                    filled.known[at], filled.reasons[at] = False, _IMPOSSIBLE
+                elif self._is_of(one, row):
+                    filled.add(at, row.micro)
 
     def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
         if row.label_set_id == KNOWN_WHEN_SEALED:
             return False
-        if row.label_set_id == NO_LABELS:  # of a query that names no pods: it is about the target's pods as a whole
-            return True
+        if row.label_set_id == NO_LABELS:
+            return not one.namespaces
         if not among(one.namespaces, row.namespace):
             return False
         if one.selector is None:

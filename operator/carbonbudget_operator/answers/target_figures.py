@@ -21,7 +21,6 @@ from carbonbudget_operator.answers.selected_units import DAY, SelectedUnits, Uni
 from carbonbudget_operator.answers.target_parts import (
     SpanPart,
     left_out_namespaces,
-    parts_of,
     share_percent,
     summed,
 )
@@ -55,10 +54,30 @@ class _Span:
     columns: BudgetColumns
     parts: list[SpanPart] = field(default_factory=list)
     units_micro: int = 0
-    unknown: bytearray = field(default_factory=bytearray)  # one byte for each hour, 1 where units are not known
+    selections: int = 0
+    lacking: int = 0  # of the selections' hours: units are not known
     missing: str = ""
     coverage_percent: int = 100
     namespaces: tuple[str, ...] = ()  # those that have pods of the selection in the span
+
+    @property
+    def hours(self) -> int:
+        """Whole hours up to what is reported."""
+        return (self.end - self.start) // HOUR
+
+    @property
+    def known_hours(self) -> int:
+        """The mean of the namespaces, rounded down: one alone cannot make the hours of all others unknown."""
+        return self.hours - -(-self.lacking // self.selections) if self.selections else self.hours
+
+    def add_part(self, names: tuple[str, ...], known: bytes) -> None:
+        """One namespace's hours, or none's. Those of which all hours are known are one part, summed once."""
+        self.selections += 1
+        self.lacking += len(known) - sum(known)
+        if self.parts and self.parts[-1].known == known and all(known):
+            self.parts[-1].names += names
+        else:
+            self.parts.append(SpanPart(names, known))
 
 
 class TargetFigures:
@@ -131,20 +150,16 @@ class TargetFigures:
             batch, size = [], 0
 
     def _selections(self, one: _Span) -> Iterator[tuple[UnitSelection, tuple[str, ...]]]:
-        """Where the span's units are counted, and the namespaces whose hours that settles."""
+        """Where the span's units are counted, and the namespaces whose hours that settles.
+
+        Each namespace has hours of its own: what one's pods expose settles no hour of the others.
+        """
         source, selector = one.asked.source, one.asked.selector
         text = "" if selector is None else selector.model_dump_json()
         key = blake2b(text.encode(), digest_size=16).digest()
-        names = tuple(dict.fromkeys(one.asked.namespaces))
         if source.client is not None:
-            # Those that count for a part of the span are apart: their later units do not count either.
-            lasting = tuple(name for name in names if name not in one.asked.until)
-            if lasting:
-                counted = tuple(name for name in one.namespaces if name not in one.asked.until)
-                yield UnitSelection(("", ""), source.client, lasting, selector, key), counted
             for name in one.namespaces:
-                if name in one.asked.until:
-                    yield UnitSelection(("", ""), source.client, (name,), selector, key), (name,)
+                yield UnitSelection(("", ""), source.client, (name,), selector, key), (name,)
             return
         try:
             digest = self._digest(source)
@@ -152,27 +167,24 @@ class TargetFigures:
             one.missing = str(error)
             digest = ""
         if source.query is not None:
-            yield UnitSelection(("", digest), "", names, selector, key), one.namespaces
-            return
+            yield UnitSelection(("", digest), "", (), selector, key), ()
         for name in one.namespaces:
-            yield UnitSelection((name, digest), "", (name,), selector, key), (name,)
+            counter = ("" if source.query is not None else name, digest)
+            yield UnitSelection(counter, "", (name,), selector, key), (name,)
 
     def _add_figures(self, pass_: UsePass, spans: Sequence[_Span], connection: sa.Connection) -> None:
         pieces: list[tuple[int, int, tuple[_Span, SpanPart | None, tuple[list[int], ...]]]] = []
-        for one in spans:
-            one.unknown = bytearray((one.end - one.start) // HOUR)
         for one, names, hours in self._units_of(pass_, spans, connection):
             end = _end_of(one, names)
             known = hours.known(one.start, end)
             one.units_micro += hours.units_micro(one.start, end)
-            left_out = hours.left_out(one.start, end)
-            if left_out or not all(known):
+            if not all(known):
                 one.missing = one.missing or told_reason(hours.reason(one.start, end))
-            for part in parts_of(names, known, left_out):
-                one.parts.append(part)
-                if not all(part.known):
-                    for number, is_known in enumerate(part.known):
-                        one.unknown[number] |= not is_known
+            if not names and one.namespaces:
+                continue  # what names no pods: it has no emissions of its own
+            one.add_part(names, known)
+        for one in spans:
+            for part in one.parts:
                 if not part.names:
                     continue  # no namespace has pods of it
                 unknown = bytes(not is_known for is_known in part.known)
@@ -204,7 +216,7 @@ def _whole(query: TargetQuery, start: int, end: int) -> BudgetQuery:
 
 def _end_of(one: _Span, names: tuple[str, ...]) -> int:
     """Up to when a part of a span counts: to its end, but for a namespace that does not count any more."""
-    if len(names) != 1 or names[0] not in one.asked.until or one.asked.source.query is not None:
+    if len(names) != 1 or names[0] not in one.asked.until:
         return one.end
     return max(one.start, min(one.end, one.asked.until[names[0]]))
 
@@ -232,8 +244,7 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[Targ
 def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
     figures, whole = summed(part.figures for part in one.parts), summed(part.whole for part in one.parts)
     left_out = left_out_namespaces(one.parts, one.columns.used_ug)
-    hours, all_uj = len(one.unknown), sum(figures[ENERGY_UJ])
-    known_hours = hours - sum(one.unknown)
+    all_uj = sum(figures[ENERGY_UJ])
     return TargetSpanAnswer.model_construct(
         start=start,
         end=end,
@@ -241,8 +252,8 @@ def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
         embodied_ug=figures[EMBODIED_UG] if one.columns.embodied else 0,
         energy_uj=one.columns.energy_uj(figures),
         units_micro=one.units_micro,
-        hours=hours,
-        known_hours=known_hours,
+        hours=one.hours,
+        known_hours=one.known_hours,
         measured_percent=figures[METERED_UJ] * 100 // all_uj if all_uj else 0,
         coverage_percent=one.coverage_percent,
         missing=one.missing,
@@ -250,7 +261,7 @@ def _answer(one: _Span, start: int, end: int) -> TargetSpanAnswer:
         known_percent=share_percent(
             (one.columns.used_ug(figures), one.columns.used_ug(whole)),
             (one.columns.energy_uj(figures), one.columns.energy_uj(whole)),
-            (known_hours, hours),
+            (one.known_hours, one.hours),
         ),
         left_out=sorted(left_out[:_SHOWN_NAMESPACES]),
         left_out_count=len(left_out),

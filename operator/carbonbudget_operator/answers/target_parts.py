@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from carbonbudget_operator.ledger.valued_rows import COLUMNS
@@ -19,16 +19,6 @@ class SpanPart:
     known: bytes
     figures: list[int] = field(default_factory=lambda: [0] * COLUMNS)
     whole: list[int] = field(default_factory=lambda: [0] * COLUMNS)
-
-
-def parts_of(names: tuple[str, ...], known: bytes, left_out: Mapping[str, set[int]]) -> Iterator[SpanPart]:
-    """The namespaces by the hours that are known of them. `left_out`: hours that are not, by namespace."""
-    if (rest := tuple(name for name in names if name not in left_out)) or not names:
-        yield SpanPart(rest, known)
-    for name in names:
-        if name in left_out:
-            hours = bytes(is_known and at not in left_out[name] for at, is_known in enumerate(known))
-            yield SpanPart((name,), hours)
 
 
 def left_out_namespaces(parts: Iterable[SpanPart], used_ug: Callable[[Sequence[int]], int]) -> list[str]:

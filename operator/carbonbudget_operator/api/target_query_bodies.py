@@ -67,7 +67,10 @@ class TargetSpanAnswer(BaseModel):
     energy_uj: int
     units_micro: int = Field(description="Millionths of a unit")
     hours: int = Field(description="Hours of the span up to `data_through`")
-    known_hours: int = Field(description="Those whose units are known in all namespaces that have pods of the target")
+    known_hours: int = Field(
+        description="Those whose units are known; of several namespaces that have pods of the target the mean of each "
+        "one's, rounded down"
+    )
     measured_percent: int = 100
     coverage_percent: int = 100
     missing: str = Field(default="", description="Why units are missing, in a sentence; empty if none are")

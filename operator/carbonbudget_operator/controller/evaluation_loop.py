@@ -32,6 +32,7 @@ from carbonbudget_operator.controller.evaluation_schedule import EvaluationSched
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
 from carbonbudget_operator.controller.query_sender import QuerySender, ServerAnswers
+from carbonbudget_operator.controller.question_batches import refused_sentence
 from carbonbudget_operator.controller.run_events import RunEvents
 from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.transfer_figures import transfer_figures
@@ -207,6 +208,12 @@ class EvaluationLoop:
         """Evaluate by the server's answers; without answers, by the previous evaluation."""
         conflicts = self._inputs.conflicts
         conflict, managed = conflicts.of(prepared.key), conflicts.managed(prepared.key)
+        refused = next((query.id for query in queries if query.id in answers.refused), None)
+        if refused is not None:
+            since, sentence = self._questions.refused_since(refused), refused_sentence(answers.refused[refused])
+            return evaluate_without_answer(
+                prepared, "QuestionRefused", sentence, since, conflict, now, self._terms, managed
+            )
         if answers.through and prepared.namespaces is not None:
             own = period_answers(prepared, queries, answers.by_id, answers.through)
             made = evaluate_budget(prepared, own, self.profiles.week(prepared), conflict, now, self._terms, managed)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.controller.metrics import ControllerMetrics
+from carbonbudget_operator.controller.question_batches import MOST_BYTES, BatchQuestions, question_bytes
 from carbonbudget_operator.logs import log_action
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
@@ -20,13 +21,15 @@ _WORKLOADS_AT_ONCE = 100_000  # the server names twice as many in one answer
 class ServerAnswers:
     """The answers by the id of their question. `through`: up to when there are data (UTC seconds), 0 for none.
 
-    `reason` and `sentence` say why a budget has no answer.
+    `reason` and `sentence` say why a budget has no answer. `refused`: the server's sentence for questions that it does
+    not answer while it answers others, by id.
     """
 
     through: int
     by_id: Mapping[str, BudgetAnswer]
     reason: str
     sentence: str
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class QuerySender:
@@ -38,17 +41,28 @@ class QuerySender:
     def __init__(self, server: ServerClient, metrics: ControllerMetrics, now: int) -> None:
         self._server, self._metrics = server, metrics
         self._failing = False
+        self._refused_since: dict[str, int] = {}
         self.data_through, self.missing_since = 0, now
+
+    def refused_since(self, question_id: str) -> int:
+        """Since when the question is refused: up to when there were data at its last answer, in UTC seconds."""
+        return self._refused_since.get(question_id, self.missing_since)
 
     async def ask(self, queries: Sequence[BudgetQuery]) -> ServerAnswers:
         """The server's answers. That the server does not answer is logged once, until it answers again."""
         answers: dict[str, BudgetAnswer] = {}
+        refused: dict[str, str] = {}
         through: list[int] = []
+        asking = BatchQuestions()
         try:
             for batch in _batches(queries):
-                body = await self._server.budgets(batch)
-                through.append(body.data_through)
-                answers |= {answer.id: answer for answer in body.answers}
+                found = await asking.ask(batch, self._server.budgets)
+                refused |= found.refused
+                for body in found.answers:
+                    through.append(body.data_through)
+                    answers |= {answer.id: answer for answer in body.answers}
+            if not through:  # all were refused
+                through.append((await self._server.budgets([])).data_through)
         except ServerUnavailable as error:
             self._metrics.failures.inc()
             if not self._failing:
@@ -60,19 +74,28 @@ class QuerySender:
         self._failing = False
         if not min(through):
             return ServerAnswers(0, {}, "NoReports", "no node has reported yet")
+        self._refused_since = {key: self.refused_since(key) for key in refused}
+        if refused:
+            self._metrics.failures.inc()
         self.data_through = min(through)
         self.missing_since = max(self.data_through, self.missing_since)
-        return ServerAnswers(self.data_through, answers, "NamespacesUnknown", "namespaces are not listed yet")
+        return ServerAnswers(self.data_through, answers, "NamespacesUnknown", "namespaces are not listed yet", refused)
 
 
 def _batches(queries: Sequence[BudgetQuery]) -> list[list[BudgetQuery]]:
     """The questions in their order; at least one batch, because the answer says up to when there are data."""
     batches: list[list[BudgetQuery]] = [[]]
-    named = 0
+    named = size = 0
     for query in queries:
-        if len(batches[-1]) >= _QUESTIONS_AT_ONCE or named + query.workloads > _WORKLOADS_AT_ONCE:
+        its = question_bytes(query)
+        is_full = (
+            len(batches[-1]) >= _QUESTIONS_AT_ONCE
+            or named + query.workloads > _WORKLOADS_AT_ONCE
+            or size + its > MOST_BYTES
+        )
+        if batches[-1] and is_full:
             batches.append([])
-            named = 0
+            named = size = 0
         batches[-1].append(query)
-        named += query.workloads
+        named, size = named + query.workloads, size + its
     return batches

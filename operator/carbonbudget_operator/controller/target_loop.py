@@ -19,6 +19,7 @@ from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.prepared_target import InvalidTarget, PreparedTarget, prepare_target
+from carbonbudget_operator.controller.question_batches import BatchQuestions, refused_sentence
 from carbonbudget_operator.controller.target_evaluation import (
     TargetEvaluation,
     evaluate_invalid_target,
@@ -158,17 +159,21 @@ class TargetLoop:
             except Exception as error:
                 made[key] = self._unexpected(stored[key], error, now)
         is_answered = True
+        asking = BatchQuestions()
         for batch in batches_of(queries, _AT_ONCE):
             try:
-                answers = await self._source.targets(batch)
+                found = await asking.ask(batch, self._source.targets)
             except ServerUnavailable as error:
                 made |= await self._without_server(stored, [query.id for query in batch], error, now)
                 is_answered = False
                 continue
             evaluated: dict[str, TargetEvaluation] = {}
-            for answer in answers.answers:
+            for answer in (one for answers in found.answers for one in answers.answers):
                 evaluated[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
                 await asyncio.sleep(0)
+            for key, reason in found.refused.items():
+                self._metrics.failures.inc()
+                evaluated |= await self._unanswered(stored, [key], "QuestionRefused", refused_sentence(reason), now)
             await self._publish_all(stored, evaluated, now)  # the next request may take long
         if is_answered:
             self._server_back()

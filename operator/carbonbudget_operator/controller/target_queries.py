@@ -17,6 +17,7 @@ from carbonbudget_operator.api.target_status import FormerWindow, FrozenBaseline
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
+from carbonbudget_operator.controller.question_batches import MOST_BYTES, question_bytes
 from carbonbudget_operator.targets.target_baseline import WHOLE_COVERAGE_PERCENT
 from carbonbudget_operator.targets.target_windows import ended_windows, rolling_window
 from carbonbudget_operator.targets.unit_sums import UnitSums
@@ -29,7 +30,6 @@ SETTLING_S: Final = 2 * 86400
 # targets of one namespace must not be why those of all others have no answer.
 _MOST_RANGES: Final = 200
 _MOST_DAYS: Final = 1_000_000
-_MOST_BYTES: Final = 2 * 2**20
 _DAY_S: Final = 86400
 
 
@@ -100,12 +100,12 @@ def batches_of(queries: Iterable[TargetQuery], most: int) -> list[list[TargetQue
     days = size = 0
     for query in sorted(queries, key=_days_of):  # stable
         its = {(span.start, span.end) for span in query.spans}
-        its_days, its_size = _days_of(query), len(query.model_dump_json())
+        its_days, its_size = _days_of(query), question_bytes(query)
         is_full = (
             len(batches[-1]) >= most
             or len(ranges | its) > _MOST_RANGES
             or days + its_days > _MOST_DAYS
-            or size + its_size > _MOST_BYTES
+            or size + its_size > MOST_BYTES
         ) if batches else True  # fmt: skip
         if is_full:
             batches.append([])

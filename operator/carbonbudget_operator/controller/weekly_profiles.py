@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, HourlyAnswers
 from carbonbudget_operator.budgets.forecast import MOST_HOURS, WeeklyProfile, weekly_profile
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.budget_queries import period_query
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+from carbonbudget_operator.controller.question_batches import BatchQuestions, batches_by_size
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable
 
 _log = logging.getLogger(__name__)
@@ -65,21 +66,22 @@ class WeeklyProfiles:
         """Ask for the profiles that are due."""
         now = int(self._now())
         due = [prepared for prepared in self._wanted.values() if self._is_due(prepared, now)]
-        for start in range(0, len(due), _AT_ONCE):
-            all_prepared = due[start : start + _AT_ONCE]
+        of_key = {prepared.key: prepared for prepared in due}
+        asking = BatchQuestions()
+        for batch in batches_by_size((_question(prepared, now) for prepared in due), _AT_ONCE):
             try:
-                answers = await self._server.hourly([_question(prepared, now) for prepared in all_prepared])
+                found = await asking.ask(batch, self._server.hourly)
             except ServerUnavailable as error:
                 if not self._failing:
                     _log.warning("%s; forecasts use the last known weekly profiles", error)
                 self._failing = True
                 return
             self._failing = False
-            for prepared, answer in zip(all_prepared, answers.answers, strict=True):
-                week = weekly_profile(answer.first_hour, answer.used_ug)
-                if week is not None and _changes_with_grid(_question(prepared, now)):
-                    week = week.changed(answers.change_from, answers.change_permille)
-                self._known[prepared.key] = _Known(prepared.stored.uid, prepared.budget_limit.counted_hash, now, week)
+            weeks = dict(_weeks(batch, found.answers))
+            for query in batch:  # one that is refused has no profile, and is asked for again in an hour
+                prepared = of_key[query.id]
+                counted = prepared.budget_limit.counted_hash
+                self._known[query.id] = _Known(prepared.stored.uid, counted, now, weeks.get(query.id))
 
     def _is_due(self, prepared: PreparedBudget, now: int) -> bool:
         known = self._known.get(prepared.key)
@@ -88,6 +90,17 @@ class WeeklyProfiles:
 
 def _is_of(known: _Known, prepared: PreparedBudget) -> bool:
     return (known.uid, known.counted_hash) == (prepared.stored.uid, prepared.budget_limit.counted_hash)
+
+
+def _weeks(asked: Sequence[BudgetQuery], found: Iterable[HourlyAnswers]) -> Iterator[tuple[str, WeeklyProfile | None]]:
+    """The profile of each query that was answered, with the change of the grid that its source forecasts."""
+    queries = {query.id: query for query in asked}
+    for answers in found:
+        for answer in answers.answers:
+            week = weekly_profile(answer.first_hour, answer.used_ug)
+            if week is not None and _changes_with_grid(queries[answer.id]):
+                week = week.changed(answers.change_from, answers.change_permille)
+            yield answer.id, week
 
 
 def _question(prepared: PreparedBudget, now: int) -> BudgetQuery:

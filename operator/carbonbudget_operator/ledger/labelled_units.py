@@ -18,11 +18,12 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.ledger.unit_days import ABSENT, DAY, UNKNOWN
+from carbonbudget_operator.ledger.unit_days import ABSENT, DAY, NOT_KNOWN, UNKNOWN
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 
 MOST_MICRO: Final = 2**63 - 1  # what a column holds; an hour with so many units is not known
 NO_LABELS: Final = 0  # in place of a label set: a query's count of no pod
+NOT_KNOWN_THERE: Final = -2  # in place of a label set: the hour is not known in that namespace
 KNOWN_WHEN_SEALED: Final = -1  # in place of a label set: the hour was counted, and no pod of facts counted anything
 _COUNTERS_AT_ONCE: Final = 500
 _STARTS_AT_ONCE: Final = 100
@@ -86,9 +87,11 @@ class PodNames:
         }
 
 
-def pod_namespaces(connection: sa.Connection) -> set[str]:
-    """Those that have pods."""
-    return set(connection.scalars(sa.select(schema.pod.c.namespace).distinct()))
+def pod_namespaces(connection: sa.Connection, cluster: str) -> set[str]:
+    """Those of the cluster that have pods. Other clusters in the same ledger have namespaces of their own."""
+    pod, node = schema.pod, schema.node
+    query = sa.select(pod.c.namespace).join(node, node.c.id == pod.c.node_id).where(node.c.cluster == cluster)
+    return set(connection.scalars(query.distinct()))
 
 
 def registered_counters(
@@ -163,7 +166,9 @@ def units_of_pods(
             hour = day + index * HOUR
             if hour not in wanted:
                 continue
-            if not namespace and not name:
+            if micro == NOT_KNOWN:
+                yield LabelledUnits(counter_id, hour, namespace, NOT_KNOWN_THERE, 0)
+            elif not namespace and not name:
                 yield LabelledUnits(counter_id, hour, "", NO_LABELS, micro)
             elif (label_set_id := labels.get((namespace, name, hour))) is not None:
                 yield LabelledUnits(counter_id, hour, namespace, label_set_id, micro)
@@ -194,7 +199,7 @@ def units_to_keep(connection: sa.Connection, cluster: str, hour: int) -> list[La
     # A query over the cluster may count pods of any namespace.
     names = {row.namespace for row in rows if row.id in ids}
     if "" in names:
-        names = pod_namespaces(connection)
+        names = pod_namespaces(connection, cluster)
     sums: Counter[tuple[int, int, str, int]] = Counter()
     for one in units_of_pods(connection, PodNames(connection, cluster, names, hour), ids, day, {hour}):
         sums[(one.counter_id, hour, one.namespace, one.label_set_id)] += one.micro

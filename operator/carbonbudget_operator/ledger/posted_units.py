@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
-from carbonbudget_operator.ledger.labelled_units import LabelledUnits
+from carbonbudget_operator.ledger.labelled_units import NOT_KNOWN_THERE, LabelledUnits
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.units.counting import MICRO
@@ -25,7 +25,10 @@ _MOST_COUNT: Final = 10**12  # a larger one is no count of work
 def posted_units(
     connection: sa.Connection, cluster: str, name: str, namespaces: Collection[str] | None, start: int, end: int
 ) -> Iterator[LabelledUnits]:
-    """Units of that name in the hours of [start, end), of pods with facts in them; None: in all namespaces."""
+    """Units of that name in the hours of [start, end), of pods with facts in them; None: in all namespaces.
+
+    An hour in which a pod posted a count that cannot be is not known in its namespace.
+    """
     c, tracked = unit_count.c, tracked_pod.c
     query = (
         sa.select(tracked.uid, tracked.namespace, c.count, c.start_ms, c.end_ms)
@@ -33,7 +36,6 @@ def posted_units(
         .where(
             tracked.cluster == cluster,
             c.name == name,
-            c.count <= _MOST_COUNT,
             c.start_ms < end * 1000,
             c.end_ms >= start * 1000,
         )
@@ -41,15 +43,20 @@ def posted_units(
     if namespaces is not None:
         query = query.where(tracked.namespace.in_(namespaces))
     of_pod: dict[tuple[str, str], Counter[int]] = {}
+    impossible: set[tuple[str, int]] = set()
     for uid, namespace, count, start_ms, end_ms in connection.execute(query):
         hours = of_pod.setdefault((uid, namespace), Counter())
         for hour, micro in spread_count(count * MICRO, start_ms, end_ms, start, end):
             hours[hour] += micro
+            if count > _MOST_COUNT:
+                impossible.add((uid, hour))
     labels = _labels(connection, {uid for uid, _ in of_pod}, start, end)
     for (uid, namespace), hours in of_pod.items():
         for hour, micro in hours.items():
             durations = labels.get((uid, hour))
-            if durations:
+            if durations and (uid, hour) in impossible:
+                yield LabelledUnits(0, hour, namespace, NOT_KNOWN_THERE, 0)
+            elif durations:
                 longest = max(durations, key=lambda key: (durations[key], key))
                 yield LabelledUnits(0, hour, namespace, longest, micro)
 

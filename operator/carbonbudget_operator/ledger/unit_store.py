@@ -225,7 +225,7 @@ class UnitStore:
             states, pods, refused = (found.states, found.pods, found.refused) if found else (NOTHING_KNOWN, "[]", "")
             if states[index] != UNKNOWN:
                 return False
-            states, pods = with_hour(states, pods, index, letter, counted.micro)
+            states, pods = with_hour(states, pods, index, letter, counted.micro, counted.unknown)
             self._days.put(connection, [(counter_id, day, states, counted.refused[:512] or refused, pods)])
             failure = unit_failure.c
             connection.execute(sa.delete(unit_failure).where(failure.counter_id == counter_id, failure.hour == hour))

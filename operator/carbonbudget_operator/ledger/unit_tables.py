@@ -29,7 +29,8 @@ unit_counter = Table(
 
 # What is known of the 24 hours of a UTC day. `states` has a letter for each: . not known, c counted, g counted with
 # gaps, a absent (no series). `pods` is JSON: [[namespace, pod, [hour of the day, millionths of a unit, ...]], ...].
-# An empty namespace and pod: a query without them.
+# An empty namespace and pod: a query without them. An empty pod with -1 in place of millionths: the hour is not known
+# in that namespace.
 unit_day = Table(
     "unit_day",
     metadata,

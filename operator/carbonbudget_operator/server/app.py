@@ -90,7 +90,8 @@ def make_app(
     asking = QueryHandling(access, registry, pools, readiness, now)
     app.include_router(budget_routes(asking, writer, pods_without_agent))
     labels = pools.settings.units.namespace_label, pools.settings.units.pod_label
-    app.include_router(target_routes(asking, writer, TargetCounters(pools.upkeep, want_counters, labels)))
+    counters = TargetCounters(pools.upkeep, pools.settings.cluster, want_counters, labels)
+    app.include_router(target_routes(asking, writer, counters))
     app.include_router(adjustment_routes(asking))
     app.include_router(run_routes(asking))
     app.include_router(allocation_routes(asking))

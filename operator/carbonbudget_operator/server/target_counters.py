@@ -34,8 +34,8 @@ def digest_of(source: ClusterUnitSource, reserved: Collection[str] = ()) -> str:
 class TargetCounters:
     """Registers them. `want` stores that a counter is needed; it is called in a thread and may write to the ledger."""
 
-    def __init__(self, engine: sa.Engine, want: WantCounters, reserved: Collection[str] = ()) -> None:
-        self._engine, self._want, self._reserved = engine, want, reserved
+    def __init__(self, engine: sa.Engine, cluster: str, want: WantCounters, reserved: Collection[str] = ()) -> None:
+        self._engine, self._cluster, self._want, self._reserved = engine, cluster, want, reserved
 
     def register(self, queries: Iterable[TargetQuery], now: int) -> None:
         """Register the counters of these questions; those that no counter can be like are left out."""
@@ -62,6 +62,6 @@ class TargetCounters:
             self._want([WantedCounter(name, one, first, wide) for (name, one, wide), first in found.items()], now)
 
     def _namespaces(self) -> list[str]:
-        """Those that have pods in the ledger."""
+        """Those of this cluster that have pods in the ledger."""
         with self._engine.connect() as connection:
-            return sorted(name for name in pod_namespaces(connection) if not is_special(name))
+            return sorted(name for name in pod_namespaces(connection, self._cluster) if not is_special(name))

@@ -46,7 +46,7 @@ def of_pod(name: str, namespace: str, pod: str, **more: str) -> tuple[tuple[str,
     return (("__name__", name), *{"namespace": namespace, "pod": pod, **more}.items())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.tuples(histories(longest_gap=2 * HOUR), st.sampled_from(["p", "q"])), min_size=1, max_size=4),
     lookback=st.sampled_from([300, HOUR]), marks=st.booleans(),

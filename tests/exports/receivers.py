@@ -1,4 +1,4 @@
-"""Real receivers of exports, each started on loopback with a temporary folder and ended with the test."""
+"""Real receivers of exports, each started with a temporary folder, by default on loopback, and ended with the test."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def program(name: str) -> str:
 class Receiver:
     """A database under test."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
         self.directory = directory
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.address = f"{host}:{free_port()}"
+        self.url = f"http://{self.address}"
         self.start()
 
     def command(self) -> list[str]:
@@ -69,7 +69,7 @@ class InfluxServer(Receiver):
         (folder / "influx.conf").write_text(
             f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
             f'[meta]\ndir = "{folder}/meta"\n[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
-            f'[http]\nbind-address = "127.0.0.1:{self.port}"\nlog-enabled = false\n[monitor]\nstore-enabled = false\n'
+            f'[http]\nbind-address = "{self.address}"\nlog-enabled = false\n[monitor]\nstore-enabled = false\n'
         )
         return [program("influxd"), "-config", str(folder / "influx.conf")]
 
@@ -95,7 +95,7 @@ class VictoriaMetrics(Receiver):
 
     def command(self) -> list[str]:
         return [
-            program("victoria-metrics"), f"-httpListenAddr=127.0.0.1:{self.port}",
+            program("victoria-metrics"), f"-httpListenAddr={self.address}",
             f"-storageDataPath={self.directory}/data", "-retentionPeriod=10y", "-search.latencyOffset=0s",
             "-search.cacheTimestampOffset=100000h", "-search.disableCache",
         ]  # fmt: skip
@@ -122,7 +122,7 @@ class PrometheusReceiver(Receiver):
         (self.directory / "prometheus.yml").write_text(json.dumps(config))
         return [
             program("prometheus"), f"--config.file={self.directory}/prometheus.yml", "--log.level=warn",
-            f"--storage.tsdb.path={self.directory}/data", f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--storage.tsdb.path={self.directory}/data", f"--web.listen-address={self.address}",
             "--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=10y",
         ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -129,12 +130,17 @@ def public_routes(
     add_target_routes(router, asking, known, targets)
     add_run_routes(router, asking, known, _among)
 
-    # Anybody may read it, so that it is made once: it takes a tenth of a second.
-    document = json.dumps(openapi_document(router)).encode()
+    # Anybody may read it, so that it is made once. It takes a tenth of a second of CPU time: a start does not wait for
+    # it, and the thread leaves the event loop to others.
+    documents: list[bytes] = []
+    making = asyncio.Lock()
 
     @router.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return Response(document, media_type="application/json")
+        async with making:
+            if not documents:
+                documents.append(await asyncio.to_thread(lambda: json.dumps(openapi_document(router)).encode()))
+        return Response(documents[0], media_type="application/json")
 
     return router
 

@@ -82,7 +82,9 @@ class Training:
         ]
 
     @staticmethod
-    def _true_uj(counter_us: Callable[[int], int], sampled: list[int], windows: list[PodWindow], bounds: tuple[int, int]) -> float:
+    def _true_uj(
+        counter_us: Callable[[int], int], sampled: list[int], windows: list[PodWindow], bounds: tuple[int, int]
+    ) -> float:
         """The energy of the windows by the true counter."""
         energy_uj = 0.0
         for index, window in enumerate(windows):

@@ -47,6 +47,16 @@ def test_all_pods_of_the_model_count_by_stage_and_those_without_one_apart(ledger
     assert float(value["total"]["energy_kwh"]) == pytest.approx(sum(map(float, amounts)))
 
 
+def test_its_sums_are_those_of_allocate(ledger: str) -> None:
+    total = json.loads(card(ledger).stdout)["total"]
+    allocated = CliRunner().invoke(
+        app, ["allocate", *FROM, "--ledger", ledger, "--group-by", "namespace,model", "-o", "json"]
+    )
+    rows = {row["key"]["model"]: row for row in json.loads(allocated.stdout)["rows"] if "model" in row["key"]}
+    assert {name: rows["org.chat"][name] for name in total} == total
+    assert set(total) > {"energy_kwh", "location_g", "embodied_g"}
+
+
 def test_a_version_is_of_its_own_pods_alone(ledger: str) -> None:
     value = json.loads(card(ledger, "--version", "1.3").stdout)
     assert list(value["stages"]) == ["training", "inference"]

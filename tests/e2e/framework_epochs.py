@@ -15,7 +15,7 @@ import carbonbudget as cb
 from carbonbudget.cpu_counter import CpuCounter, counter_file
 
 EPOCHS = 3
-PAUSE_SECONDS = 3.0
+PAUSE_SECONDS = 2.0
 READ_SECONDS = 0.05
 KERNEL = CpuCounter(counter_file())
 

@@ -7,6 +7,7 @@ alone: that a second of CPU time has more energy in one window than in another i
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -81,7 +82,9 @@ class Training:
         ]
 
     @staticmethod
-    def _true_uj(counter_us, sampled: list[int], windows: list[PodWindow], bounds: tuple[int, int]) -> float:
+    def _true_uj(
+        counter_us: Callable[[int], int], sampled: list[int], windows: list[PodWindow], bounds: tuple[int, int]
+    ) -> float:
         """The energy of the windows by the true counter."""
         energy_uj = 0.0
         for index, window in enumerate(windows):

@@ -22,8 +22,8 @@ Amount = tuple[int, int, int]  # start and end of a window in milliseconds, what
 # Bounds that contradict each other by more than this part of the amounts near by are of another counter than the pod's.
 # Windows are cut a moment late, so that small contradictions are no sign of that.
 _CONTRADICTION: Final = 16
-# So many estimates on each side count: an hour has few edges more that readings lie around.
-_NEAR: Final = 60
+# So many estimates on each side count. More of them cost time and gain nothing.
+_NEAR: Final = 24
 _LATE_MS: Final = 50  # agents cut windows late by about that, so no estimate is better
 _SLACK: Final = 2  # bounds that contradict each other by so many times that agree
 _WEIGHT: Final = 1 << 60
@@ -33,7 +33,7 @@ _WEIGHT: Final = 1 << 60
 class _Crossing:
     """Two readings that follow each other and are of different windows, with the edges [first, last) between them.
 
-    `constant` is its estimate, `unsure` by how much that may be wrong, `amount` what the windows of both had.
+    `constant` is its estimate, which counts the more the less there is to guess, `amount` what the windows of both had.
     """
 
     before: Reading
@@ -41,7 +41,7 @@ class _Crossing:
     first: int
     last: int
     constant: int
-    unsure: int
+    weight: int
     amount: int
 
 
@@ -68,6 +68,11 @@ def _runs(amounts: Sequence[Amount]) -> list[list[Amount]]:
         else:
             runs.append([amount])
     return runs
+
+
+def _weight(unsure: int) -> int:
+    """How much an estimate counts that may be wrong by so much."""
+    return max(1, _WEIGHT // unsure**2)
 
 
 class _Run:
@@ -132,12 +137,12 @@ class _Run:
         first, last = bisect_right(self._edges, one[0]), bisect_left(self._edges, other[0])
         amount = self._before[min(last, len(self._edges) - 1)] - self._before[first - 1]
         if first == last:  # the second reading is at the edge itself
-            return _Crossing(one, other, first, last, other[1] - self._before[first], self._late, amount)
+            return _Crossing(one, other, first, last, other[1] - self._before[first], _weight(self._late), amount)
         before_ms, after_ms = self._edges[first] - one[0], other[0] - self._edges[last - 1]
         left, length_ms = other[1] - one[1] - self._before[last - 1] + self._before[first], before_ms + after_ms
         constant = one[1] - self._before[first] + left * before_ms // length_ms
         unsure = abs(left) * before_ms * after_ms // length_ms**2 + self._late
-        return _Crossing(one, other, first, last, constant, unsure, amount)
+        return _Crossing(one, other, first, last, constant, _weight(unsure), amount)
 
     def _constant(self, index: int, crossings: Sequence[_Crossing], bounds: Sequence[tuple[int, int]]) -> int | None:
         """The constant at one crossing: the mean of estimates near by, as far as the readings' bounds agree."""
@@ -149,7 +154,7 @@ class _Run:
         for step in (-1, 1):
             for at in range(1, _NEAR + 1):
                 beside = index + step * at
-                if not 0 <= beside < len(crossings):
+                if not 0 <= beside < len(crossings) or high - low < self._late:
                     break
                 least, most = bounds[beside + (step > 0)]
                 if max(low, least) > min(high, most) + _SLACK * self._late:
@@ -157,6 +162,5 @@ class _Run:
                 if max(low, least) <= min(high, most):
                     low, high = max(low, least), min(high, most)
                 near.append(crossings[beside])
-        weights = [_WEIGHT // one.unsure**2 for one in near]
-        mean = sum(weight * one.constant for weight, one in zip(weights, near, strict=True)) // sum(weights)
+        mean = sum(one.weight * one.constant for one in near) // sum(one.weight for one in near)
         return min(max(mean, low), high)

@@ -132,3 +132,19 @@ async def test_a_ca_of_clients_that_appears_later_is_trusted_without_a_restart(
         assert caplog.text.count("cannot be read") == 1
     finally:
         following.cancel()
+
+
+def test_a_handshake_makes_no_session_tickets(files: Files) -> None:
+    """Who posts over new connections pays for each; nobody resumes a session."""
+    client = ssl.create_default_context(cafile=str(files.cert))
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asks = client.wrap_bio(back, there, server_hostname=NAMES[0])
+    answers = server_context(files.cert, files.key).wrap_bio(there, back, server_side=True)
+    for side in (asks, answers) * 3:
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    answers.write(b"answered")
+    assert asks.read(100) == b"answered"  # tickets come before it
+    assert asks.version() == "TLSv1.3"
+    assert asks.session is None or not asks.session.has_ticket

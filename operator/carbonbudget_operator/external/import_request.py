@@ -34,9 +34,7 @@ class ImportRequest:
         name_of(self.name, "the file's name", needed=False)
         name_of(self.account, "--account", needed=False)
         if self.timezone and self.form not in _LOCAL_TIMES:
-            raise ExternalFileError(
-                f"--time-zone is of {' and '.join(_LOCAL_TIMES)} files: months of a cloud are UTC"
-            )
+            raise ExternalFileError(f"--time-zone is of {' and '.join(_LOCAL_TIMES)} files: months of a cloud are UTC")
         if (self.month or self.account or self.scope) and self.form != "azure":
             raise ExternalFileError("--month, --account and --scope are of azure files: other files say it themselves")
         if self.scope and self.scope not in SCOPES:

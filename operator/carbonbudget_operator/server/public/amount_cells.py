@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from carbonbudget_operator.answers.emission_series import Amounts
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.server.public.row_formats import Cell
 
 
 def amount_cells(amounts: Amounts) -> dict[str, Cell]:
     """The cells of a run's figures and of a row of emissions, by the names of their columns."""
     return {
-        "energy_kwh": amounts.energy_uj / 3_600_000_000_000,
+        "energy_kwh": amounts.energy_uj / UJ_PER_KWH,
         "energy_uj": str(amounts.energy_uj),
         "location_g": amounts.location_ug / 1_000_000,
         "location_ug": str(amounts.location_ug),

@@ -18,6 +18,7 @@ from carbonbudget_operator.answers.emission_series import (
 from carbonbudget_operator.answers.required_labels import RequiredLabels, percent_text
 from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.public.amount_cells import amount_cells
 from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
@@ -110,9 +111,9 @@ def _unlabelled(required: RequiredLabels) -> dict[str, object]:
 
     return {
         "required": list(required.keys),
-        "pods_energy_kwh": required.pods_uj / 3_600_000_000_000,
+        "pods_energy_kwh": required.pods_uj / UJ_PER_KWH,
         "pods_energy_uj": str(required.pods_uj),
-        "energy_kwh": required.without_uj / 3_600_000_000_000,
+        "energy_kwh": required.without_uj / UJ_PER_KWH,
         "energy_uj": str(required.without_uj),
         "energy_percent": percent(required.without_uj),
         "energy_percent_by_label": {key: percent(uj) for key, uj in required.without_each_uj.items()},

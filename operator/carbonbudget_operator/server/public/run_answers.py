@@ -15,6 +15,7 @@ from carbonbudget_operator.answers.runs_by_label import (
 from carbonbudget_operator.answers.window_parser import Step, WindowError, check_window
 from carbonbudget_operator.answers.workload_prediction import RunRest
 from carbonbudget_operator.api.run_bodies import RunHourRow, RunRow
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.run_labels import RUN
 from carbonbudget_operator.server.public.amount_cells import amount_cells
@@ -108,7 +109,7 @@ def _expected(run: RunSummary, found: RunRest | None) -> dict[str, Cell] | None:
         return None
     amounts, rest = run.amounts, found.rest
     ends_at = found.ends_at_ms // 1000
-    kwh, grams = 3_600_000_000_000, 1_000_000
+    kwh, grams = UJ_PER_KWH, 1_000_000
     return {
         "progress_percent": found.progress_percent,
         "ends_at": instant(ends_at) if ends_at < rest.start_ms // 1000 + _FAR_SECONDS else None,

@@ -86,14 +86,14 @@ async def _until_answering(server: subprocess.Popen[bytes], trust: ssl.SSLContex
         RuntimeError: the server ended, or does not answer.
     """
     ends = time.monotonic() + _START_SECONDS
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         while time.monotonic() < ends:
             if server.poll() is not None:
                 raise RuntimeError(f"the server ended with exit code {server.returncode}: its log says why")
             try:
                 async with session.get(f"https://localhost:{port}/readyz", ssl=trust):
                     return
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 await asyncio.sleep(0.1)
     raise RuntimeError(
         f"the server did not answer on port {port} within {_START_SECONDS} s: try again on an idle machine"

@@ -183,12 +183,6 @@ async def _drive(
     sessions: list[aiohttp.ClientSession], pid: int, postgres: PostgresServer | None, minutes: int
 ) -> Figures:
     url, nodes = URL, len(sessions)
-    for _ in range(200):
-        try:
-            await (await sessions[0].get(f"{url}/readyz")).read()
-            break
-        except aiohttp.ClientError:
-            await asyncio.sleep(0.1)
     start = (int(time.time()) // 3600 - 1) * 3600
     # Connections are made, tokens and pods become known: what agents do over several minutes, since they are told 503.
     await post_minute(sessions, f"{url}/v1/reports", start, 30.0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 from benchmarks.budget_query_cost import DAY, HOUR, fill
-from tests.serving import URL, Answer, Serving, serving
+from tests.serving import Answer, Serving, serving
 
 from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.settings import Settings
@@ -33,11 +31,4 @@ async def serving_a_month(
     fill(engine, ValuedReader(engine, Settings()), workloads, every_hour=False, begins=begins, ends=now)
     engine.dispose()
     async with serving(base, url, review, read) as server:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(200):
-                try:
-                    await (await session.get(f"{URL}/readyz", ssl=server.trust)).read()
-                    break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
         yield server, now

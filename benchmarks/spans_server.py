@@ -96,7 +96,6 @@ async def measure(nodes: int, minutes: int, kept: bool) -> Figures:
             ]
             pods = [Pod(node, number, server.trust, kept) for node in range(nodes) for number in range(PODS)]
             try:
-                await _ready(sessions[0])
                 start = (int(time.time()) // 3600 - 1) * 3600
                 await post_minute(sessions, f"{URL}/v1/reports", start, _SPREAD_SECONDS)
                 plain = await _minutes(server.pid, sessions, [], start, range(1, 1 + minutes))
@@ -121,15 +120,6 @@ async def measure(nodes: int, minutes: int, kept: bool) -> Figures:
             "sent_again": sum(pod.again for pod in pods),
             "yardstick_ms": round(yardstick_ms(), 1),
         }
-
-
-async def _ready(session: aiohttp.ClientSession) -> None:
-    for _ in range(300):
-        try:
-            await (await session.get(f"{URL}/readyz")).read()
-            return
-        except aiohttp.ClientError:
-            await asyncio.sleep(0.1)
 
 
 async def _minutes(

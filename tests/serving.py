@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import yaml
 from aiohttp import web
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
 URL = "https://localhost:18443"
+_START_SECONDS = 180
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -65,9 +69,32 @@ async def serving(
     ]  # fmt: skip
     # It returns at once: nothing else runs in this loop that a fork could hold up.
     server = subprocess.Popen(command, env=os.environ | {"KUBECONFIG": str(base / "kubeconfig")})  # noqa: ASYNC220
+    trust = ssl.create_default_context(cadata=ca.certificate)
     try:
-        yield Serving(server.pid, ssl.create_default_context(cadata=ca.certificate))
+        await _until_answering(server, trust, port)
+        yield Serving(server.pid, trust)
     finally:
         server.terminate()
         server.wait()
         await runner.cleanup()
+
+
+async def _until_answering(server: subprocess.Popen[bytes], trust: ssl.SSLContext, port: int) -> None:
+    """Waits until the server answers, whatever it answers. A busy machine takes a minute to start one.
+
+    Raises:
+        RuntimeError: the server ended, or does not answer.
+    """
+    ends = time.monotonic() + _START_SECONDS
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        while time.monotonic() < ends:
+            if server.poll() is not None:
+                raise RuntimeError(f"the server ended with exit code {server.returncode}: its log says why")
+            try:
+                async with session.get(f"https://localhost:{port}/readyz", ssl=trust):
+                    return
+            except (aiohttp.ClientError, TimeoutError):
+                await asyncio.sleep(0.1)
+    raise RuntimeError(
+        f"the server did not answer on port {port} within {_START_SECONDS} s: try again on an idle machine"
+    )

@@ -5,6 +5,8 @@ Text and not numbers, because JavaScript would round large numbers.
 
 from __future__ import annotations
 
+from carbonbudget_operator.energy_units import UJ_PER_KWH
+
 
 def grams(micrograms: int) -> str:
     """Micrograms as grams with all decimals: 1_500_000 becomes "1.5"."""
@@ -19,7 +21,7 @@ def kilograms(micrograms: int) -> str:
 def kilowatt_hours(microjoules: int) -> str:
     """Microjoules as kWh, rounded down to 12 decimals (13 below 4 uJ): 3.6e12 becomes "1"."""
     digits = 13 if 0 < microjoules < 4 else 12
-    return _decimal(microjoules * 10**digits // 3_600_000_000_000, digits)
+    return _decimal(microjoules * 10**digits // UJ_PER_KWH, digits)
 
 
 def _decimal(value: int, digits: int) -> str:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_core.exact_division import share_out
-from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH, emissions_ug
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 
 
 def test_one_kilowatt_hour_worked_by_hand() -> None:

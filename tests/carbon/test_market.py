@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH
 from carbonbudget_operator.carbon.market import EnergyContract, apply_contracts
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 
 CONTRACTS = st.lists(
     st.builds(

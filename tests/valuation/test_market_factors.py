@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.valuation.valued_nodes import AMOUNT, CONTRACT, HOUR, RATE, a_node, grams
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy
-from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice
 from carbonbudget_operator.ledger.valued_rows import (
     LOCATION_UG,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
-from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeFacts, NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,

@@ -181,10 +181,10 @@ class CarbonBudgetSpec(Model):
         default=["Dynamic", "Idle", "Overhead"],
         min_length=1,
         max_length=4,
-        description="What counts: Dynamic is energy that follows the pods' use, Idle their share of idle energy by "
-        "what they reserve, Overhead their share of system energy and of shared namespaces, Embodied their share of "
-        "what making the hardware emitted; 1 to 4 of them. The data centre's PUE always counts. Default: all but "
-        "Embodied.",
+        description="What counts: 1 to 4 components. Dynamic is energy that follows the pods' use. Idle is their "
+        "share of idle energy, by what they reserve. Overhead is their share of system energy and of shared "
+        "namespaces. Embodied is their share of what making the hardware emitted. The data centre's PUE always "
+        "counts. Default: all but Embodied.",
     )
     thresholds: list[ThresholdSpec] | None = Field(
         default=None,

@@ -74,8 +74,9 @@ class TopWorkload(Model):
     )
     expected: str | None = Field(
         default=None,
-        description="CO2e it is expected to have emitted at its end, or the period's if that is earlier, by what its "
-        "pods say of their progress, from 10 % of it on. Only with per: Workload; left out: no pod of it says so.",
+        description="CO2e it is expected to have emitted at its end, or at the end of the period if that is earlier. "
+        "It follows from the progress that its pods report, from 10 % on. Only with per: Workload; left out: no pod "
+        "of it reports progress.",
     )
     expected_percent: int | None = Field(
         default=None,

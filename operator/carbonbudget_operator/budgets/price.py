@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from carbonbudget_operator.energy_units import UJ_PER_KWH
+
 MICRO: Final = 1_000_000  # millionths of the currency in one
 _UG_PER_TONNE: Final = 10**12
-_UJ_PER_KWH: Final = 3_600_000_000_000
 # What one unit of the currency is in the integers below.
 EMISSION_PARTS: Final = _UG_PER_TONNE * MICRO
-ENERGY_PARTS: Final = _UJ_PER_KWH * MICRO
+ENERGY_PARTS: Final = UJ_PER_KWH * MICRO
 _PLACES: Final = 6
 
 

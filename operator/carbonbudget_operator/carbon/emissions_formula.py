@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
-UJ_PER_KWH: Final = 3_600_000_000_000
+from carbonbudget_operator.energy_units import UJ_PER_KWH
+
 UG_PER_MG: Final = 1000
 
 

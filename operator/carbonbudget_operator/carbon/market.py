@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from carbonbudget_operator.carbon.emissions_formula import UJ_PER_KWH, emissions_ug
+from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.carbon.intensity_text import g_per_kwh
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from carbonbudget_operator.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-app = typer.Typer(no_args_is_help=True, help="Look after the ledger.", add_completion=False)
+app = typer.Typer(no_args_is_help=True, help="Check, copy and migrate the ledger.", add_completion=False)
 Url = Annotated[
     str | None, typer.Option("--ledger", envvar="CARBONBUDGET_LEDGER", help="SQLAlchemy URL of the ledger.")
 ]

@@ -12,12 +12,12 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.exports.exported_rows import FIGURES, ExportedRows
 
 _HOUR: Final = 3600
 _MOST_LITERAL: Final = 65_536  # of a literal whose length has two bytes
 _TWO_BYTES: Final = b"\xf4"  # tag of such a literal: 61 << 2
-_UJ_PER_KWH: Final = 3_600_000_000_000
 _UG_PER_G: Final = 1_000_000
 
 
@@ -78,7 +78,7 @@ class RemoteWrite:
             head += _label("accounting", figure.accounting) if figure.accounting else b""
             head += self._cluster
             head += _label("component", figure.component) if figure.component else b""
-            self._heads.append((head, _UJ_PER_KWH if figure.is_energy else _UG_PER_G))
+            self._heads.append((head, UJ_PER_KWH if figure.is_energy else _UG_PER_G))
 
     def pieces(self, hour: int, rows: ExportedRows, revision: int) -> Iterator[bytes]:
         """Series of the hour that starts at that UTC second. From revision 2 on zeros too."""

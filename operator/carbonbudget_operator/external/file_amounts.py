@@ -9,6 +9,7 @@ import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.external.import_errors import ExternalFileError, shown
 
 _NUMBER: Final = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,60})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
@@ -22,7 +23,6 @@ _MOST_UJ: Final = 9 * 10**18
 
 # Micrograms in one of the unit, by the names that the sources give it.
 EMISSION_UNITS: Final = {"g": 10**6, "kg": 10**9, "kgCO2e": 10**9, "kgCO2E": 10**9, "MTCO2e": 10**12}
-MICROJOULES_IN_A_KWH: Final = 3_600_000_000_000
 
 
 def decimal_of(text: str, where: str) -> Decimal:
@@ -60,4 +60,4 @@ def micrograms(text: str, unit: str, where: str) -> tuple[int, bool]:
 
 def microjoules(text: str, where: str) -> tuple[int, bool]:
     """An energy in kWh. Raises ExternalFileError."""
-    return scaled(decimal_of(text, where), MICROJOULES_IN_A_KWH, _MOST_UJ, where)
+    return scaled(decimal_of(text, where), UJ_PER_KWH, _MOST_UJ, where)

@@ -15,10 +15,10 @@ from typing import Final
 
 from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.opencost.allocation_properties import AllocationProperties
 from carbonbudget_operator.opencost.allocation_sets import Allocation, AllocationFigures, Allocations
 
-_UJ_PER_KWH: Final = 3_600_000_000_000
 _UG_PER_G: Final = 1_000_000
 _UG_PER_KG: Final = 1_000_000_000
 _NANOSECONDS: Final = 1_000_000_000  # a Go time.Duration is written in them
@@ -108,7 +108,7 @@ def _carbon(figures: AllocationFigures) -> dict[str, object]:
         "totalCost": cost,
         "carbonKilograms": figures.location_ug / _UG_PER_KG,
         "carbonbudget": {
-            "energyKWh": figures.energy_uj / _UJ_PER_KWH,
+            "energyKWh": figures.energy_uj / UJ_PER_KWH,
             "locationG": figures.location_ug / _UG_PER_G,
             "marketG": figures.market_ug / _UG_PER_G,
             "embodiedG": figures.embodied_ug / _UG_PER_G,

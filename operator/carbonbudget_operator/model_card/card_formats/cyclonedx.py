@@ -9,6 +9,7 @@ import json
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.model_card.card_terms import CardTerms
 from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant, source_of
 from carbonbudget_operator.model_card.model_figures import WITHOUT_STAGE, ModelFigures, StageFigures
@@ -17,7 +18,6 @@ _ACTIVITIES: Final = {
     "data": "data-preparation", "training": "training", "evaluation": "validation", "deployment": "deployment",
     "inference": "inference", "retirement": "other", WITHOUT_STAGE: "other",
 }  # fmt: skip
-_UJ_PER_KWH: Final = 3_600_000_000_000
 _UG_PER_TONNE: Final = 1_000_000_000_000
 
 
@@ -48,7 +48,7 @@ def cyclonedx_card(model: ModelFigures, terms: CardTerms) -> str:
 
 def _consumption(model: ModelFigures, name: str, figures: StageFigures, terms: CardTerms) -> dict[str, object]:
     activity = "fine-tuning" if name == "training" and terms.fine_tuned else _ACTIVITIES[name]
-    energy = {"value": figures.energy_uj / _UJ_PER_KWH, "unit": "kWh"}
+    energy = {"value": figures.energy_uj / UJ_PER_KWH, "unit": "kWh"}
     provider = {
         "description": "The mix of the grid at each hour.",
         "organization": {"name": terms.provider or "not stated"},

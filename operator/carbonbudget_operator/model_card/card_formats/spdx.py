@@ -11,13 +11,13 @@ from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from carbonbudget_operator.decimal_text import grams
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.model_card.card_terms import CardTerms
 from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant, source_of
 from carbonbudget_operator.model_card.model_figures import ModelFigures, StageFigures
 
 _CONTEXT: Final = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 _CREATION: Final = "_:creation"
-_UJ_PER_KWH: Final = 3_600_000_000_000
 
 
 def spdx_card(model: ModelFigures, terms: CardTerms) -> str:
@@ -57,7 +57,7 @@ def spdx_card(model: ModelFigures, terms: CardTerms) -> str:
 def _energy(figures: StageFigures) -> dict[str, object]:
     return {
         "type": "ai_EnergyConsumptionDescription",
-        "ai_energyQuantity": figures.energy_uj / _UJ_PER_KWH,
+        "ai_energyQuantity": figures.energy_uj / UJ_PER_KWH,
         "ai_energyUnit": "kilowattHour",
     }
 

@@ -9,6 +9,7 @@ from carbonbudget_operator.answers import report_closing
 from carbonbudget_operator.answers.node_energy import ReportingNode, node_energy
 from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.api.cluster_bodies import NodeRow, ReportRow
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.public.paging import cut, make_cursor, read_cursor
 from carbonbudget_operator.server.public.row_formats import Cell, instant, render
@@ -62,7 +63,7 @@ def _rows(node: ReportingNode) -> Iterator[dict[str, Cell]]:
             "instance_type": node.instance_type,
             "domain": None if one is None else one.domain,
             "method": None if one is None else one.method,
-            "energy_kwh": energy_uj / 3_600_000_000_000,
+            "energy_kwh": energy_uj / UJ_PER_KWH,
             "energy_uj": str(energy_uj),
             "measured_percent": node.measured_percent,
             "first_report": None if node.first_report is None else instant(node.first_report),

@@ -18,7 +18,9 @@ from carbonbudget_operator.answers.emission_series import (
 from carbonbudget_operator.answers.required_labels import RequiredLabels, percent_text
 from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.budgets.price import EMISSION_PARTS, ENERGY_PARTS, amount
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server.public.amount_cells import amount_cells
 from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
 from carbonbudget_operator.server.public.row_formats import Cell, Format, instant, render
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -109,9 +111,9 @@ def _unlabelled(required: RequiredLabels) -> dict[str, object]:
 
     return {
         "required": list(required.keys),
-        "pods_energy_kwh": required.pods_uj / 3_600_000_000_000,
+        "pods_energy_kwh": required.pods_uj / UJ_PER_KWH,
         "pods_energy_uj": str(required.pods_uj),
-        "energy_kwh": required.without_uj / 3_600_000_000_000,
+        "energy_kwh": required.without_uj / UJ_PER_KWH,
         "energy_uj": str(required.without_uj),
         "energy_percent": percent(required.without_uj),
         "energy_percent_by_label": {key: percent(uj) for key, uj in required.without_each_uj.items()},
@@ -136,17 +138,7 @@ def _shown(accounting: Accounting, columns: Sequence[str] = _COLUMNS) -> Sequenc
 
 
 def _figures(amounts: Amounts, accounting: Accounting) -> dict[str, Cell]:
-    figures: dict[str, Cell] = {
-        "energy_kwh": amounts.energy_uj / 3_600_000_000_000,
-        "energy_uj": str(amounts.energy_uj),
-        "location_g": amounts.location_ug / 1_000_000,
-        "location_ug": str(amounts.location_ug),
-        "market_g": amounts.market_ug / 1_000_000,
-        "market_ug": str(amounts.market_ug),
-        "embodied_g": amounts.embodied_ug / 1_000_000,
-        "embodied_ug": str(amounts.embodied_ug),
-        "measured_percent": amounts.measured_percent,
-    }
+    figures = amount_cells(amounts)
     return {name: figures[name] for name in _shown(accounting)}
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.external_summary import external_summary
 from carbonbudget_operator.answers.window_parser import WindowError, check_window
 from carbonbudget_operator.api.external_bodies import ExternalSum
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 
@@ -38,7 +39,7 @@ def _row(one: Mapping[str, Any]) -> dict[str, Cell]:
         "files": len(one["files"]),
         "emissions_g": one["emissions_ug"] / 1_000_000,
         "emissions_ug": str(one["emissions_ug"]),
-        "energy_kwh": None if energy_uj is None else energy_uj / 3_600_000_000_000,
+        "energy_kwh": None if energy_uj is None else energy_uj / UJ_PER_KWH,
         "energy_uj": None if energy_uj is None else str(energy_uj),
         "first": None if one["from"] is None else instant(one["from"]),
         "last": None if one["to"] is None else instant(one["to"]),

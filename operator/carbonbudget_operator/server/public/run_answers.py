@@ -15,8 +15,10 @@ from carbonbudget_operator.answers.runs_by_label import (
 from carbonbudget_operator.answers.window_parser import Step, WindowError, check_window
 from carbonbudget_operator.answers.workload_prediction import RunRest
 from carbonbudget_operator.api.run_bodies import RunHourRow, RunRow
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.run_labels import RUN
+from carbonbudget_operator.server.public.amount_cells import amount_cells
 from carbonbudget_operator.server.public.paging import make_cursor, read_cursor
 from carbonbudget_operator.server.public.row_formats import Cell, instant, render
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -107,7 +109,7 @@ def _expected(run: RunSummary, found: RunRest | None) -> dict[str, Cell] | None:
         return None
     amounts, rest = run.amounts, found.rest
     ends_at = found.ends_at_ms // 1000
-    kwh, grams = 3_600_000_000_000, 1_000_000
+    kwh, grams = UJ_PER_KWH, 1_000_000
     return {
         "progress_percent": found.progress_percent,
         "ends_at": instant(ends_at) if ends_at < rest.start_ms // 1000 + _FAR_SECONDS else None,
@@ -142,17 +144,11 @@ def _row(run: RunSummary, through: int) -> dict[str, Cell]:
 
 
 def _figures(run: RunSummary) -> dict[str, Cell]:
-    amounts = run.amounts
+    cells = amount_cells(run.amounts)
+    measured = cells.pop("measured_percent")
     return {
-        "energy_kwh": amounts.energy_uj / 3_600_000_000_000,
-        "energy_uj": str(amounts.energy_uj),
-        "location_g": amounts.location_ug / 1_000_000,
-        "location_ug": str(amounts.location_ug),
-        "market_g": amounts.market_ug / 1_000_000,
-        "market_ug": str(amounts.market_ug),
-        "embodied_g": amounts.embodied_ug / 1_000_000,
-        "embodied_ug": str(amounts.embodied_ug),
+        **cells,
         "embodied_low_g": run.embodied_low_ug / 1_000_000,
         "embodied_high_g": run.embodied_high_ug / 1_000_000,
-        "measured_percent": amounts.measured_percent,
+        "measured_percent": measured,
     }

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
-from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, ticks, time_marks
+from carbonbudget_operator.web.charts.chart_frame import APART, ChartFrame, level_bar
+from carbonbudget_operator.web.charts.svg import day_text, drawing, element, label, line, polyline, ticks
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 880, 300, 64, 92, 14, 26
-_BAR: Final = 300
-_APART: Final = 37  # two lines of the larger text that narrow screens have
+_HEIGHT: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +26,10 @@ class UsePoint:
 def use_bar(used_ug: int, limit_ug: int, forecast_ug: int | None, name: str) -> Markup:
     """Use as part of the limit, with a mark at the limit and one at the forecast. Beyond twice the limit it is cut."""
     most = min(2 * limit_ug, max(limit_ug, used_ug, forecast_ug or 0)) or 1
-    scale = (_BAR - 4) / most
-    width = min(used_ug, most) * scale
-    parts = [element("rect", x=0, y=4, width=_BAR, height=10, rx=3, class_="track")]
-    if width > 0:
-        parts.append(element("rect", x=0, y=4, width=max(2.0, width), height=10, rx=3, class_="fill"))
-    if forecast_ug is not None:
-        x = min(forecast_ug, most) * scale
-        parts.append(element("path", d=f"M{x:.1f} 4v10", class_="forecast-mark"))
-    at_limit = min(_BAR - 1.5, limit_ug * scale)
-    parts.append(element("path", d=f"M{at_limit:.1f} 0v18", class_="limit-mark"))
     told = f"{format_mass(used_ug)} of {exact_mass(limit_ug)}"
     if forecast_ug is not None:
         told += f", forecast {format_mass(forecast_ug)}"
-    return element(
-        "svg", Markup("").join([element("title", told), *parts]), viewBox=f"0 0 {_BAR} 18", role="img",
-        preserveAspectRatio="none", class_=f"use-bar {name}", aria_label=told,
-    )  # fmt: skip
+    return level_bar(used_ug, most, forecast_ug, limit_ug, told, name)
 
 
 def burn_up(
@@ -63,23 +49,11 @@ def burn_up(
     if forecast_ug is None:
         range_ug = None
     marks = ticks(max(limit_ug, last.used_ug, forecast_ug or 0, *(range_ug or ())))
-    inner_w, inner_h = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-
-    def x(at: int) -> float:
-        return _LEFT + inner_w * (min(max(at, start), end) - start) / max(1, end - start)
-
-    def y(value_ug: int) -> float:
-        return _TOP + inner_h * (1 - value_ug / marks[-1])
-
-    parts = []
-    for mark in marks:
-        parts += [
-            line(_LEFT, y(mark), _WIDTH - _RIGHT, y(mark), "rule"),
-            label(format_mass(mark) if mark else "0", _LEFT - 8, y(mark) + 4, "end"),
-        ]
-    parts += [label(text, x(at), _HEIGHT - 8, anchor) for at, text, anchor in time_marks(start, end)]
+    frame = ChartFrame(start, end, marks, _HEIGHT)
+    x, y = frame.x, frame.y
+    parts = frame.axes(_mark_text)
     parts.append(line(x(start), y(0), x(end), y(limit_ug), "pace"))
-    parts.append(line(_LEFT, y(limit_ug), _WIDTH - _RIGHT, y(limit_ug), "limit"))
+    parts.append(line(frame.left, y(limit_ug), frame.width - frame.right, y(limit_ug), "limit"))
     if points:
         drawn = [(x(one.at), y(one.used_ug)) for one in points]
         under = [(drawn[0][0], y(0)), *drawn, (drawn[-1][0], y(0))]
@@ -92,33 +66,31 @@ def burn_up(
     if forecast_ug is not None and points:
         parts.append(line(x(last.at), y(last.used_ug), x(end), y(forecast_ug), "forecast"))
         parts.append(element("circle", cx=x(end), cy=y(forecast_ug), r=3.5, class_="forecast-dot"))
-    parts += _end_labels(y, limit_ug, forecast_ug)
+    parts += frame.end_labels(_ends(frame, limit_ug, forecast_ug))
     described = (
         f"From {day_text(start)} to {day_text(end)}. Used {format_mass(last.used_ug)} of {exact_mass(limit_ug)}"
         + (f", forecast {format_mass(forecast_ug)}" if forecast_ug is not None else ", no forecast")
         + (f", between {format_mass(range_ug[0])} and {format_mass(range_ug[1])}." if range_ug is not None else ".")
     )
-    return drawing(_WIDTH, _HEIGHT, title, described, parts, "burn-up")
+    return drawing(frame.width, frame.height, title, described, parts, "burn-up")
 
 
-def _end_labels(y: object, limit_ug: int, forecast_ug: int | None) -> list[Markup]:
-    """The names of limit and forecast at the right edge, kept apart where the lines are near each other."""
-    assert callable(y)
-    left, limit_y = _WIDTH - _RIGHT + 8, y(limit_ug)
-    found = [(limit_y, "Limit", exact_mass(limit_ug), "limit-text")]
+def _ends(frame: ChartFrame, limit_ug: int, forecast_ug: int | None) -> Iterator[tuple[float, str, str, str]]:
+    """The names of limit and forecast, kept apart where the lines are near each other."""
+    limit_y = frame.y(limit_ug)
+    yield limit_y, "Limit", exact_mass(limit_ug), "limit-text"
     if forecast_ug is not None:
-        at = y(forecast_ug)
-        if abs(at - limit_y) < _APART:
-            at = limit_y + (_APART if at >= limit_y else -_APART)
-        at = min(max(at, _TOP + 6), _HEIGHT - _BOTTOM - 14)
-        if abs(at - limit_y) < _APART - 2:  # at the upper edge: below the limit's
-            at = limit_y + _APART
-        found.append((at, "Forecast", format_mass(forecast_ug), "forecast-text"))
-    return [
-        part
-        for at, name, value, class_ in found
-        for part in (label(name, left, at, class_=class_), label(value, left, at + 16, class_=class_))
-    ]
+        at = frame.y(forecast_ug)
+        if abs(at - limit_y) < APART:
+            at = limit_y + (APART if at >= limit_y else -APART)
+        at = min(max(at, frame.top + 6), frame.height - frame.bottom - 14)
+        if abs(at - limit_y) < APART - 2:  # at the upper edge: below the limit's
+            at = limit_y + APART
+        yield at, "Forecast", format_mass(forecast_ug), "forecast-text"
+
+
+def _mark_text(mark_ug: int) -> str:
+    return format_mass(mark_ug) if mark_ug else "0"
 
 
 def former_periods(periods: Sequence[tuple[int, int, int]], title: str) -> Markup:
@@ -130,7 +102,7 @@ def former_periods(periods: Sequence[tuple[int, int, int]], title: str) -> Marku
     parts = []
     for mark in marks:
         y = 8 + inner * (1 - mark / marks[-1])
-        parts += [line(left, y, width, y, "rule"), label(format_mass(mark) if mark else "0", left - 8, y + 4, "end")]
+        parts += [line(left, y, width, y, "rule"), label(_mark_text(mark), left - 8, y + 4, "end")]
     for index, (start, used, limit) in enumerate(periods):
         x, tall = left + slot * index, inner * used / marks[-1]
         tip = element("title", f"From {day_text(start)}: {format_mass(used)} of {exact_mass(limit)}")

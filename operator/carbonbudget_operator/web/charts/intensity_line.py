@@ -7,9 +7,10 @@ from typing import Final
 
 from markupsafe import Markup
 
-from carbonbudget_operator.web.charts.svg import drawing, element, label, line, polyline, ticks, time_marks
+from carbonbudget_operator.web.charts.chart_frame import ChartFrame
+from carbonbudget_operator.web.charts.svg import drawing, element, line, polyline, ticks
 
-_WIDTH, _HEIGHT, _TOP, _BOTTOM = 880, 170, 10, 26
+_HEIGHT, _TOP = 170, 10
 _HOUR: Final = 3_600
 _MOST_STEPS: Final = 400
 NARROW: Final = (44, 10)  # what is left free at the left and at the right
@@ -31,20 +32,14 @@ def intensity_line(
     of the points.
     """
     start, end = span or (points[0][0], points[-1][0] + _HOUR)
-    left, right = margins
     highest = max([value for _, value in points] + [high for _, _, high in ranges])
     marks = ticks(max(1, -(-highest // 1000)), 3)
-    inner_w, inner_h = _WIDTH - left - right, _HEIGHT - _TOP - _BOTTOM
+    frame = ChartFrame(start, end, marks, _HEIGHT, *margins, _TOP)
 
     def place(at: int, value: int) -> tuple[float, float]:
-        x = left + inner_w * (min(max(at, start), end) - start) / max(1, end - start)
-        return round(x, 1), round(_TOP + inner_h * (1 - value / 1000 / marks[-1]), 1)
+        return round(frame.x(at), 1), round(frame.y(value / 1000), 1)
 
-    parts = []
-    for mark in marks:
-        y = _TOP + inner_h * (1 - mark / marks[-1])
-        parts += [line(left, y, _WIDTH - right, y, "rule"), label(str(mark), left - 8, y + 4, "end")]
-    parts += [label(text, place(at, 0)[0], _HEIGHT - 8, anchor) for at, text, anchor in time_marks(start, end)]
+    parts = frame.axes(str)
     if ranges:
         upper = [place(edge, high) for at, _, high in ranges for edge in (at, at + _HOUR)]
         lower = [place(edge, low) for at, low, _ in ranges for edge in (at, at + _HOUR)]
@@ -56,7 +51,7 @@ def intensity_line(
         drawn += [place(at, value), place(at + _HOUR, value)] if len(points) <= _MOST_STEPS else [place(at, value)]
     if runs["use"] and runs["forecast"]:
         x = runs["forecast"][0][0]
-        parts.append(line(x, _TOP, x, _HEIGHT - _BOTTOM, "now"))
+        parts.append(line(x, frame.top, x, frame.height - frame.bottom, "now"))
     parts += [polyline(drawn, class_) for class_, drawn in runs.items() if drawn]
     lowest, most = min(value for _, value in points), max(value for _, value in points)
     low_at = next(at for at, value in points if value == lowest)
@@ -67,4 +62,4 @@ def intensity_line(
     described = f"Between {lowest // 1000} and {most // 1000} g CO2e per kWh."
     if runs["forecast"]:
         described += " The dashed part is a forecast."
-    return drawing(_WIDTH, _HEIGHT, title, described, parts, f"intensity-{name}")
+    return drawing(frame.width, frame.height, title, described, parts, f"intensity-{name}")

@@ -8,6 +8,7 @@ from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.web.views.answer_figures import amount, percent, second, utc_text, word
 
 MOST_LINES: Final = 500
@@ -152,7 +153,7 @@ def _expected(value: object) -> ExpectedEnd | None:
     if progress is None or None in grams or None in kilowatt_hours:
         return None
     masses = [format_mass(int((one or 0) * 1_000_000)) for one in grams]
-    energies = [format_energy(int((one or 0) * 3_600_000_000_000)) for one in kilowatt_hours]
+    energies = [format_energy(int((one or 0) * UJ_PER_KWH)) for one in kilowatt_hours]
     return ExpectedEnd(
         progress, utc_text(second(given, "ends_at")), masses[0], f"{masses[1]} to {masses[2]}", energies[0],
         f"{energies[1]} to {energies[2]}",

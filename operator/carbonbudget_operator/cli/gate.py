@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from carbonbudget_operator.budgets.pipeline_gate import Emitted, GateResult
 
 _DAYS: Final = 365
-_PERCENT: Final = re.compile(r"[+-]?0*[0-9]{1,7}(\.[0-9]{1,9})?%?")
+_PERCENT: Final = re.compile(r"[+-]?[0-9]{1,7}(\.[0-9]{1,9})?%?")
 _LONGER_NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?%?")
 
 

@@ -134,7 +134,7 @@ async def test_prometheus_away_for_a_day_is_no_data_and_the_hours_that_come_late
     for minute in range(2):
         await evaluate(bench, FIRST + 49 * HOUR + 60 * minute)
     assert body["status"]["state"] == "NoData"
-    assert "Prometheus does not answer: connection refused" in body["status"]["message"]
+    assert "Prometheus does not answer: the server's log says why" in body["status"]["message"]
     for hour in range(FIRST + 25 * HOUR, FIRST + 49 * HOUR, HOUR):
         an_hour(ledger.engine, ledger.counter, hour, {("team-a", "chat"): 100})
     await evaluate(bench, FIRST + 49 * HOUR + 800)

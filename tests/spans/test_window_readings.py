@@ -36,9 +36,12 @@ def test_a_reading_at_an_edge_lies_between_its_neighbours_and_leaves_each_window
     joined = sorted({*readings, *found})
     assert all(one[1] <= other[1] for one, other in pairwise(joined))
     at = dict(joined)
+    # Once readings bound the constant closer than agents cut windows, no more of them are looked at: up to the growth
+    # in 50 ms, edges that are estimated by different readings may differ.
+    late = 50 * sum(amount for _, _, amount in amounts) // (len(amounts) * WINDOW_MS) + 1
     for start_ms, end_ms, amount in amounts:
         if start_ms in at and end_ms in at:
-            assert at[end_ms] - at[start_ms] == amount
+            assert abs(at[end_ms] - at[start_ms] - amount) <= late
 
 
 def edges_that_are_worse_than_an_even_pace(chance: random.Random) -> tuple[int, int, int, int]:

@@ -28,6 +28,7 @@ from carbonbudget_operator.web.user_turns import UserShare, UserTurns
 # The server lets a question wait for 20 s and take 30 s by default, and then answers 503 itself.
 _log = logging.getLogger(__name__)
 _lines = LogRateLimit(1)
+_UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 _TOTAL_SECONDS: Final = 70.0
 _CONNECT_SECONDS: Final = 5.0
 _TURN_SECONDS: Final = 10.0
@@ -92,7 +93,8 @@ class ServerGateway:
             # Its words may name the server's address, and readers of the page may be tenants.
             if _lines.admit(time.monotonic()) is not None:
                 _log.warning("the server does not answer: %s", str(error) or type(error).__name__)
-            raise GatewayError("The server does not answer: try again in a minute.") from None
+            told = _UNTRUSTED if _UNTRUSTED in str(error) else type(error).__name__
+            raise GatewayError(f"The server does not answer ({told}): try again in a minute.") from None
         finally:
             self._metrics.questions.labels(code).inc()
             self._metrics.question_seconds.observe(time.perf_counter() - began)

@@ -14,7 +14,12 @@ from tests.controller.target_bench import TargetBench
 from carbonbudget_operator.api.budget_query_bodies import BudgetQueries, BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.controller.query_sender import _batches
-from carbonbudget_operator.controller.question_batches import MOST_BYTES, BatchQuestions, batches_by_size
+from carbonbudget_operator.controller.question_batches import (
+    MOST_BYTES,
+    NOT_ASKED_ALONE,
+    BatchQuestions,
+    batches_by_size,
+)
 from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable
 
 LIMIT = 8 * 2**20  # of the server, by default
@@ -70,6 +75,18 @@ async def test_a_server_that_refuses_all_is_not_asked_for_each_question() -> Non
     for _ in range(3):
         assert len((await asking.ask([a_query(n) for n in range(1000)], send)).refused) == 1000
     assert sent < 200
+
+
+async def test_what_the_server_says_of_several_questions_is_told_to_none_of_them() -> None:
+    """It may name what is in the question of another namespace."""
+
+    async def send(part: Sequence[BudgetQuery]) -> list[str]:
+        raise QuestionRefused(f"the server answered 400: {'alone' if len(part) == 1 else 'secret'}")
+
+    asking, told = BatchQuestions(), set[str]()
+    for number in (1, 3, 500):
+        told |= set((await asking.ask([a_query(n) for n in range(number)], send)).refused.values())
+    assert told == {"the server answered 400: alone", NOT_ASKED_ALONE}
 
 
 async def test_a_server_that_is_away_is_not_asked_in_parts() -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.controller.target_bench import HOUR, TargetBench, at
 from tests.controller.target_statuses import conditions
 
+from carbonbudget_operator.api.target_query_bodies import TargetQuery
+
 TEAMS = {"matchLabels": {"teams": "yes"}}
 LABELS = {"teams": "yes"}
 
@@ -85,7 +87,9 @@ async def test_the_last_namespace_that_is_deleted_counts_too_until_no_window_rea
     await targets.evaluate("2026-11-02T12:00")
     assert sorted(asked(targets)[0]) == ["a", "b"]
     assert body["status"]["state"] == "Behind"
-    await targets.evaluate("2026-11-08")
+    await targets.evaluate("2026-11-08")  # the window that it was deleted in has no figure yet
+    assert sorted(asked(targets)[0]) == ["a", "b"]
+    await targets.evaluate("2026-11-08T01:00")
     assert body["status"]["message"].startswith("spec.namespaceSelector selects no namespace")
 
 
@@ -99,8 +103,41 @@ async def test_a_baseline_that_waits_keeps_the_namespaces_of_its_span(targets: T
     for day in ("2026-11-03", "2026-11-20"):
         await targets.evaluate(day)
         assert asked(targets) == (["a", "b"], {"b": at("2026-11-03") + HOUR})
-    await targets.evaluate("2026-11-21")  # it is frozen
+    await targets.evaluate("2026-11-21")  # it is frozen, and no calendar window of the history reaches back to it
     assert asked(targets) == (["a"], {})
+
+
+@pytest.mark.parametrize(("window", "first", "after"), [("Day", "11-09", "11-22"), ("Week", "10-26", "11-30")])
+async def test_windows_that_are_asked_for_when_the_baseline_is_frozen_have_the_namespaces_that_are_gone(
+    targets: TargetBench, window: str, first: str, after: str
+) -> None:
+    baseline = {"start": "2026-11-01T00:00:00Z", "end": "2026-11-20T00:00:00Z"}
+    targets.add_cluster_wide("all", namespaceSelector=TEAMS, baseline=baseline, window=window)
+    exist(targets, a=LABELS, b=LABELS)
+    await targets.evaluate("2026-11-11")
+    exist(targets, b=None)
+    gone = {"b": at("2026-11-12") + HOUR}
+    for day in ("2026-11-12", "2026-11-20"):
+        await targets.evaluate(day)
+    assert len(targets.server.spans_of("/all")) == 2  # the rolling window and the baseline
+    targets.new_loop()
+    await targets.evaluate("2026-11-21")
+    assert f"{first}T00" in {start for start, _ in targets.server.spans_of("/all")}
+    assert asked(targets) == (["a", "b"], gone)
+    await targets.evaluate(f"2026-{after}")
+    await targets.evaluate(f"2026-{after}T01:00")
+    assert asked(targets) == (["a"], {})
+
+
+async def test_a_question_without_former_namespaces_is_one_that_an_earlier_server_reads(targets: TargetBench) -> None:
+    """It refuses fields that it does not know."""
+    await frozen_all(targets)
+    fields = ["id", "namespaces", "selector", "accounting", "include", "source", "spans"]
+    assert list(targets.server.asked[-1][0].model_dump(mode="json")) == fields
+    exist(targets, b=None)
+    await targets.evaluate("2026-11-02T05:00")
+    written = targets.server.asked[-1][0].model_dump_json()
+    assert TargetQuery.model_validate_json(written).until == {"b": at("2026-11-02T06:00")}
 
 
 async def test_an_edited_selector_takes_effect_at_once_for_namespaces_that_exist(targets: TargetBench) -> None:

@@ -42,6 +42,7 @@ class TargetQuery(BaseModel):
     until: dict[Annotated[str, Field(max_length=253)], int] = Field(
         default={},
         max_length=1000,
+        exclude_if=lambda until: not until,  # an earlier server refuses what it does not know
         description="Those of the namespaces that do not count any more, with the whole hour from which on they do not",
     )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from carbonbudget_operator.api.carbontarget import ClusterCarbonTarget
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.coverage import still_counting
-from carbonbudget_operator.budgets.period import Period
+from carbonbudget_operator.budgets.period import Calendar, Period
+from carbonbudget_operator.targets.target_windows import ended_windows
 
 _HOUR: Final = 3600
 # By window: the longest span that is asked for again and again, and the days in which its units may still come.
@@ -26,12 +28,15 @@ def former_namespaces(
     existing: Collection[str],
     spec_hash: str,
     span: Period | None,
+    zone: ZoneInfo,
+    counts_from: int,
     now: int,
 ) -> dict[str, int]:
     """Those that counted and are not among `live`, with the end of the hour in which that was noticed (UTC seconds).
 
     `existing`: all namespaces of now. `spec_hash`: of the spec, by which an edit is noticed: it takes effect at once
-    for namespaces that exist. `span`: of the baseline. A namespace is forgotten when no window reaches back to it.
+    for namespaces that exist. `span`: of the baseline. `counts_from`: since when there are calendar windows. A
+    namespace is forgotten when neither the rolling window nor a calendar window without a figure reaches back to it.
     """
     status = target.status
     frozen = status.baseline
@@ -46,4 +51,8 @@ def former_namespaces(
     needed = now - (_DAYS[target.spec.window] + _SETTLING_DAYS) * 24 * _HOUR
     if span is not None and (frozen is None or edited):  # the baseline is still to be computed
         needed = min(needed, span.start)
+    known = {(seconds(one.figure.start), seconds(one.figure.end)) for one in status.history or () if not edited}
+    for window in ended_windows(Calendar(target.spec.window), zone, counts_from, now):
+        if (window.start, window.end) not in known:  # a baseline that is frozen late has them all asked for at once
+            needed = min(needed, window.start)
     return {name: until for name, until in counted.items() if name in kept and until > needed}

@@ -84,7 +84,7 @@ class PreparedTarget:
     @property
     def counts_from(self) -> int:
         """The time from which calendar windows are part of its history (UTC seconds)."""
-        return self.span.start if self.span is not None else self.created
+        return _counts_from(self.span, self.created)
 
     @property
     def subject(self) -> TargetSubject:
@@ -141,7 +141,8 @@ def prepare_target(stored: StoredTarget, namespaces: Namespaces, now: int) -> Pr
     live = _namespaces(found, namespaces)
     former: dict[str, int] = {}
     if live is not None and isinstance(found, ClusterCarbonTarget) and found.spec.namespace_selector is not None:
-        former = former_namespaces(found, live, namespaces.labels() or {}, its_hash, span, now)
+        since = _counts_from(span, created)
+        former = former_namespaces(found, live, namespaces.labels() or {}, its_hash, span, zone, since, now)
     if live == () and not former:
         raise InvalidTarget("spec.namespaceSelector selects no namespace: change it, or label a namespace")
     room = MOST_NAMESPACES - len(live or ())
@@ -191,6 +192,10 @@ def _created(stored: StoredTarget) -> int:
         return seconds(dt.datetime.fromisoformat(text(stored.metadata.get("creationTimestamp"))))
     except ValueError:
         return 0
+
+
+def _counts_from(span: Period | None, created: int) -> int:
+    return span.start if span is not None else created
 
 
 def _namespaces(found: AnyTarget, namespaces: Namespaces) -> tuple[str, ...] | None:

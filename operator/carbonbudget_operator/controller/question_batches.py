@@ -16,6 +16,11 @@ from carbonbudget_operator.server_client import QuestionRefused
 
 MOST_BYTES: Final = 2 * 2**20  # of one request: a quarter of what the server reads by default
 _MOST_DIVISIONS: Final = 64  # in one evaluation: a server that refuses all is not asked for each question
+# The server's sentence about several questions may name what is in another namespace's.
+NOT_ASKED_ALONE: Final = (
+    "too many questions are refused for each to be asked alone, and this one was among them: see whether controller "
+    "and server have one version"
+)
 
 
 class _Question(Protocol):
@@ -67,7 +72,8 @@ class BatchQuestions:
                 if not part:
                     raise
                 if len(part) == 1 or not self._divisions:
-                    made.refused |= {question.id: str(error) for question in part}
+                    reason = str(error) if len(part) == 1 else NOT_ASKED_ALONE
+                    made.refused |= {question.id: reason for question in part}
                     continue
                 self._divisions -= 1
                 half = len(part) // 2

@@ -58,3 +58,29 @@ async def test_a_budget_without_carry_over_keeps_nothing_more(bench: Bench) -> N
     await evaluate(bench, NOW)
     status = await evaluate(bench, DECEMBER + DAY)
     assert set(status["history"][0]) == {"start", "end", "used", "limit"}
+
+
+@pytest.mark.parametrize("is_shown_between", [False, True])
+@pytest.mark.parametrize("carries", [False, True])
+async def test_provisional_figures_that_were_too_high_are_not_deducted(
+    bench: Bench, is_shown_between: bool, carries: bool
+) -> None:
+    """The open hour of the last evaluation had figures that stood in for the grid's; in the end it was less."""
+    bench.add("monthly", overspend="Deduct", **({"carryOver": CARRY} if carries else {}))
+    bench.world.by_hour_ug = {NOW - HOUR: 800_000, NOW: 400_000}
+    await evaluate(bench, NOW + 60)
+    bench.world.by_hour_ug[NOW] = 100_000
+    if is_shown_between:
+        await evaluate(bench, DECEMBER + 600)
+    status = await evaluate(bench, DECEMBER + 960)
+    assert "adjustments" not in status  # neither a deduction nor, by what was held, anything that is left
+
+
+async def test_what_a_ledger_that_lost_facts_had_is_owed_by_what_was_known(bench: Bench) -> None:
+    bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {NOW: 600_000, NOW + HOUR: 600_000}
+    await evaluate(bench, NOW + 2 * HOUR)
+    del bench.world.by_hour_ug[NOW]
+    await evaluate(bench, NOW + 4 * HOUR)
+    status = await evaluate(bench, DECEMBER + 960)
+    assert adjustments(status) == [("Overspend", "-200mg")]

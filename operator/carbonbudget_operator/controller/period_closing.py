@@ -132,19 +132,22 @@ def closing_group(
     terms = closing_terms(prepared) or ClosingTerms()
     if answer is None:
         return _group(prepared, after, [nothing_carried(period.start)])
+    used_ug, held_ug, lost = final_use(prepared, answer), held_use(prepared, period), facts_lost(prepared, period)
     outcome = PeriodOutcome(
         period.start,
         parse_mass(former_limit(prepared, period)),
-        max(final_use(prepared, answer), held_use(prepared, period)),
+        max(used_ug, held_ug),
         booked(period.start),
         prepared.budget_limit.counted_hash,
-        facts_lost(prepared, period),
+        lost,
     )
     next_limit_ug = prepared.base_limit_ug
     if after != prepared.budget_limit.period:
         next_limit_ug = parse_mass(former_limit(prepared, after))
     changes = carry_over(terms, outcome, next_limit_ug, answer.coverage_percent)
-    unrevised = replace(outcome, used_ug=max(0, outcome.used_ug - revised_use(prepared, period)))
+    # What is held may be of provisional figures: it leaves less to carry over, but nobody owes an estimate.
+    owed_ug = outcome.used_ug if lost else used_ug
+    unrevised = replace(outcome, used_ug=max(0, owed_ug - revised_use(prepared, period)))
     deducted = overspend(unrevised, booked(after.start), final=True) if terms.deducts else None
     return _group(prepared, after, [*changes, *([deducted] if deducted is not None else [])])
 

@@ -44,6 +44,7 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 DAY: Final = 24 * HOUR
 _MAX_DAYS: Final = 100_000  # some 900 bytes each: a month of three thousand targets
 _MAX_LABEL_SETS: Final = 50_000
+_NO_UNITS: Final = bytes(8 * 24)
 _NAMED_AT_ONCE: Final = 500  # namespaces in one statement; of more, all are read
 _IMPOSSIBLE = (
     "a pod of the namespace counted more units in the hour than can be (units.most_units_per_hour), or negative values "
@@ -173,17 +174,20 @@ class SelectedUnits:
         letters, failed = counted_days(connection, ids, start, end), failed_hours(connection, ids, start, end)
         missing: dict[int, dict[Hashable, UnitDay]] = defaultdict(dict)
         for key, (one, numbers) in asked.items():
+            if one.client:  # what pods post is no counter's hour: it may come at any time, so it is read each time
+                for day in numbers:
+                    missing[day][key] = found[key][day] = UnitDay(None, array("q", _NO_UNITS), bytearray(24))
+                continue
             counter = counters.get(one.counter)
             for day in numbers:
                 at = (counter.id if counter is not None else 0, day * DAY)
                 seen = (letters.get(at), tuple(failed.get(at, {}).items()))
                 signature = (facts[day], gone[day], counter, seen)
-                # What pods post is no counter's hour: it may come at any time, so it is read each time.
-                remembered = self._known.get((key, day)) if not one.client else None
+                remembered = self._known.get((key, day))
                 if remembered is not None and remembered.signature == signature:
                     found[key][day] = remembered
                     continue
-                fresh = UnitDay(signature, array("q", bytes(8 * 24)), bytearray(24), dict(failed.get(at, {})))
+                fresh = UnitDay(signature, array("q", _NO_UNITS), bytearray(24), dict(failed.get(at, {})))
                 missing[day][key] = found[key][day] = fresh
         self._fill(connection, asked, missing, counters, letters, sealed, through)
         self._remember(asked, missing)
@@ -257,12 +261,11 @@ class SelectedUnits:
         sealed: Collection[int], through: int,
     ) -> None:  # fmt: skip
         stored_from = through - self._result_days * DAY
-        for _, filled in selections:
-            for at in range(24):
-                hour = start + at * HOUR
-                filled.known[at] = hour not in sealed and hour >= stored_from
-                if not filled.known[at]:
-                    filled.reasons[at] = _SEALED
+        known = bytes(hour not in sealed and hour >= stored_from for hour in _hours(start // DAY))
+        reasons = {at: _SEALED for at in range(24) if not known[at]}
+        for _, filled in selections:  # of each namespace one
+            filled.known[:] = known
+            filled.reasons.update(reasons)
         names = {name for one, _ in selections for name in one.namespaces}
         among_names = None if EVERY_NAMESPACE in names or len(names) > _NAMED_AT_ONCE else names
         read = list(posted_units(connection, self._cluster, client, among_names, start, start + DAY))
@@ -326,14 +329,13 @@ class SelectedUnits:
 def runs_of(known: bytes, start: int, longest: int | None = None) -> list[tuple[int, int]]:
     """The maximal runs of known hours, [start, end) each; `longest` bounds them, in hours."""
     runs: list[tuple[int, int]] = []
-    for number, is_known in enumerate(known):
-        at = start + number * HOUR
-        if not is_known:
-            continue
-        if runs and runs[-1][1] == at and (longest is None or runs[-1][1] - runs[-1][0] < longest * HOUR):
-            runs[-1] = (runs[-1][0], at + HOUR)
-        else:
-            runs.append((at, at + HOUR))
+    first = known.find(1)
+    while first >= 0:
+        end = known.find(0, first)
+        end = len(known) if end < 0 else end
+        step = longest or end - first
+        runs += ((start + at * HOUR, start + min(end, at + step) * HOUR) for at in range(first, end, step))
+        first = known.find(1, end)
     return runs
 
 

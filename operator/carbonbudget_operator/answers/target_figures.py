@@ -37,6 +37,7 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 _MAX_RUNS: Final = 24
 _SHOWN_NAMESPACES: Final = 5
 _DAYS_AT_ONCE: Final = 50_000  # of units in memory, besides those that are remembered: some 900 bytes each
+_OTHERS: Final = bytes([1]) + bytes(255)  # for bytes.translate: the hours that are not known
 # The digest of a source's expression, as counters are registered under it.
 _T = TypeVar("_T")
 Digest = Callable[[ClusterUnitSource], str]
@@ -73,8 +74,8 @@ class _Span:
     def add_part(self, names: tuple[str, ...], known: bytes) -> None:
         """One namespace's hours, or none's. Those of which all hours are known are one part, summed once."""
         self.selections += 1
-        self.lacking += len(known) - sum(known)
-        if self.parts and self.parts[-1].known == known and all(known):
+        self.lacking += known.count(0)
+        if self.parts and self.parts[-1].known == known and 0 not in known:
             self.parts[-1].names += names
         else:
             self.parts.append(SpanPart(names, known))
@@ -178,7 +179,7 @@ class TargetFigures:
             end = _end_of(one, names)
             known = hours.known(one.start, end)
             one.units_micro += hours.units_micro(one.start, end)
-            if not all(known):
+            if 0 in known:
                 one.missing = one.missing or told_reason(hours.reason(one.start, end))
             if not names and one.namespaces:
                 continue  # what names no pods: it has no emissions of its own
@@ -187,7 +188,7 @@ class TargetFigures:
             for part in one.parts:
                 if not part.names:
                     continue  # no namespace has pods of it
-                unknown = bytes(not is_known for is_known in part.known)
+                unknown = part.known.translate(_OTHERS)
                 for hours_of, rows in ((part.known, [part.figures, part.whole]), (unknown, [part.whole])):
                     runs = runs_of(hours_of, one.start)
                     for first, last in runs if len(runs) <= _MAX_RUNS else runs_of(hours_of, one.start, longest=1):

@@ -104,7 +104,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("no source of pods: give --pods-file, --kubelet-url or --api-url")
     if options.metrics_listen:
         address, _, port = options.metrics_listen.rpartition(":")
-        if not address or not port.isdigit() or not 0 < int(port) < 65536:
+        if not address or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
             parser.error(f"--metrics-listen must be ADDRESS:PORT, not {options.metrics_listen!r}")
 
 

@@ -45,6 +45,8 @@ def test_a_dry_run_prints_reports_that_conserve(tmp_path: Path) -> None:
         (("run", "--dry-run", "--pods-file", "x", "--interval", "0"), "--interval must be 1 to 30 seconds"),
         (("run", "--dry-run", "--pods-file", "x", "--interval", "x"), "invalid int value"),
         (("run", "--dry-run", "--pods-file", "x", "--metrics-listen", "9109"), "must be ADDRESS:PORT"),
+        (("run", "--dry-run", "--pods-file", "x", "--metrics-listen", "0.0.0.0:²"), "must be ADDRESS:PORT"),
+        (("run", "--dry-run", "--pods-file", "x", "--metrics-listen", "h:" + "9" * 5_000), "must be ADDRESS:PORT"),
         (("run", "--dry-run", "--pods-file", "x", "--calibration", "m5"), "'m5' is not MACHINE=FACTOR"),
         (
             ("run", "--server-url", "nonsense", "--outbox", "x", "--pods-file", "x"),

@@ -190,7 +190,19 @@ def test_a_shared_namespace_is_borne_by_its_rule(rule: object, expected: dict[st
 
 
 @pytest.mark.parametrize(
-    "text", ["", "kube-system", "=even", "a=sometimes", "a=b:0", "a=b:x", "a=b:1,", "a=a:1", "a=b:1000001"]
+    "text",
+    [
+        "",
+        "kube-system",
+        "=even",
+        "a=sometimes",
+        "a=b:0",
+        "a=b:x",
+        "a=b:1,",
+        "a=a:1",
+        "a=b:1000001",
+        "a=b:" + "9" * 5_000,
+    ],
 )
 def test_a_rule_that_is_none_is_told(text: str) -> None:
     with pytest.raises(PolicyError, match=r"write NAMESPACE=|must be another namespace"):

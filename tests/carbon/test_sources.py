@@ -18,6 +18,7 @@ from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityPoi
 from carbonbudget_operator.carbon.intensity.http_json import HttpJson, ResponseFormat
 from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp
 from carbonbudget_operator.carbon.intensity.neso import Neso
+from carbonbudget_operator.carbon.intensity.response_fields import at
 
 HOUR = 1_764_000_000  # 2025-11-24T16:00:00Z
 DAY = 86_400
@@ -53,6 +54,14 @@ def figure(value: float | None, hour: int = 16, **more: Any) -> dict[str, Any]:
         "updatedAt": "2025-11-24T18:01:00.000Z", "createdAt": "2025-11-21T18:01:00.000Z",
         "emissionFactorType": "lifecycle", "isEstimated": False, "estimationMethod": None, **more,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["a.--1", "a.²", "a.1-", "a.-", "a." + "9" * 5_000])
+def test_a_path_with_what_is_no_index_finds_nothing_and_says_so(path: str) -> None:
+    assert at("own", {"a": [7]}, path, None) is None
+    with pytest.raises(IntensitySourceError, match="own: the answer has no"):
+        at("own", {"a": [7]}, path)
+    assert at("own", {"a": [7]}, "a.-1") == at("own", {"a": [7]}, "a.0") == 7
 
 
 async def test_electricity_maps_gives_a_day_by_the_hour_and_is_told_the_zone(server: Answering, key_file: Path) -> None:

@@ -114,6 +114,7 @@ BAD_VALUES = {
     "servers": [
         [one, *more] for one in SERVERS for more in (
             ["--log-level", "loud"], ["--listen", "nowhere"], ["--listen", "127.0.0.1:99999"], ["--listen", ":1"],
+            ["--listen", "127.0.0.1:²"], ["--listen", "127.0.0.1:" + "9" * 5_000],
             [], ["--config", "{config}"],
         )
     ] + [

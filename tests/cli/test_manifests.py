@@ -43,12 +43,20 @@ def test_a_date_without_quotes_stays_a_text_as_with_kubectl() -> None:
     assert entry.metadata["annotations"] == {"since": "2026-11-24"}
 
 
+def test_digits_with_colons_stay_a_text_as_with_kubectl() -> None:
+    (entry,) = read_manifests("{apiVersion: v1, kind: Pod, spec: [22:22, 1:30.5, 0x1f, 1_000, 1.5, !!int 7, on]}", "f")
+    assert entry.manifest["spec"] == ["22:22", "1:30.5", 31, 1000, 1.5, 7, True]
+    assert read_manifests(f"apiVersion: v1\nkind: Pod\nspec: 1{':59' * 10_000}", "f")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("a: [", "is no YAML"),
         ("apiVersion: v1\nkind: Pod\nkind: Job", "'kind' occurs twice in one mapping, first in line 2"),
-        ("apiVersion: v1\nkind: Pod\nspec: " + "[" * 5_000 + "]" * 5_000, "holds what JSON cannot"),
+        ("apiVersion: v1\nkind: Pod\nspec: " + "[" * 5_000 + "]" * 5_000, "is nested too deeply"),
+        (f"apiVersion: v1\nkind: Pod\nspec: {'9' * 5_000}", "a number has more than 100 characters: put a text in"),
+        ("apiVersion: v1\nkind: Pod\nspec: 0x_", "0x_ is no number: put a text in quotes"),
         ("- 1", "needs apiVersion and kind"),
         ("hello", "needs apiVersion and kind"),
         ("kind: Pod", "apiVersion is missing"),
@@ -127,6 +135,7 @@ def test_a_generated_name_is_shown_as_one() -> None:
 HOLDER = "apiVersion: v1\nkind: ConfigMap\n"
 # Each line names the line before ten times: a billion values, or keys, of one kilobyte.
 TIMES_TEN = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 10))
+KEYS = ", ".join(f"k{n}: 1" for n in range(100))
 MERGES = "\n".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}" for n in range(1, 10))
 
 
@@ -134,11 +143,17 @@ MERGES = "\n".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}" for
     ("text", "reason"),
     [
         (f"{HOLDER}l0: &l0 [x]\n{TIMES_TEN}", "f has more than 5,000,000 values with its aliases"),
-        (f"{HOLDER}m0: &m0 {{k: v}}\n{MERGES}", "<< merges more than 100 mappings or 10,000 keys"),
+        (f"{HOLDER}m0: &m0 {{k: v}}\n{MERGES}", "<< merges more than 100 mappings, or all of them"),
+        (f"{HOLDER}a: &a {{{KEYS}}}\nb: [{', '.join(['{<<: *a}'] * 200)}]", "all of them more than 10,000 keys"),
         (f"{HOLDER}m0: &m0 {{k: v}}\nm1: {{<<: [{', '.join(['*m0'] * 101)}]}}", "<< merges more than 100 mappings"),
-        (f"{HOLDER}me: &me [*me]", "holds what JSON cannot"),
+        (f"{HOLDER}me: &me [*me]", "has an alias .* inside of itself"),
+        (f"{HOLDER}long: &long {'x' * 100_000}\nl: [{', '.join(['*long'] * 300)}]", "more than 5,000,000 values"),
+        (
+            f"{HOLDER}long: &long {{{'x' * 1_000}: 1}}\nl: [{', '.join(['*long'] * 30_000)}]",
+            "more than 5,000,000 values",
+        ),
     ],
-    ids=["aliases", "merges", "one long merge", "itself"],
+    ids=["aliases", "merges", "one long merge", "many merges", "itself", "a long text", "a long key"],
 )
 def test_a_short_text_that_becomes_huge_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ManifestError, match=reason):

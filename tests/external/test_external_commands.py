@@ -71,6 +71,16 @@ def test_rounded_and_superseded_rows_are_told(command: Command) -> None:
     assert "1 figure has digits below 1 ug or 1 uJ: rounded to the nearest, the text is kept" in said
 
 
+def test_the_option_of_the_time_zone_is_known_by_its_earlier_name_too(command: Command) -> None:
+    zone, other = "Mars/Base", ("--time-zone", "UTC")
+    said = {
+        command.bring("codecarbon", "codecarbon-2.csv", name, zone, code=2) for name in ("--time-zone", "--timezone")
+    }
+    assert len(said) == 1
+    assert "the time zone 'Mars/Base' is not known" in said.pop()
+    assert "give one of them" in command.bring("codecarbon", "codecarbon-2.csv", "--timezone", zone, *other, code=2)
+
+
 def test_a_file_is_imported_once_and_nothing_is_done_twice(command: Command) -> None:
     command.bring("aws", "aws-v3.csv")
     before = command.run("external", "list", "-o", "json")

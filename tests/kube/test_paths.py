@@ -22,7 +22,7 @@ OPERATOR = ROOT / "operator" / "carbonbudget_operator"
 STARTS = ("/api/", "/apis/", "/api", "/apis", "apis/", "api/")
 # Our own API is /api/v1 too, as Prometheus' is, and InfluxDB's is /api/v2.
 OURS = {
-    "api_path.py", "public", "callers.py", "export_target_http.py", "export_settings.py",
+    "api_path.py", "public", "proxied_caller.py", "export_target_http.py", "export_settings.py",
     "server_gateway.py", "token_guard.py", "api_budget_reader.py", "data_page.py", "emissions_page.py", "grid_page.py",
     "budget_pages.py",
     "runs_page.py", "answers_from_server.py", "target_pages.py", "api_target_reader.py",
@@ -125,6 +125,10 @@ def texts_in(file: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
             yield node.lineno, node.value
+
+
+def test_each_exception_is_a_file_that_there_is() -> None:
+    assert sorted(name for name in OURS if not any(OPERATOR.rglob(name))) == []
 
 
 def test_no_code_of_the_operator_writes_a_path_of_the_api_as_text() -> None:

@@ -53,7 +53,12 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
             "'cluster' occurs twice in one mapping, first in line 1 .* line 3, column 1",
         ),
         ("server:\n  listen: a\n  pod_days: 3\n  listen: b", "'listen' occurs twice in one mapping, first in line 2"),
-        ("carbon: {embodied: {in_service: 2026-13-01}}", "not YAML: month must be in 1..12"),
+        (
+            "carbon: {embodied: {in_service: 2026-13-01}}",
+            "2026-13-01 is no date: put a text in quotes .* line 1, column 33",
+        ),
+        ("cluster: 0x_", "0x_ is no number: put a text in quotes .* line 1, column 10"),
+        ("cluster: 1" + ":59" * 300_000 + ".5", "a number has more than 100 characters: put a text in quotes"),
     ],
 )
 def test_a_bad_file_is_named_with_key_and_reason(tmp_path: Path, text: str, sentence: str) -> None:

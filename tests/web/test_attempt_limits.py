@@ -86,6 +86,26 @@ async def test_those_who_wait_are_limited_in_number_and_time(monkeypatch: pytest
     assert await attempt(limits, "192.0.2.1", NOON) == 0
 
 
+async def test_one_address_does_not_take_all_places_to_wait() -> None:
+    limits = AttemptLimits(in_all=120, each=20)
+    for address in ("192.0.2.1", "192.0.2.2"):
+        for _ in range(20):
+            await limits.begin(address, NOON)
+    crowd = [asyncio.create_task(limits.begin("192.0.2.1", NOON)) for _ in range(100)]
+    await asyncio.sleep(0)
+    other = asyncio.create_task(limits.begin("192.0.2.2", NOON))
+    await asyncio.sleep(0)
+    waiting = [one for one in crowd if not one.done()]
+    assert not other.done()  # it waits for its turn
+    limits.end("192.0.2.2", failed=False)
+    await other
+    assert 20 + len(waiting) < 64  # the page's requests: those who are signed in find some
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    assert not limits._waiting
+
+
 @given(st.lists(st.tuples(st.ip_addresses().map(str), st.integers(0, 30)), max_size=300))
 def test_no_minute_has_more_failures_than_the_limits(attempts: list[tuple[str, int]]) -> None:
     limits = AttemptLimits(in_all=20, each=3)

@@ -2,8 +2,8 @@
 
     P(u) = idle + (max - idle) * (u + c * u * (1 - u))
 
-with idle, max and c of the microarchitecture (cpu_power.csv), and idle and max of the CPU's own model where its
-name shows it (sku.py). The figures are those of whole servers at the wall, so memory is in them: boundary `wall`, one
+with idle, max and c of the microarchitecture (cpu_power.csv), and idle and max of the CPU's own model where its name
+shows it (cpu_sku.py). The figures are those of whole servers at the wall, so memory is in them: boundary `wall`, one
 domain `cpu`. Over 266 servers of 2023 and later, each predicted from the others, the mean error at mid load is 11.7 %,
 and 14.3 % by microarchitecture alone (benchmarks/power_model.py). It is always an estimate and carries its range: the
 largest of the leave-one-out errors at idle, mid and full load.

@@ -44,7 +44,7 @@ class RaplMeter:
     """Units `rapl:cpu` and `rapl:dram`: cumulative microjoules of each zone, keyed `<domain>/<socket's name>`.
 
     With `rapl:cpu` go the zones that psys is compared with, where all of them could be read. `released/<domain>` is
-    energy that a zone drew while it was in doubt whether it is another name of a counter (mirrors.py).
+    energy that a zone drew while it was in doubt whether it is another name of a counter (rapl_mirrors.py).
     """
 
     name = "rapl"
@@ -142,7 +142,7 @@ def detect_rapl(sysfs: Path) -> Detection:
             package = _PACKAGE.fullmatch(name)
             if package is None:
                 continue
-            if f"cpu/{name}" in zones:  # two zones of one name: mirrors.py finds out whether both count
+            if f"cpu/{name}" in zones:  # two zones of one name: rapl_mirrors.py finds out whether both count
                 name = f"{name}@{zone.name}"
             zones[f"cpu/{name}"] = _zone("cpu", zone, package[1], _stated_watts(zone))
             for child in sorted(zone.glob("intel-rapl:*")):

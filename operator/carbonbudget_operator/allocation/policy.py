@@ -65,7 +65,7 @@ def parse_shared(text: str) -> tuple[str, Shared]:
     weights: dict[str, int] = {}
     for item in rule.split(","):
         name, _, weight = item.partition(":")
-        if not name or not weight.isdecimal() or not 0 < int(weight) <= 10**6 or name == namespace:
+        if not name or not weight.isdecimal() or len(weight) > 7 or not 0 < int(weight) <= 10**6 or name == namespace:
             raise PolicyError(
                 f"{text!r}: {item!r} must be another namespace with a weight from 1 to 1000000 (NAMESPACE:WEIGHT), "
                 "or write one rule (proportional, even, separate)"

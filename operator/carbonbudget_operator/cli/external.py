@@ -54,6 +54,7 @@ def import_file(
     time_zone: Annotated[
         str, typer.Option(help="Zone of times without one (codecarbon, carbontracker): Europe/Berlin. Default UTC.")
     ] = "",
+    timezone: Annotated[str, typer.Option(hidden=True, help="As --time-zone, which it was called first.")] = "",
     month: Annotated[str, typer.Option(help="Month of azure rows without a date: 2026-01.")] = "",
     account: Annotated[str, typer.Option(help="What azure rows without a subscription are about.")] = "",
     scope: Annotated[str, typer.Option(help="Scope that an azure report was asked for: 1, 2-market, 3.")] = "",
@@ -72,7 +73,9 @@ def import_file(
         fail(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}", code=2)
     if len(content) > MAX_BYTES:
         fail(f"{file} is larger than {MAX_BYTES} bytes: import it in parts", code=2)
-    request = ImportRequest(form.value, file.name, time_zone, month, account, scope)
+    if time_zone and timezone:
+        fail("--timezone is --time-zone by its earlier name: give one of them", code=2)
+    request = ImportRequest(form.value, file.name, time_zone or timezone, month, account, scope)
     with exit_without_answer():
         found = where.source().import_external(content, request)
     if output is OutputFormat.JSON:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -22,7 +22,9 @@ _MAKERS: Final = {
     "batch/v1": ("Job", "CronJob"),
     "apps/v1": ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"),
 }
-_MOST_VALUES: Final = 5_000_000  # a text of 16 MiB has fewer; aliases can make a billion of one kilobyte
+# A text of 16 MiB has fewer; aliases can make a billion of one kilobyte. _LETTERS of texts and keys count as one more.
+_MOST_VALUES: Final = 5_000_000
+_LETTERS: Final = 4
 _MAX_DEPTH: Final = 12  # of the way to a pod template; the deepest known is a List of a custom kind's five
 
 
@@ -72,13 +74,17 @@ class ManifestObject:
 
 
 class _Loader(StrictLoader):
-    """YAML as kubectl reads it: a date is a text, JSON knows none."""
+    """YAML as kubectl reads it: a date is a text, JSON knows none; and 22:22 is no number to base 60."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """The tag of a node."""
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call] # PyYAML's stubs leave it out
+        plain = kind is yaml.ScalarNode and implicit[0]
+        return self.DEFAULT_SCALAR_TAG if plain and (tag in _DATES or (tag in _NUMBERS and ":" in value)) else tag
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_DATES: Final = frozenset({"tag:yaml.org,2002:timestamp"})
+_NUMBERS: Final = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
 
 def read_manifests(text: str, source: str) -> list[ManifestObject]:
@@ -99,7 +105,9 @@ def read_manifests(text: str, source: str) -> list[ManifestObject]:
                 entries += [ManifestObject(where, one) for one in _objects(json.loads(json.dumps(document)), where)]
     except yaml.YAMLError as error:
         raise ManifestError(f"{source} is no YAML: {' '.join(str(error).split())}") from None
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ManifestError(f"{source} is nested too deeply, or has an alias (*name) inside of itself") from None
+    except (TypeError, ValueError) as error:
         if isinstance(error, ManifestError):
             raise
         raise ManifestError(f"{source} holds what JSON cannot: {' '.join(str(error).split())}") from None
@@ -168,12 +176,17 @@ def job_of(entry: ManifestObject) -> ManifestObject | None:
 
 def _size(value: object, known: dict[int, int]) -> int:
     """How many values it has, with those that several aliases share counted for each of them."""
+    if isinstance(value, str):
+        return 1 + len(value) // _LETTERS
     if not isinstance(value, dict | list):
         return 1
     size = known.get(id(value))
     if size is None:
-        parts = value.values() if isinstance(value, dict) else value
-        size = known[id(value)] = 1 + sum(_size(one, known) for one in parts)
+        parts: Iterable[object] = value
+        if isinstance(value, dict):
+            parts = value.values()
+            size = sum(len(key) // _LETTERS for key in value if isinstance(key, str))
+        size = known[id(value)] = 1 + (size or 0) + sum(_size(one, known) for one in parts)
     return size
 
 

@@ -17,6 +17,7 @@ from typing import Final
 _MINUTE: Final = 60
 _IPV6_BITS: Final = 64  # one customer has at least so many addresses
 _MOST_WAITING: Final = 40  # each is one of the page's 64 requests: the rest is left to those who are signed in
+_MOST_WAITING_EACH: Final = 30  # of one address: others find places to wait, and to sign in
 _TURN_SECONDS: Final = 10.0
 _BUSY_SECONDS: Final = 5
 
@@ -34,9 +35,10 @@ class AttemptLimits:
 
     def __init__(self, in_all: int, each: int) -> None:
         self._in_all, self._each = in_all, each
-        self._minute = self._waiting = 0
+        self._minute = 0
         self._failed: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._ended = asyncio.Event()  # a new one after each attempt that ended
 
     async def begin(self, address: str, now: int) -> None:
@@ -46,9 +48,9 @@ class AttemptLimits:
         if self._has_place(network):
             self._under_way[network] += 1
             return
-        if self._waiting >= _MOST_WAITING:
+        if self._waiting[network] >= _MOST_WAITING_EACH or self._waiting.total() >= _MOST_WAITING:
             raise SignInsLimited("too many people sign in at this moment", _BUSY_SECONDS)
-        self._waiting += 1
+        self._waiting[network] += 1
         try:
             async with asyncio.timeout(_TURN_SECONDS):
                 while not self._has_place(network):
@@ -58,7 +60,7 @@ class AttemptLimits:
         except TimeoutError:
             raise SignInsLimited("too many people sign in at this moment", _BUSY_SECONDS) from None
         finally:
-            self._waiting -= 1
+            self._waiting -= Counter({network: 1})
 
     def end(self, address: str, failed: bool) -> None:
         """The attempt is over. One that signed somebody in leaves nothing behind."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+import re
+from typing import Any, Final
 
 from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError
 
 _MISSING = object()
+_INDEX: Final = re.compile(r"-?[0-9]{1,9}")
 
 
 def at(source: str, answer: Any, path: str, default: Any = _MISSING) -> Any:
@@ -15,7 +17,7 @@ def at(source: str, answer: Any, path: str, default: Any = _MISSING) -> Any:
     for part in path.split(".") if path else ():
         if isinstance(answer, dict) and part in answer:
             answer = answer[part]
-        elif isinstance(answer, list) and part.lstrip("-").isdecimal() and -len(answer) <= int(part) < len(answer):
+        elif isinstance(answer, list) and _INDEX.fullmatch(part) and -len(answer) <= int(part) < len(answer):
             answer = answer[int(part)]
         elif default is not _MISSING:
             return default

@@ -121,3 +121,11 @@ def test_the_readme_installs_the_images_that_it_pushed_with_values_that_the_char
         image = (f"{pushed[2]}-{name}", pushed[3])
         assert (given[f"images.{name}.repository"], given[f"images.{name}.tag"]) == image
         assert f"FROM python AS {pushed[1]}-{name}" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_what_an_uninstall_keeps_is_removed_by_the_commands_of_the_page() -> None:
+    """`kubectl delete crd` with all of ours and no other."""
+    page = (ROOT / "docs/switch-off.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"`kubectl delete crd ([^`]+)`", page)
+    made = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "crds").glob("*.yaml")]
+    assert sorted(named.split()) == sorted(crd["metadata"]["name"] for crd in made)

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
 from tests.conftest import ENDS_WITH_US, ROOT, Cluster
 
 sys.path.insert(0, str(ROOT / "hack"))
@@ -37,8 +38,8 @@ def control_plane(cluster: Cluster, directory: Path) -> Iterator[Cluster]:
     clients, peers, health, secure, manager = _free_ports(5)
     etcd, api = f"https://127.0.0.1:{clients}", f"https://127.0.0.1:{secure}"
     peer = f"https://127.0.0.1:{peers}"
-    admin = _pointed(ours.kubeconfig, api, directory)
-    managing = _pointed(ours.config / "controller-manager.kubeconfig", api, directory)
+    admin = pointed(ours.kubeconfig, api, directory)
+    managing = pointed(ours.config / "controller-manager.kubeconfig", api, directory)
     flags = {
         "etcd": (
             f"--data-dir={directory}/etcd", f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}",
@@ -100,9 +101,9 @@ def _running(name: str, command: tuple[str, ...], directory: Path) -> Iterator[s
         process.wait()
 
 
-def _pointed(kubeconfig: Path, server: str, directory: Path) -> Path:
+def pointed(kubeconfig: Path, server: str, directory: Path) -> Path:
     """The same kubeconfig for another server."""
-    config = json.loads(kubeconfig.read_text())
+    config = yaml.safe_load(kubeconfig.read_text())  # JSON as it is made, YAML once `kubectl config` wrote to it
     for one in config["clusters"]:
         one["cluster"]["server"] = server
     made = directory / kubeconfig.name

@@ -216,6 +216,17 @@ def test_a_counter_that_nobody_registered_makes_no_hour_known(asked: Callable[[b
     assert (answer.known_hours, answer.missing) == (0, "Prometheus has not been asked for these hours yet")
 
 
+def test_without_a_prometheus_nobody_is_told_to_wait_for_it(asked: Callable[[bool], Asked]) -> None:
+    """Hours that were counted before it was switched off stay known."""
+    queries = BudgetUseQueries(ValuedReader(asked(False).engine, SETTINGS))
+    off = TargetFigures(queries, SelectedUnits(SETTINGS.cluster, 90, has_prometheus=False), digest_of)
+    other = ClusterUnitSource(counter=UnitCounter(metric="never_asked_total"))
+    counted, never = a_query((FIRST, FIRST + 4 * HOUR)), a_query((FIRST, END), source=other)
+    (known,), (unknown,) = (answer.spans for answer in off.answers([counted, never]).answers)
+    assert (known.known_hours, known.missing) == (4, "")
+    assert (unknown.known_hours, unknown.missing) == (0, "no Prometheus is configured to count them (units.url)")
+
+
 def test_a_name_that_no_counter_can_have_is_the_reason(asked: Callable[[bool], Asked]) -> None:
     wrong = ClusterUnitSource(counter=UnitCounter(metric='x"} or vector(1)'))
     (answer,) = asked(False).one(a_query((FIRST, END), source=wrong))

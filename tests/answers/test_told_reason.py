@@ -38,6 +38,7 @@ def test_the_class_of_a_failure_is_told(reason: str, told: str) -> None:
     [
         "",
         "Prometheus has not been asked for these hours yet",
+        "no Prometheus is configured to count them (units.url)",
         "the hour is older than units.give_up_days, after which Prometheus is not asked any more",
         "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)",
         "Prometheus has samples of 12 of that hour's 60 minutes: it was away, or has forgotten the hour "

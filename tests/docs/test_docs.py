@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from carbonbudget_operator.cli.main import app
@@ -48,6 +49,20 @@ def test_every_command_is_in_the_reference() -> None:
     commands = [str(command.name) for command in app.registered_commands]
     assert set(commands) >= {"server", "controller", "admission", "allocate"}
     assert [name for name in commands if f"carbonbudget {name}" not in page] == []
+
+
+def test_the_reference_names_every_command_that_asks_a_server() -> None:
+    page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"^(`.*`) with all their subcommands ask, in this order:", page, re.MULTILINE)
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    asks = {
+        name
+        for name, command in group.commands.items()
+        for one in (command, *getattr(command, "commands", {}).values())
+        if {"server_url", "kubeconfig", "ledger"} <= {parameter.name for parameter in one.params}
+    }
+    assert set(re.findall(r"`(\w+)`", named)) == asks
 
 
 def sentences(schema: object) -> set[str]:
@@ -121,3 +136,18 @@ def test_the_readme_installs_the_images_that_it_pushed_with_values_that_the_char
         image = (f"{pushed[2]}-{name}", pushed[3])
         assert (given[f"images.{name}.repository"], given[f"images.{name}.tag"]) == image
         assert f"FROM python AS {pushed[1]}-{name}" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_what_an_uninstall_keeps_is_removed_by_the_commands_of_the_page() -> None:
+    """`kubectl delete crd` with all of ours and no other."""
+    page = (ROOT / "docs/switch-off.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"`kubectl delete crd ([^`]+)`", page)
+    made = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "crds").glob("*.yaml")]
+    assert sorted(named.split()) == sorted(crd["metadata"]["name"] for crd in made)
+
+
+def test_no_page_installs_from_an_index_what_is_in_none() -> None:
+    """Somebody else could take the name there."""
+    pages = [*PAGES, *(ROOT / "client").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    for page in pages:
+        assert not re.search(r"pip install [\w -]*carbonbudget", page.read_text(encoding="utf-8")), page

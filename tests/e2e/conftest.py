@@ -24,6 +24,8 @@ DEPLOYMENTS = {"carbonbudget-controller": 1, "carbonbudget-server": 1, "carbonbu
 WINDOW_SECONDS = 10
 CHART = str(ROOT / "charts" / "carbonbudget")
 CGROUPS = Path("/sys/fs/cgroup")
+# Named as the files are: GROUP_PLURAL.yaml.
+CRDS = tuple(sorted(".".join(reversed(path.stem.split("_"))) for path in (ROOT / "crds").glob("*.yaml")))
 T = TypeVar("T")
 Manifest = dict[str, object]
 
@@ -197,8 +199,7 @@ def release(cluster: Cluster) -> Iterator[Release]:
     yield made
     made.uninstall()
     cluster.kubectl("delete", "namespace", SYSTEM, "--ignore-not-found")
-    crds = ("carbonbudgets.carbonbudget.dev", "clustercarbonbudgets.carbonbudget.dev")
-    cluster.kubectl("delete", "crd", *crds, "--ignore-not-found")
+    cluster.kubectl("delete", "crd", *CRDS, "--ignore-not-found")
     # The next run may be in the same hour: a ledger with the energy of this run's GPUs would give it other shares.
     shutil.rmtree(made.volumes, ignore_errors=True)
 

@@ -63,9 +63,8 @@ class Training:
         return self.counter[after - 1], self.counter[after]
 
     def _counter_us(self, at_ms: int) -> float:
-        (before_ms, before_us), (after_ms, after_us) = self._around(
-            min(max(at_ms, self.counter[0][0]), self.counter[-1][0])
-        )
+        at_ms = min(max(at_ms, self.counter[0][0]), self.counter[-1][0])  # what it was outside is not known
+        (before_ms, before_us), (after_ms, after_us) = self._around(at_ms)
         return before_us + (after_us - before_us) * (at_ms - before_ms) / (after_ms - before_ms)
 
     def energy_by_kernel_uj(self, span: dict[str, Any]) -> tuple[float, float]:

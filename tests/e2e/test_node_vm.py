@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Cluster
 from tests.e2e import node_vm
-from tests.e2e.conftest import AGENTS, SYSTEM, Manifest, Release, pod, wait_for
+from tests.e2e.conftest import AGENTS, CRDS, SYSTEM, Manifest, Release, pod, wait_for
 from tests.e2e.node_vm import FIRST, SECOND
 from tests.e2e.test_agent import BURN, besteffort_us
 
@@ -54,8 +54,7 @@ def two_nodes(cluster: Cluster) -> Iterator[Release]:
         release.uninstall()
         for namespace in (SYSTEM, AGENTS):
             cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found")
-        crds = ("carbonbudgets.carbonbudget.dev", "clustercarbonbudgets.carbonbudget.dev")
-        cluster.kubectl("delete", "crd", *crds, "--ignore-not-found")
+        cluster.kubectl("delete", "crd", *CRDS, "--ignore-not-found")
         shutil.rmtree(release.volumes, ignore_errors=True)
 
 

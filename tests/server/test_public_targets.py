@@ -80,7 +80,7 @@ async def test_a_target_that_may_not_be_read_answers_as_one_that_does_not_exist(
         answer.json()["detail"] == "ClusterCarbonTarget all is not shown: dev@team-a may not get clustercarbonbudgets"
     )
     there_is_none = (await get(face, f"clustertargets/never{ending}", PLANNER)).json()["detail"]
-    assert there_is_none == "there is no ClusterCarbonTarget never"
+    assert there_is_none == "there is no ClusterCarbonTarget never; one of a namespace is NAMESPACE/never"
     assert (await get(face, f"clustertargets/all{ending}", PLANNER)).status_code == 200
     assert (await get(face, f"targets/team-a/chat{ending}", TENANT)).status_code == 200
     for path in ("targets/Team_A/x", "targets/team-a/x,metadata.name=chat", "clustertargets/A"):

@@ -70,7 +70,7 @@ async def test_a_read_token_reads_its_namespaces_and_no_other(face: Face) -> Non
     assert narrow.endswith("the read token is not for all namespaces (`--namespaces '*'`): create another one")
     wide = (await created(face, "*"))["token"]
     missing = (await get(face, "/api/v1/clustertargets/all", wide)).json()["detail"]
-    assert missing == "there is no ClusterCarbonTarget all"
+    assert missing == "there is no ClusterCarbonTarget all; one of a namespace is NAMESPACE/all"
     who = (await get(face, "/api/v1/whoami", token)).json()
     assert (who["user"], who["all_namespaces"], who["namespaces"]) == ("sharer@*", False, ["team-a"])
     for path in ("nodes", "reports", "status", "external"):

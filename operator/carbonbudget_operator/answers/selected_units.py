@@ -54,6 +54,7 @@ _SEALED = "the pods of these hours are no longer stored, so their labels are not
 _TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
 _GIVEN_UP = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
 _NOT_ASKED = "Prometheus has not been asked for these hours yet"
+_NO_STORE = "no Prometheus is configured to count them (units.url)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,9 @@ _Filled = tuple[UnitSelection, UnitDay]
 class UnitHours:
     """The hours of one selection in one question."""
 
-    def __init__(self, days: Mapping[int, UnitDay]) -> None:
-        self._days = days
+    def __init__(self, days: Mapping[int, UnitDay], not_asked: str = _NOT_ASKED) -> None:
+        """`not_asked`: why hours are not known that nobody was asked for."""
+        self._days, self._not_asked = days, not_asked
 
     def known(self, start: int, end: int) -> bytes:
         """One byte for each hour of [start, end), whole hours: 1 where it is known."""
@@ -119,7 +121,7 @@ class UnitHours:
             for at in range(last - 1, first - 1, -1):
                 if not day.known[at] and (text := day.reasons.get(at)):
                     return text
-        return _NOT_ASKED
+        return self._not_asked
 
     def _cut(self, start: int, end: int) -> Iterator[tuple[UnitDay, int, int]]:
         for number in range(start // DAY, -(-end // DAY)):
@@ -130,9 +132,12 @@ class UnitHours:
 class SelectedUnits:
     """Reads units of selections, and remembers days. Threads share it."""
 
-    def __init__(self, cluster: str, result_days: int, max_days: int = _MAX_DAYS) -> None:
-        """`result_days`: for how long the units that pods post are stored."""
+    def __init__(
+        self, cluster: str, result_days: int, max_days: int = _MAX_DAYS, has_prometheus: bool = True
+    ) -> None:  # fmt: skip
+        """`result_days`: for how long the units that pods post are stored. Without a Prometheus nothing else comes."""
         self._cluster, self._result_days, self._max_days = cluster, result_days, max_days
+        self._not_asked = _NOT_ASKED if has_prometheus else _NO_STORE
         self._known: dict[tuple[Hashable, int], UnitDay] = {}
         self._labels: dict[int, Mapping[str, str]] = {}
         self._matches: dict[tuple[bytes, int], bool] = {}
@@ -162,7 +167,7 @@ class SelectedUnits:
         found: dict[Hashable, dict[int, UnitDay]] = {key: {} for key in asked}
         days = {day for _, numbers in asked.values() for day in numbers}
         if not days:
-            return {key: UnitHours(its) for key, its in found.items()}
+            return {key: UnitHours(its, self._not_asked) for key, its in found.items()}
         start, end = min(days) * DAY, (max(days) + 1) * DAY
         sealed = sealed_hours_of(connection, self._cluster, start, end)
         facts = {day: hash(tuple(revisions.get(hour, 0) for hour in _hours(day))) for day in days}
@@ -191,7 +196,7 @@ class SelectedUnits:
                 missing[day][key] = found[key][day] = fresh
         self._fill(connection, asked, missing, counters, letters, sealed, through)
         self._remember(asked, missing)
-        return {key: UnitHours(its) for key, its in found.items()}
+        return {key: UnitHours(its, self._not_asked) for key, its in found.items()}
 
     def _fill(
         self,

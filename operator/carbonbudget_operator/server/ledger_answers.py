@@ -72,7 +72,9 @@ class LedgerAnswers:
     def __init__(self, queries: BudgetUseQueries, settings: Settings) -> None:
         self.queries, self.settings = queries, settings
         self.projections = ProjectionTable(queries.book)
-        units = SelectedUnits(settings.cluster, settings.server.spans.result_days)
+        units = SelectedUnits(
+            settings.cluster, settings.server.spans.result_days, has_prometheus=bool(settings.units.url)
+        )
         labels = settings.units.namespace_label, settings.units.pod_label
         self.targets = TargetFigures(queries, units, functools.partial(digest_of, reserved=labels))
         self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)

@@ -84,7 +84,8 @@ class ReadableObjects:
             raise Refusal(404, "unknown", f"{resource.kind} {where} is not shown: {reason}")
         found = await self._objects.one(resource, namespace, name)
         if found is None:
-            raise Refusal(404, "unknown", f"there is no {resource.kind} {where}")
+            other = "" if resource.namespaced else f"; one of a namespace is NAMESPACE/{name}"
+            raise Refusal(404, "unknown", f"there is no {resource.kind} {where}{other}")
         return found
 
 

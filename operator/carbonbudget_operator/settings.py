@@ -244,7 +244,9 @@ class EnforcementSettings(SettingsSection):
         ["kube-system", "carbonbudget-system", "carbonbudget-agent"],
         description="Namespaces in which budgets never act, the whole list: the chart adds yours to these.",
     )
-    annotate: bool = Field(True, description="Write emissions, energy, budget and state to workloads' annotations.")
+    annotate: bool = Field(
+        True, description="Write emissions, energy, budget, state and targets to workloads' annotations."
+    )
     kueue: Literal["", "v1beta1", "v1beta2"] = Field(
         "",
         description="Version of Kueue's API by which Workloads of suspendable Jobs are deactivated; a newer one that "

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.controller.evaluation_bench import World
 
+from carbonbudget_operator.api.budget_query_bodies import WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import (
     TargetAnswer,
     TargetAnswers,
@@ -69,6 +70,7 @@ class PlayedServer:
     up: bool = True
     refuses: set[str] = field(default_factory=set)  # by question
     broken: set[str] = field(default_factory=set)
+    workloads: list[tuple[str, str]] = field(default_factory=list)  # namespace and KIND/NAME, the largest first
     asked: list[list[TargetQuery]] = field(default_factory=list)
 
     async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
@@ -78,7 +80,14 @@ class PlayedServer:
         if refused := self.refuses & {query.id for query in queries}:
             raise QuestionRefused(f"the server answered 422: {min(refused)}: played")
         self.asked.append(list(queries))
-        answers = [TargetAnswer(id=q.id, spans=[self._span(q.id, span) for span in q.spans]) for q in queries]
+        workloads = [
+            WorkloadUse(namespace=namespace, workload=workload, used_ug=GRAM, energy_uj=1)
+            for namespace, workload in self.workloads
+        ]
+        answers = [
+            TargetAnswer(id=q.id, spans=[self._span(q.id, span) for span in q.spans], workloads=workloads)
+            for q in queries
+        ]
         return TargetAnswers(data_through=self.through, answers=answers)
 
     def _span(self, key: str, span: TargetSpan) -> TargetSpanAnswer:

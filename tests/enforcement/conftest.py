@@ -47,6 +47,7 @@ async def bench() -> AsyncIterator[Bench]:
             35,
             is_evaluated=lambda key: made.evaluated is None or key in made.evaluated,
             now=lambda: time[0],
+            targets=lambda: made.targets,
         )
         made = Bench(world, loop, bodies, conflicts, registry, time, changed, namespaces)
         yield made

@@ -16,6 +16,7 @@ from tests.enforcement.worlds import HOUR, NOW, Body, job_body, merged
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.job_fields import parse_job
+from carbonbudget_operator.enforcement.workload_annotator import WorkloadAnnotator
 
 JOBS = "/apis/batch/v1/namespaces/team-a/jobs/"
 
@@ -171,6 +172,8 @@ class Bench:
     namespaces: dict[str, dict[str, str]]
     evaluated: set[str] | None = None
     """Budgets that were evaluated since the start; None for all."""
+    targets: list[Body] | None = field(default_factory=list)
+    """The targets that the watches have shown; None: not all yet."""
 
     def show(self) -> None:
         self.loop.store.jobs = {body["metadata"]["uid"]: parse_job(body) for body in self.world.jobs.values()}
@@ -201,6 +204,11 @@ class Bench:
 
     def remembered(self) -> set[Any]:
         return set(self.loop._annotator._written)
+
+    def restart(self) -> None:
+        """Forget what the annotator wrote, as another process of the controller would not know it."""
+        old = self.loop._annotator
+        self.loop._annotator = WorkloadAnnotator(old._actions, old._store, old._metrics, old._exempt, old._now)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"carbonbudget_enforcement_{name}", labels) or 0.0

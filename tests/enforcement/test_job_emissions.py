@@ -64,6 +64,7 @@ def test_a_finished_job_has_its_emissions_energy_and_time() -> None:
                 "carbonbudget.dev/state": "Exceeded",
                 "carbonbudget.dev/final": "true",
                 "carbonbudget.dev/suspend-at": None,
+                "carbonbudget.dev/targets": None,
             }
         }
     }

@@ -43,6 +43,7 @@ def test_a_workload_is_annotated_with_its_strictest_budget() -> None:
         "carbonbudget.dev/as-of": "2026-11-23T18:50:00Z",
         "carbonbudget.dev/budget": "all",
         "carbonbudget.dev/state": "Warning",
+        "carbonbudget.dev/targets": None,
     }
     assert str(WorkloadKey("team-a", "CronJob", "x").path) == "/apis/batch/v1/namespaces/team-a/cronjobs/x"
 

@@ -42,6 +42,7 @@ async def test_a_running_workload_is_written_at_most_every_ten_minutes(bench: Be
         "carbonbudget.dev/as-of": format_time(int(bench.time[0]) - 1 - 90),
         "carbonbudget.dev/budget": "team-a/monthly",
         "carbonbudget.dev/state": "Exceeded",
+        "carbonbudget.dev/targets": None,
     }
 
 

@@ -101,3 +101,15 @@ def merged(body: Body, patch: Body) -> Body:
         else:
             made[key] = value
     return made
+
+
+def target_body(name: str = "chat", namespace: str = "team-a", state: str = "Violated", **more: Any) -> Body:
+    """A target as the watch shows it; `more`: workloads as "KIND/NAME" or "KIND/NAME@NAMESPACE", changed (seconds)."""
+    tops = []
+    for workload in more.get("workloads", ("Deployment/web",)):
+        which, _, where = workload.partition("@")
+        kind, _, its_name = which.partition("/")
+        tops.append({"kind": kind, "name": its_name} | ({"namespace": where} if where else {}))
+    change = {"type": "OnTrack", "status": "False", "lastTransitionTime": format_time(more.get("changed", NOW))}
+    metadata = {"name": name, "uid": f"{namespace}/{name}"} | ({"namespace": namespace} if namespace else {})
+    return {"metadata": metadata, "status": {"state": state, "topWorkloads": tops, "conditions": [change]}}

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from heapq import nsmallest
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -25,7 +26,7 @@ from carbonbudget_operator.answers.target_parts import (
     summed,
 )
 from carbonbudget_operator.answers.told_reason import told_reason
-from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery, TargetSpanAnswer
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger.store import snapshot
@@ -60,6 +61,7 @@ class _Span:
     missing: str = ""
     coverage_percent: int = 100
     namespaces: tuple[str, ...] = ()  # those that have pods of the selection in the span
+    workloads: list[WorkloadUse] = field(default_factory=list)  # of a question's first span
 
     @property
     def hours(self) -> int:
@@ -199,6 +201,7 @@ class TargetFigures:
             for one, its, sums in alike:
                 if its is None:
                     one.coverage_percent = pass_.coverage_percent(start, end)
+                    one.workloads = _largest_workloads(pass_, one)
                     continue
                 asked = one.query.model_copy(update={"start": start, "end": end, "namespaces": list(its.names)})
                 for groups, _ in pass_.selections(asked):
@@ -206,6 +209,28 @@ class TargetFigures:
                         for figures in sums:
                             figures[column] += figure
             pass_.forget()
+
+
+def _largest_workloads(pass_: UsePass, one: _Span) -> list[WorkloadUse]:
+    """Those that emitted most in the span, as many as the question asks for; none for spans after its first."""
+    most, names = one.asked.workloads, [name for name in one.namespaces if name not in one.asked.until]
+    if not most or not names or (one.query.start, one.query.end) != _first_span(one.asked):
+        return []
+    found: dict[tuple[str, str], list[int]] = {}
+    for groups, _ in pass_.selections(one.query.model_copy(update={"end": one.end, "namespaces": names})):
+        for row in groups.rows:
+            use = found.setdefault((row.namespace, row.workload), [0, 0])
+            use[0] += one.columns.used_ug(row.figures)
+            use[1] += one.columns.energy_uj(row.figures)
+    largest = nsmallest(most, found.items(), key=lambda item: (-item[1][0], item[0]))
+    return [
+        WorkloadUse(namespace=namespace, workload=workload, used_ug=use[0], energy_uj=use[1])
+        for (namespace, workload), use in largest
+    ]
+
+
+def _first_span(query: TargetQuery) -> tuple[int, int]:
+    return query.spans[0].start, query.spans[0].end
 
 
 def _whole(query: TargetQuery, start: int, end: int) -> BudgetQuery:
@@ -233,10 +258,12 @@ def _by_range(pieces: Iterable[tuple[int, int, _T]]) -> Iterator[tuple[tuple[int
 def _in_order(asked: Sequence[TargetQuery], spans: Sequence[_Span]) -> list[TargetAnswer]:
     answers, following = [], iter(spans)
     for query in asked:
+        its = [next(following) for _ in query.spans]
         answers.append(
             TargetAnswer.model_construct(
                 id=query.id,
-                spans=[_answer(next(following), span.start, span.end) for span in query.spans],
+                spans=[_answer(one, span.start, span.end) for one, span in zip(its, query.spans, strict=True)],
+                workloads=its[0].workloads if its else [],
             )
         )
     return answers

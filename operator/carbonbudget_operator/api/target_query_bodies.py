@@ -9,11 +9,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
+from carbonbudget_operator.api.budget_query_bodies import Accounting, Component, WorkloadUse
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 
 MICRO = 1_000_000  # millionths of a unit in a unit
+MOST_NAMED = 10  # workloads that an answer names
 
 
 class TargetSpan(BaseModel):
@@ -44,6 +45,9 @@ class TargetQuery(BaseModel):
         max_length=1000,
         exclude_if=lambda until: not until,  # an earlier server refuses what it does not know
         description="Those of the namespaces that do not count any more, with the whole hour from which on they do not",
+    )
+    workloads: int = Field(
+        default=0, ge=0, le=MOST_NAMED, description="How many of those that emitted most in the first span to name"
     )
 
 
@@ -93,6 +97,11 @@ class TargetAnswer(BaseModel):
 
     id: str
     spans: list[TargetSpanAnswer]
+    workloads: list[WorkloadUse] = Field(
+        default=[],
+        description="Those that emitted most in the first span, as many as were asked for: of all its hours, and of "
+        "namespaces that still count",
+    )
 
 
 class TargetAnswers(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model
 from carbonbudget_operator.api.budget_status import StatusCondition
+from carbonbudget_operator.api.target_query_bodies import MOST_NAMED
 
 TargetStateName = Literal["OnTrack", "Behind", "Violated", "Achieved", "NoData"]
 
@@ -97,6 +98,14 @@ class FormerNamespace(Model):
     until: dt.datetime = Field(description="The whole hour from which on it does not count.")
 
 
+class TargetWorkload(Model):
+    """One of the workloads that emitted most."""
+
+    kind: str = Field(description="Its kind, for example Deployment; a CronJob's Jobs count as the CronJob.")
+    name: str = Field(description="Its name.")
+    namespace: str | None = Field(default=None, description="Its namespace; only in a ClusterCarbonTarget.")
+
+
 class CarbonTargetStatus(Model):
     """The status of a target. Only the controller writes it."""
 
@@ -129,6 +138,12 @@ class CarbonTargetStatus(Model):
         default=None,
         max_length=1000,
         description="Namespaces that are deleted or not selected any more, and of which earlier hours still count.",
+    )
+    top_workloads: list[TargetWorkload] | None = Field(
+        default=None,
+        max_length=MOST_NAMED,
+        description="The at most ten workloads whose pods emitted most in the window, by name. While the target is "
+        "Behind or Violated they have the annotation `carbonbudget.dev/targets`.",
     )
     data_through: dt.datetime | None = Field(default=None, description="The end of the last whole hour that counts.")
     observed_at: dt.datetime | None = Field(default=None, description="When this was written.")

@@ -78,6 +78,8 @@ EMISSIONS_ANNOTATION: Final = f"{GROUP}/emissions"
 ENERGY_ANNOTATION: Final = f"{GROUP}/energy"
 BUDGET_ANNOTATION: Final = f"{GROUP}/budget"
 STATE_ANNOTATION: Final = f"{GROUP}/state"
+# On workloads that run, by the controller: the targets that count them and are Behind or Violated.
+TARGETS_ANNOTATION: Final = f"{GROUP}/targets"
 # Beside those figures: up to when there were data, and LocationBased or MarketBased.
 AS_OF_ANNOTATION: Final = f"{GROUP}/as-of"
 ACCOUNTING_ANNOTATION: Final = f"{GROUP}/accounting"

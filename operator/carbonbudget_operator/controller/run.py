@@ -77,10 +77,10 @@ async def run(whole: Settings, host: str, port: int) -> None:
         stop_flag=stop,
         ready_flag=ready,
     )
-    enforcement = _enforcement(whole, client, server, seen, loop, registry)
+    targets = TargetStore()
+    enforcement = _enforcement(whole, client, server, seen, loop, registry, targets)
     loop.run_events.uids = enforcement.job_uids
     loop.run_events.enforced = enforcement.acts_in
-    targets = TargetStore()
     price = functools.partial(savings_money, settings=whole)
     target_loop = TargetLoop(client, server, targets, namespaces, TargetMetrics(registry), price=price)
     evaluate_soon = seen.budgets.changed.set  # what was booked changes a limit
@@ -158,6 +158,7 @@ def _enforcement(
     seen: EvaluationInputs,
     loop: EvaluationLoop,
     registry: CollectorRegistry,
+    targets: TargetStore,
 ) -> EnforcementLoop:
     return EnforcementLoop(
         client,
@@ -172,6 +173,7 @@ def _enforcement(
         window_seconds=whole.controller.window_seconds,
         pod_days=whole.server.pod_days,
         is_evaluated=loop.shows_verdict,
+        targets=lambda: [one.body for one in targets.snapshot().values()] if targets.listed() else None,
     )
 
 

@@ -27,7 +27,12 @@ from carbonbudget_operator.controller.status_conditions import (
 from carbonbudget_operator.controller.status_json import Status
 from carbonbudget_operator.controller.target_history import SavingsPrice, newest_savings, no_price, windows_in_status
 from carbonbudget_operator.controller.target_queries import AskedSpans, SpanAnswers, sums_of
-from carbonbudget_operator.controller.target_status_json import bounded, expected_json, figure_json
+from carbonbudget_operator.controller.target_status_json import (
+    bounded,
+    expected_json,
+    figure_json,
+    top_workloads_json,
+)
 from carbonbudget_operator.controller.target_store import StoredTarget
 from carbonbudget_operator.targets.target_baseline import TargetBaseline, not_yet_frozen, restated_rate
 from carbonbudget_operator.targets.target_sentence import describe_target, shown_rates
@@ -114,6 +119,7 @@ def evaluate_target(
         "state": verdict.state.value,
         "message": message,
         **_namespaces(prepared),
+        "topWorkloads": top_workloads_json(prepared, answers.workloads),
         "dataThrough": format_time(asked.current.end),
         "observedAt": format_time(now),
         "history": former or None,

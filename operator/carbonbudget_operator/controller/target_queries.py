@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from carbonbudget_operator.api.budget_query_bodies import WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import (
+    MOST_NAMED,
     TargetAnswer,
     TargetAnswers,
     TargetQuery,
@@ -66,6 +68,7 @@ class AskedSpans:
             source=prepared.source,
             spans=[TargetSpan(start=span.start, end=span.end) for span in spans],
             until=dict(prepared.until),
+            workloads=MOST_NAMED,
         )
 
     def answers(self, answer: TargetAnswer) -> SpanAnswers:
@@ -76,6 +79,7 @@ class AskedSpans:
                 current=by_span[self.current],
                 baseline=by_span[self.baseline] if self.baseline is not None else None,
                 windows={span: by_span[span] for span in self.windows},
+                workloads=answer.workloads,
             )
         except KeyError:
             raise ValueError("the server's answer is not of the spans that were asked for") from None
@@ -83,11 +87,13 @@ class AskedSpans:
 
 @dataclass(frozen=True, slots=True)
 class SpanAnswers:
-    """The figures of the spans of `AskedSpans`."""
+    """The figures of the spans of `AskedSpans`, and the workloads of the first."""
 
     current: TargetSpanAnswer
     baseline: TargetSpanAnswer | None
     windows: dict[Period, TargetSpanAnswer]
+    workloads: Sequence[WorkloadUse] = ()
+    """Those that emitted most in the rolling window."""
 
 
 def batches_of(queries: Iterable[TargetQuery], most: int) -> list[list[TargetQuery]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Final
 
 from carbonbudget_core.jsons import at
+from carbonbudget_operator.api.budget_query_bodies import WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.quantity import format_mass
@@ -66,6 +67,16 @@ def expected_json(verdict: TargetVerdict) -> Status | None:
         "perUnitMicrograms": bounded(verdict.expected),
         "reduction": one_decimal(verdict.reduction),
     }
+
+
+def top_workloads_json(prepared: PreparedTarget, workloads: Iterable[WorkloadUse]) -> list[Status] | None:
+    """The workloads by name and not by rank: an hour in which two change places is no reason to write a status."""
+    found = []
+    for use in sorted(workloads, key=lambda use: (use.namespace, use.workload)):
+        kind, _, name = use.workload.partition("/")
+        its: Status = {"kind": kind, "name": name}
+        found.append(its if prepared.stored.resource.namespaced else its | {"namespace": use.namespace})
+    return found or None
 
 
 def is_visible_change_of_target(body: Mapping[str, object], status: Status) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.wire_names import RESOURCES
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace, parse_budget
+from carbonbudget_operator.enforcement.flagged_targets import parse_target
 from carbonbudget_operator.enforcement.forecast_source import ForecastSource
 from carbonbudget_operator.enforcement.job_actions import JobActions
 from carbonbudget_operator.enforcement.job_deferral import JobDeferral
@@ -51,7 +52,8 @@ class EnforcementLoop:
 
     `bodies` are the budgets of the controller's watch by uid; `changed` is set at each change of them. `namespaces` are
     the namespaces' labels, None while not known. `exempt` are namespaces in which budgets do not act. `is_evaluated`
-    returns whether this process has evaluated the budget of a key; without it every status is used.
+    returns whether this process has evaluated the budget of a key; without it every status is used. `targets` are the
+    targets of the controller's watches, None until these have shown all.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class EnforcementLoop:
         pod_days: int,
         now: Callable[[], float] = time.time,
         is_evaluated: Callable[[str], bool] = lambda _: True,
+        targets: Callable[[], Iterable[Body] | None] = tuple,
     ) -> None:
         self._client, self._bodies, self._changed, self._namespaces = client, bodies, changed, namespaces
         self._conflicts, self._settings, self._exempt, self._metrics = conflicts, settings, exempt, metrics
@@ -80,6 +83,7 @@ class EnforcementLoop:
             ForecastSource(server, now), self._actions, self.store, metrics, settings, exempt, now
         )
         self._annotator = WorkloadAnnotator(self._actions, self.store, metrics, exempt, now)
+        self._targets, self._annotating_since = targets, 0.0
         self._parsed: dict[str, tuple[Body, EnforcedBudget | None]] = {}
         self._reported: set[str] = set()
         self._complete, self._is_evaluated, self._waiting_since = False, is_evaluated, 0.0
@@ -212,7 +216,11 @@ class EnforcementLoop:
         if labels is not None and await self._ready():
             budgets = self._budgets()
             await self._figure_writer.write_due(budgets, labels)
-            await self._annotator.write_due(budgets, labels)
+            self._annotating_since = self._annotating_since or self._now()
+            targets = self._targets()
+            if targets is None and self._now() - self._annotating_since < _PATIENCE_WINDOWS * self._window_s:
+                return  # a target that is not shown yet would look like one that flags nothing
+            await self._annotator.write_due(budgets, [parse_target(body) for body in targets or ()], labels)
 
     def _all_evaluated(self, budgets: Sequence[EnforcedBudget]) -> bool:
         """Whether this process has evaluated each budget once, or has waited five windows for it.

@@ -24,6 +24,7 @@ from carbonbudget_operator.api.wire_names import (
     RESUMED_AT_ANNOTATION,
     STATE_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
+    TARGETS_ANNOTATION,
 )
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
 from carbonbudget_operator.budgets.strictest import Candidate, strictest
@@ -145,6 +146,7 @@ def job_figures(
         BUDGET_ANNOTATION: budget.display_name if budget is not None else None,
         STATE_ANNOTATION: own.state.value if budget is not None and own is not None and budget.state else None,
         SUSPEND_AT_ANNOTATION: None,
+        TARGETS_ANNOTATION: None,  # nobody would follow the target's state any more
     }
     deferred = deferral_result(job, answer.location_ug)
     if deferred:

@@ -33,6 +33,7 @@ from carbonbudget_operator.api.wire_names import (
     SUSPENDABLE_LABEL,
     SUSPENDED_BY_ANNOTATION,
     SUSPENDED_LABEL,
+    TARGETS_ANNOTATION,
 )
 from carbonbudget_operator.enforcement.deferral_wish import DeferralWish, parse_wish
 
@@ -60,6 +61,7 @@ _OURS: Final = (
     STATE_ANNOTATION,
     SUSPEND_AT_ANNOTATION,
     SUSPENDED_BY_ANNOTATION,
+    TARGETS_ANNOTATION,
 )
 _MAX_TEXT: Final = 300
 _MAX_LABELS: Final = 64

@@ -1,12 +1,12 @@
-"""Computes the annotations of workloads that run (emissions, budget, state) from the statuses of all budgets.
+"""Computes the annotations of workloads that run from the statuses of all budgets, and of the targets that flag them.
 
 No I/O and no clock; workload_annotator.py writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from carbonbudget_operator.api.times import format_time
@@ -16,6 +16,7 @@ from carbonbudget_operator.api.wire_names import (
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     STATE_ANNOTATION,
+    TARGETS_ANNOTATION,
 )
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.strictest import strictest
@@ -44,27 +45,29 @@ class WorkloadKey(NamedTuple):
         return _KINDS[self.kind].at(self.namespace, self.name)
 
 
-class BudgetState(NamedTuple):
-    """The two annotations whose change is written before a change of a figure; None for absent."""
+class WorkloadState(NamedTuple):
+    """The three annotations whose change is written before a change of a figure; None for absent."""
 
     budget: str | None
     state: str | None
+    targets: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadAnnotations:
-    """The values of the five annotations; None removes one. Without arguments all five are removed."""
+    """The values of the six annotations; None removes one. Without arguments all six are removed."""
 
     emissions: str | None = None
     accounting: str | None = None
     as_of: str | None = None
     budget: str | None = None
     state: str | None = None
+    targets: str | None = None
 
     @property
-    def budget_state(self) -> BudgetState:
-        """The budget and the state together."""
-        return BudgetState(self.budget, self.state)
+    def workload_state(self) -> WorkloadState:
+        """The budget, its state and the targets together."""
+        return WorkloadState(self.budget, self.state, self.targets)
 
     def patch(self) -> dict[str, str | None]:
         """The annotations by their names in the object."""
@@ -74,21 +77,33 @@ class WorkloadAnnotations:
             AS_OF_ANNOTATION: self.as_of,
             BUDGET_ANNOTATION: self.budget,
             STATE_ANNOTATION: self.state,
+            TARGETS_ANNOTATION: self.targets,
         }
 
 
-def workload_annotations(budgets: Iterable[EnforcedBudget]) -> dict[WorkloadKey, WorkloadAnnotations]:
+def is_annotated_kind(kind: str) -> bool:
+    """Whether the controller may write to workloads of this kind."""
+    return kind in _KINDS
+
+
+def workload_annotations(
+    budgets: Iterable[EnforcedBudget], targets: Mapping[WorkloadKey, str] | None = None
+) -> dict[WorkloadKey, WorkloadAnnotations]:
     """The annotations of each workload that a status names, by the strictest of the budgets that name it.
 
     In a budget per workload the state is by the workload's own use: another run that is over its limit changes nothing.
+    `targets` are the values of the annotation `targets` by workload.
     """
     named: dict[WorkloadKey, dict[str, tuple[EnforcedBudget, WorkloadShareOfBudget]]] = {}
     for budget in budgets:
         for use in budget.top:
-            if use.kind in _KINDS and budget.state:
+            if is_annotated_kind(use.kind) and budget.state:
                 key = WorkloadKey(use.namespace, use.kind, use.name)
                 named.setdefault(key, {}).setdefault(budget.key, (budget, use))
-    return {key: _by_the_strictest(by_budget) for key, by_budget in named.items()}
+    found = {key: _by_the_strictest(by_budget) for key, by_budget in named.items()}
+    for key, text in (targets or {}).items():
+        found[key] = replace(found.get(key, WorkloadAnnotations()), targets=text)
+    return found
 
 
 def _by_the_strictest(by_budget: dict[str, tuple[EnforcedBudget, WorkloadShareOfBudget]]) -> WorkloadAnnotations:

@@ -1,13 +1,13 @@
-"""Writes emissions, budget and state to the annotations of workloads that run, as the statuses of budgets change.
+"""Writes the annotations of workloads that run, as the statuses of budgets and targets change.
 
 The annotations of Jobs are known from the watch. Those of other workloads are not read: there may be very many, and the
 controller has no right to read them. What was written last is remembered while a status names the workload. After a
 restart it is written once more, a part in each window.
 
-At most 200 workloads are written in a window of a minute, 3.3 a second: first those whose budget or state changed, then
-those whose figure did, the oldest first, and last those whose last write failed. So an annotation is at most ten
-minutes behind the status for up to 2,000 workloads whose figures change, 25 minutes for 5,000. The annotation `as-of`
-gives the time up to which a figure counts.
+At most 200 workloads are written in a window of a minute, 3.3 a second: first those whose budget, state or targets
+changed, then those whose figure did, the oldest first, and last those whose last write failed. So an annotation is at
+most ten minutes behind the status for up to 2,000 workloads whose figures change, 25 minutes for 5,000. The annotation
+`as-of` gives the time up to which a figure counts.
 """
 
 from __future__ import annotations
@@ -22,21 +22,29 @@ from carbonbudget_operator.api.wire_names import (
     BUDGET_ANNOTATION,
     EMISSIONS_ANNOTATION,
     STATE_ANNOTATION,
+    TARGETS_ANNOTATION,
 )
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, is_enforced_namespace
+from carbonbudget_operator.enforcement.flagged_targets import (
+    FlaggingTarget,
+    targets_annotations,
+    workloads_flagged_since,
+)
 from carbonbudget_operator.enforcement.job_actions import JobActions
 from carbonbudget_operator.enforcement.job_fields import Job, instant
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.workload_annotations import (
-    BudgetState,
     WorkloadAnnotations,
     WorkloadKey,
+    WorkloadState,
     workload_annotations,
 )
 
 _WRITES_PER_WINDOW: Final = 200  # a thousand budgets that change state must not overload the API server
 _QUIET_S: Final = 600
+# What a process before this one may have left unwritten when it ended: twice the 25 minutes above.
+_LEFT_UNWRITTEN_S: Final = 3000
 _REMOVED: Final = WorkloadAnnotations()
 
 NamespaceLabels = Mapping[str, Mapping[str, str]]
@@ -46,9 +54,12 @@ NamespaceLabels = Mapping[str, Mapping[str, str]]
 class _Written:
     """What was last written to a workload, and when (UTC seconds, 0 for not known)."""
 
-    budget_state: BudgetState = _REMOVED.budget_state
+    workload_state: WorkloadState = _REMOVED.workload_state
     emissions: str | None = None
     at: int = 0
+
+
+_UNKNOWN: Final = _Written(WorkloadState(None, None, ""))  # differs from whatever is written
 
 
 class WorkloadAnnotator:
@@ -67,18 +78,29 @@ class WorkloadAnnotator:
         self._written: dict[WorkloadKey, _Written] = {}
         # When the writes that failed were tried. They come last, or 200 of one tenant would delay all others.
         self._failed: dict[WorkloadKey, int] = {}
+        # Workloads that targets flagged shortly before this process began, until they are written once: a target that
+        # is better since is no reason to write for a process that does not know what the one before it wrote.
+        self._unsure: set[WorkloadKey] | None = None
 
-    async def write_due(self, budgets: Sequence[EnforcedBudget], namespaces: NamespaceLabels) -> None:
+    async def write_due(
+        self, budgets: Sequence[EnforcedBudget], targets: Sequence[FlaggingTarget], namespaces: NamespaceLabels
+    ) -> None:
         """Annotate the workloads that the statuses name, and remove the annotations of those no longer named.
 
-        An annotation that stayed would not change with the budget any more.
+        An annotation that stayed would not change with the budget or target any more.
         """
-        now, named = int(self._now()), workload_annotations(budgets)
+        now, named = int(self._now()), workload_annotations(budgets, targets_annotations(targets))
+        if self._unsure is None:
+            found = workloads_flagged_since(targets, now - _LEFT_UNWRITTEN_S)
+            self._unsure = {key for key in found if key.kind != "Job"}
         jobs = {
             WorkloadKey(job.namespace, "Job", job.name): job for job in self._store.jobs.values() if not job.finished_at
         }
-        annotated = {key for key, last in self._written.items() if last.budget_state != _REMOVED.budget_state}
-        annotated |= {key for key, job in jobs.items() if BUDGET_ANNOTATION in job.annotations}
+        annotated = {key for key, last in self._written.items() if last.workload_state != _REMOVED.workload_state}
+        annotated |= {
+            key for key, job in jobs.items() if job.annotations.keys() & {BUDGET_ANNOTATION, TARGETS_ANNOTATION}
+        }
+        annotated |= self._unsure
         wanted = named | dict.fromkeys(sorted(annotated - named.keys()), _REMOVED)
         due = [key for key in self._due(wanted, jobs, now) if self._is_enforced(key, namespaces)][:_WRITES_PER_WINDOW]
         results = await asyncio.gather(*(self._actions.patch_workload(key.path, wanted[key].patch()) for key in due))
@@ -86,9 +108,11 @@ class WorkloadAnnotator:
             self._failed.pop(key, None)
             if result == "failed":
                 self._failed[key] = now
-            elif result == "written":
+                continue
+            self._unsure.discard(key)
+            if result == "written":
                 self._metrics.annotations.inc()
-                self._written[key] = _Written(wanted[key].budget_state, wanted[key].emissions, now)
+                self._written[key] = _Written(wanted[key].workload_state, wanted[key].emissions, now)
             elif key in named:  # gone, but tried again while it is named: it may be created again
                 self._written[key] = _Written(at=now)
             else:
@@ -98,18 +122,18 @@ class WorkloadAnnotator:
     def _due(
         self, wanted: Mapping[WorkloadKey, WorkloadAnnotations], jobs: Mapping[WorkloadKey, Job], now: int
     ) -> list[WorkloadKey]:
-        """What differs and was not written in the last ten minutes: a changed budget or state first, then the oldest.
+        """What differs and was not written in the last ten minutes: a changed state first, then the oldest.
 
-        Writes that failed come last, the one that failed longest ago first.
+        The state is budget, state and targets. Writes that failed come last, the one that failed longest ago first.
         """
         found: list[tuple[int, bool, int, WorkloadKey]] = []
         for key, values in wanted.items():
-            remembered = last = self._written.get(key, _Written())
+            remembered = last = self._written.get(key, _UNKNOWN if key in (self._unsure or ()) else _Written())
             if key.kind == "Job":
                 if key not in jobs:
                     continue
                 last = _annotations_of(jobs[key], remembered, now)
-            same_state = last.budget_state == values.budget_state
+            same_state = last.workload_state == values.workload_state
             if same_state and last.emissions == values.emissions:
                 continue
             # `last` may be of a Job's annotations as a restart finds them. A change of state does not wait for these.
@@ -123,13 +147,14 @@ class WorkloadAnnotator:
         """Drop what is remembered of workloads that are not named, do not run or are in exempt namespaces."""
         wanted, jobs = set(wanted), set(jobs)
         self._failed = {key: at for key, at in self._failed.items() if key in wanted}
+        self._unsure = {key for key in self._unsure or () if self._is_enforced(key, namespaces)}
         self._written = {
             key: last
             for key, last in self._written.items()
             if self._is_enforced(key, namespaces)
             and (
                 now - last.at < _QUIET_S
-                or (key in jobs if key.kind == "Job" else last.budget_state != _REMOVED.budget_state)
+                or (key in jobs if key.kind == "Job" else last.workload_state != _REMOVED.workload_state)
             )
         }
 
@@ -140,6 +165,7 @@ class WorkloadAnnotator:
 def _annotations_of(job: Job, remembered: _Written, now: int) -> _Written:
     """What a running Job's annotations say. `as-of` is free text: a time in the future counts as none."""
     as_of = instant(job.annotations.get(AS_OF_ANNOTATION, ""))
-    state = BudgetState(job.annotations.get(BUDGET_ANNOTATION), job.annotations.get(STATE_ANNOTATION))
+    names = (BUDGET_ANNOTATION, STATE_ANNOTATION, TARGETS_ANNOTATION)
+    state = WorkloadState(*(job.annotations.get(name) for name in names))
     at = max(remembered.at, as_of if as_of <= now else 0)
     return _Written(state, job.annotations.get(EMISSIONS_ANNOTATION), at)

@@ -97,6 +97,23 @@ async def test_all_pods_of_a_namespace_add_up_to_its_emissions(face: Face) -> No
     assert answer["total"]["pods"] == 5
 
 
+@pytest.mark.parametrize("token", [LEAD, TENANT])
+async def test_stages_are_what_each_of_them_alone_has_and_add_up_to_the_total(face: Face, token: str) -> None:
+    odd = {MODEL: "chat", STAGE: "play"}
+    for hour, labels in ((0, {RUN: "exp-1", STAGE: "evaluation"}), (2, odd)):  # a stage of the same run; an unknown one
+        report = a_report(HOUR + hour * 3600, "node-9", {f"odd-{hour}": 10**9}, labels=labels, namespace="team-a")
+        assert (await face.report(report, "node:node-9")).status_code == 200
+    answer = (await get(face, "runs", token, namespace="team-a", unlabelled=True)).json()
+    assert RunsAnswer.model_validate(answer)
+    assert [its["stage"] for its in answer["stages"]] == ["training", "evaluation", "inference", None]
+    for its in answer["stages"]:
+        if its["stage"]:
+            alone = await get(face, "runs", token, namespace="team-a", unlabelled=True, stage=its["stage"])
+            assert {"stage": its["stage"], **alone.json()["total"]} == {**its, "pods": alone.json()["total"]["pods"]}
+    for figure in ("energy_uj", "location_ug", "market_ug", "embodied_ug"):
+        assert sum(int(its[figure]) for its in answer["stages"]) == int(answer["total"][figure])
+
+
 async def test_emissions_by_model_and_by_run_are_of_their_namespace(face: Face) -> None:
     by_model = (await get(face, "emissions", by="model")).json()["rows"]
     pairs = {(row["namespace"], row["model"]): int(row["energy_uj"]) for row in by_model}

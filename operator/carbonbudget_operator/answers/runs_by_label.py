@@ -21,7 +21,7 @@ from carbonbudget_operator.ledger.labelled_pods import labelled_pods
 from carbonbudget_operator.ledger.seal import sealed_until
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_HIGH_UG, EMBODIED_LOW_UG, ValuedRow
-from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE, STAGES
 from carbonbudget_operator.valued_hours.reading_plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -106,12 +106,16 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunSummaries:
-    """Runs in order of namespace and name; `total` is of all of them, whichever page this is."""
+    """Runs in order of namespace and name; `total` is of all of them, whichever page this is.
+
+    `stages`: the total by the stage of the pods, in the order of `STAGES`; "" last, for all other pods.
+    """
 
     data_through: int
     covers: Range
     runs: list[RunSummary]
     total: RunSummary
+    stages: dict[str, RunSummary]
     more: bool
 
 
@@ -122,9 +126,12 @@ def run_summaries(reader: ValuedReader, query: RunsQuery) -> RunSummaries:
         through = data_through(node_spans(connection, reader.cluster))
         plans = reader.plans(connection, *window)
         found: dict[RunKey, RunSummary] = {}
+        by_stage = {stage: RunSummary("", "") for stage in (*STAGES, "")}
         for row in reader.rows_in(connection, plans, *window, namespaces=query.namespaces):
             if not row.special and (key := query.key_of(row.namespace, row.labels)) is not None:
                 found.setdefault(key, RunSummary(*key[:2])).add(row)
+                stage = row.labels.get(STAGE, "")
+                by_stage[stage if stage in by_stage else ""].add(row)
         for namespace, labels, start, end in reader.extents(
             connection, plans, *window, query.namespaces, query.containing
         ):
@@ -138,7 +145,8 @@ def run_summaries(reader: ValuedReader, query: RunsQuery) -> RunSummaries:
         _add(total, run)
     keys = [key for key in sorted(found) if query.after is None or key > query.after]
     page = [found[key] for key in keys[: query.limit]]
-    return RunSummaries(through, window, page, total, len(keys) > len(page))
+    stages = {stage: summary for stage, summary in by_stage.items() if summary != RunSummary("", "")}
+    return RunSummaries(through, window, page, total, stages, len(keys) > len(page))
 
 
 def run_hours(reader: ValuedReader, query: RunsQuery) -> tuple[RunSummaries, list[RunSummary]]:

@@ -45,6 +45,12 @@ class RunTotal(RunFigures):
     pods: int
 
 
+class RunStage(RunFigures):
+    """The pods of one stage in all runs of the window."""
+
+    stage: str | None = Field(description="carbonbudget.dev/stage; null: pods without it, or with an unknown value")
+
+
 class RunsAnswer(BaseModel):
     """The answer to GET /api/v1/runs in JSON."""
 
@@ -53,6 +59,7 @@ class RunsAnswer(BaseModel):
     end: str
     namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")
     total: RunTotal
+    stages: list[RunStage] = Field(description="The total by stage, in the order of a model's life")
     next: str | None = Field(description="The `cursor` of the next page; null on the last one")
     rows: list[RunRow]
 

@@ -25,7 +25,7 @@ from carbonbudget_operator.cli.covered_span import future_sentence
 from carbonbudget_operator.cli.output_files import written_whole
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import printable_cell
-from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, STAGE, STAGES, as_label
+from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, as_label
 
 if TYPE_CHECKING:
     from carbonbudget_operator.model_card.card_terms import CardTerms
@@ -132,7 +132,7 @@ def label_of_option(name: str, option: str) -> str:
 def _figures(
     source: AnswerSource, span: tuple[int, int], namespace: str, labels: dict[str, str], unlabelled_as: str
 ) -> tuple[ModelFigures, str]:
-    """One question for the model and one for each stage: a run may have pods of several."""
+    """One question: the answer has the stages apart, since a run may have pods of several."""
     from carbonbudget_operator.answers.window_parser import parse_instant
     from carbonbudget_operator.model_card.model_figures import (
         WITHOUT_STAGE,
@@ -146,7 +146,9 @@ def _figures(
     if not whole["rows"]:
         shown = ", ".join(f"{key}={value}" for key, value in labels.items())
         raise ModelCardError(f"no pod in namespace {namespace} had {shown} in that time: see `carbonbudget usage`")
-    parts = {stage: figures_of(source.runs(span, namespace, {**labels, STAGE: stage})["total"]) for stage in STAGES}
+    if "stages" not in whole:
+        raise ModelCardError("the server is of an earlier version, whose answers have no stages: upgrade it")
+    parts = {its["stage"]: figures_of(its) for its in whole["stages"] if its["stage"] is not None}
     states = {row["state"] for row in whole["rows"]}
     figures = ModelFigures(
         namespace=namespace, model=labels[MODEL], version=labels.get(MODEL_VERSION, ""),

@@ -62,6 +62,7 @@ def runs_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
         "end": instant(found.covers[1]),
         "namespaces": None if query.namespaces is None else sorted(query.namespaces),
         "total": {**_figures(found.total), "pods": found.total.pods},
+        "stages": [{"stage": stage or None, **_figures(its)} for stage, its in found.stages.items()],
         "next": None if last is None else make_cursor(last.key),
     }
     rows = [_row(run, found.data_through) for run in found.runs]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.controller.adjusted_bench import CARRY, DAY, KEY, G, adjustments, evaluate, restarted
 from tests.controller.evaluation_bench import HOUR, Bench
@@ -66,7 +68,8 @@ async def test_provisional_figures_that_were_too_high_are_not_deducted(
     bench: Bench, is_shown_between: bool, carries: bool
 ) -> None:
     """The open hour of the last evaluation had figures that stood in for the grid's; in the end it was less."""
-    bench.add("monthly", overspend="Deduct", **({"carryOver": CARRY} if carries else {}))
+    more: dict[str, Any] = {"carryOver": CARRY} if carries else {}
+    bench.add("monthly", overspend="Deduct", **more)
     bench.world.by_hour_ug = {NOW - HOUR: 800_000, NOW: 400_000}
     await evaluate(bench, NOW + 60)
     bench.world.by_hour_ug[NOW] = 100_000

@@ -129,6 +129,35 @@ async def test_windows_that_are_asked_for_when_the_baseline_is_frozen_have_the_n
     assert asked(targets) == (["a"], {})
 
 
+@pytest.mark.parametrize(
+    ("window", "selector", "windows"),
+    [
+        ("Month", None, [2, 2, 2, 2, 2, 1]),
+        ("Week", None, [10, 2]),
+        ("Day", None, [12]),
+        ("Month", TEAMS, [11]),
+    ],
+)
+async def test_the_history_of_many_namespaces_is_asked_for_in_parts(
+    targets: TargetBench, window: str, selector: object, windows: list[int]
+) -> None:
+    baseline = {"start": "2026-01-01T00:00:00Z", "end": "2026-11-20T00:00:00Z"}
+    body = targets.add_cluster_wide("all", namespaceSelector=selector, baseline=baseline, window=window)
+    exist(targets, a=LABELS, b=LABELS)
+    await targets.evaluate("2026-12-05")
+    asked_windows = []
+    for minutes in range(0, 12 * len(windows), 12):
+        await targets.evaluate("2026-12-05", lag_s=780 + 60 * minutes)
+        spans = targets.server.spans_of("/all")[1:]  # without the rolling window; the baseline is compared once a day
+        asked_windows.append(len([one for one in spans if one != ("01-01T00", "11-20T00")]))
+    assert asked_windows == windows
+    starts = [one["figure"]["start"] for one in body["status"]["history"]]
+    assert (len(starts), starts) == (sum(windows), sorted(set(starts), reverse=True))
+    before = len(targets.server.asked)
+    await targets.evaluate("2026-12-05", lag_s=780 + 60 * 12 * len(windows))
+    assert [len(queries) for queries in targets.server.asked[before:]] in ([], [0])
+
+
 async def test_a_question_without_former_namespaces_is_one_that_an_earlier_server_reads(targets: TargetBench) -> None:
     """It refuses fields that it does not know."""
     await frozen_all(targets)

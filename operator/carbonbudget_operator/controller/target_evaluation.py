@@ -139,7 +139,8 @@ def evaluate_target(
         empty=empty,
         per_unit=prepared.subject.per_unit,
         incomplete=(
-            answers.current.known_hours < answers.current.hours
+            asked.more
+            or answers.current.known_hours < answers.current.hours
             or (answers.baseline is not None and frozen is None)
             or any(one.known_hours < one.hours for one in answers.windows.values())
         ),

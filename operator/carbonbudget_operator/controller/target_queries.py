@@ -20,6 +20,7 @@ from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.question_batches import MOST_BYTES, question_bytes
+from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 from carbonbudget_operator.targets.target_baseline import WHOLE_COVERAGE_PERCENT
 from carbonbudget_operator.targets.target_windows import ended_windows, rolling_window
 from carbonbudget_operator.targets.unit_sums import UnitSums
@@ -33,6 +34,10 @@ SETTLING_S: Final = 2 * 86400
 _MOST_RANGES: Final = 200
 _MOST_DAYS: Final = 1_000_000
 _DAY_S: Final = 86400
+# Of a target of many namespaces so many days of calendar windows at once, and at least one window: each namespace has
+# units of its own on each day, and a year of thousands of them is not read before the question is given up.
+_MANY_NAMESPACES: Final = 200
+_DAYS_OF_MANY: Final = 70
 
 
 class TargetSource(Protocol):
@@ -47,13 +52,15 @@ class AskedSpans:
     """The spans of one target's question.
 
     `current`: the rolling window. `baseline`: its span, where it is to be computed or compared. `windows`: calendar
-    windows for the history, newest first. `shown`: all calendar windows that the history may have.
+    windows for the history, newest first. `shown`: all calendar windows that the history may have. `more`: others of
+    these are to be asked for later.
     """
 
     current: Period
     baseline: Period | None
     windows: tuple[Period, ...]
     shown: tuple[Period, ...]
+    more: bool = False
 
     def query(self, prepared: PreparedTarget) -> TargetQuery:
         """The question. The namespaces must be known."""
@@ -163,7 +170,22 @@ def spans_to_ask(
     shown = ended_windows(prepared.window, prepared.zone, prepared.counts_from, through)
     known = {_period(one): one for one in history_of(prepared)}
     windows = tuple(one for one in shown if _is_asked(one, known.get(one), one in empty, through))
-    return AskedSpans(current, baseline, windows, shown)
+    now = _at_once(windows) if _has_many(prepared) else windows
+    return AskedSpans(current, baseline, now, shown, len(now) < len(windows))
+
+
+def _has_many(prepared: PreparedTarget) -> bool:
+    names = prepared.namespaces or ()
+    return EVERY_NAMESPACE in names or len(names) > _MANY_NAMESPACES
+
+
+def _at_once(windows: tuple[Period, ...]) -> tuple[Period, ...]:
+    days = 0
+    for number, window in enumerate(windows):
+        days += -(-(window.end - window.start) // _DAY_S)
+        if number and days > _DAYS_OF_MANY:
+            return windows[:number]
+    return windows
 
 
 def history_of(prepared: PreparedTarget) -> list[FormerWindow]:

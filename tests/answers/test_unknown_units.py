@@ -119,6 +119,23 @@ def test_the_hour_is_unknown_in_that_namespace_alone(engine: sa.Engine, source: 
         assert "more units in the hour than can be" in together.missing
 
 
+def test_an_hour_with_units_of_no_pods_is_not_known_where_those_of_a_namespace_are_not(
+    engine: sa.Engine,
+) -> None:
+    """Its units without pods may be that namespace's, whose emissions are left out."""
+    counter = a_counter(engine, "", QUERY)
+    for hour in range(HOURS):
+        bad = ["team-b"] if hour == 1 else []
+        counts = {**of_pods(10, "team-a"), ("", ""): 100, **({} if bad else of_pods(10, "team-b"))}
+        an_hour(engine, counter, FIRST + hour * HOUR, counts, unknown=bad)
+    together = asked(engine, QUERY)
+    assert together.units_micro == (HOURS - 1) * 120 * MICRO
+    assert together.known_hours == HOURS - 1
+    assert "with every series, or with none" in together.missing
+    assert together.all_emissions_ug is not None
+    assert together.emissions_ug * HOURS == together.all_emissions_ug * (HOURS - 1)
+
+
 def test_it_stays_unknown_when_the_hour_is_sealed(engine: sa.Engine) -> None:
     a_query_with_an_impossible_hour(engine)
     before = {team: asked(engine, QUERY, team) for team in (*TEAMS, "*")}

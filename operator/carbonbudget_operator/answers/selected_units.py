@@ -50,6 +50,10 @@ _IMPOSSIBLE = (
     "a pod of the namespace counted more units in the hour than can be (units.most_units_per_hour), or negative values "
     "or no numbers: see what its pods expose"
 )
+_MIXED = (
+    "a part of these units has no pods, and those of a namespace are not known in the hour: let the query name a "
+    "namespace and pod with every series, or with none"
+)
 _SEALED = "the pods of these hours are no longer stored, so their labels are not known (server.pod_days)"
 _TOO_MANY = "the pods of one hour count together more than can be: see what their counters expose"
 _GIVEN_UP = "the hour is older than units.give_up_days, after which Prometheus is not asked any more"
@@ -285,6 +289,12 @@ class SelectedUnits:
         for one, filled in selections:
             for name in one.namespaces or ("",):
                 of_namespace[name].append((one, filled))
+        # Units without pods may be that namespace's: without it they would be set against too few emissions.
+        lost = {row.hour for row in rows if row.label_set_id == NOT_KNOWN_THERE}
+        for hour in lost & {row.hour for row in rows if row.label_set_id == NO_LABELS and row.micro > 0}:
+            for _, filled in selections:
+                at = (hour - day) // HOUR
+                filled.known[at], filled.reasons[at] = False, _MIXED
         for row in sorted(rows, key=lambda row: row.label_set_id != NOT_KNOWN_THERE):
             at = (row.hour - day) // HOUR
             for one, filled in chain(of_namespace[row.namespace], of_namespace[EVERY_NAMESPACE]):

@@ -82,7 +82,7 @@ def a_query(number: int, hours: int) -> TargetQuery:
     return TargetQuery(
         id=str(number), namespaces=[f"team-{number // 10}"], source=SOURCE,
         selector=LabelSelector(match_labels={"app": f"model-{number}"}),
-        spans=[TargetSpan(start=start, end=stop) for start, stop in spans],
+        spans=[TargetSpan(start=start, end=stop) for start, stop in spans], workloads=10,
     )  # fmt: skip
 
 

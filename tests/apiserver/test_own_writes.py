@@ -101,7 +101,7 @@ def account(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for kind, name in made:
             kubectl("-n", SPACE, "delete", kind, name, "--ignore-not-found")
         delete_workloads_crd(cluster)
-        kubectl("delete", "namespace", SPACE, "--wait=false")
+        kubectl("delete", "namespace", SPACE, "--timeout=60s")  # other modules make it again
 
 
 def a_workload(kind: str) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from carbonbudget_operator.printable import printable
 
 IN_WORDS: Final = "in_words"  # type of an error whose message is such a sentence already
 _MOST_KEY: Final = 200
-# Names that pydantic gives to the choices of a union. They are no keys.
+# Names that pydantic gives to the choices of a union. They are no keys; a key such as list-id is.
 _CHOICE: Final = re.compile(
-    r"(literal|dict|list|constrained|function|is-instance|union|lax-or|nullable|definition)\W.*\Z"
-)
+    r"(literal|dict|list|function-[a-z]+|is-instance|union|tagged-union|lax-or-strict|nullable)\[.*\Z"
+    r"|constrained-[a-z]+\Z", re.DOTALL,
+)  # fmt: skip
 _NUMBER: Final = "must be a number"
 _WHOLE: Final = "must be a whole number"
 _SWITCH: Final = "must be true or false"
@@ -49,6 +50,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "decimal_max_places": "must have at most {decimal_places} digits after the decimal point",
     "decimal_max_digits": "must have at most {max_digits} digits",
     "decimal_whole_digits": "must have at most {whole_digits} digits before the decimal point",
+    "invalid_key": "keys must be text: put this one in quotes",
     "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
     "union_tag_not_found": "{discriminator} is missing: it says which kind of entry this is",
 }  # fmt: skip

@@ -116,7 +116,8 @@ def test_keys_that_cannot_be_dated_are_those_that_the_reference_says() -> None:
 
     assert undated(CarbonSettings, "carbon.") | undated(AllocationSettings, "allocation.") == {
         "carbon.basis", "carbon.market.contracts", "carbon.intensity.interval_seconds",
-        "carbon.intensity.max_age_hours", "carbon.intensity.revised_hours", "carbon.currency",
+        "carbon.intensity.max_age_hours", "carbon.intensity.max_forecast_age_hours", "carbon.intensity.revised_hours",
+        "carbon.currency",
     }  # fmt: skip
     assert DATED in CarbonSettings.model_fields["pue"].metadata
 

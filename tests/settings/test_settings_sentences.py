@@ -73,7 +73,7 @@ def values_with(path: tuple[str, ...], bad: object) -> dict[str, Any]:
     return value
 
 
-def lines_of(values: dict[str, Any]) -> list[str]:
+def lines_of(values: dict[Any, Any]) -> list[str]:
     try:
         parse_settings(yaml.safe_dump(values).encode(), "f")
     except SettingsError as error:
@@ -125,6 +125,9 @@ def test_the_walk_reaches_sections_in_lists_and_dated_ones() -> None:
             "f: units.pod_label: must match ^[a-zA-Z_][a-zA-Z0-9_]{0,126}$: Label of a pod's name, which Prometheus "
             "itself must set",
         ),
+        ({"units": {"headers": {"list-id": 5}}}, "f: units.headers.list-id: must be text: put it in quotes"),
+        ({"units": {"headers": {"function-x": 5}}}, "f: units.headers.function-x: must be text: put it in quotes"),
+        ({1: 2}, "f: 1: keys must be text: put this one in quotes"),
         ({"exports": [{"name": "x"}]}, "f: exports.0: 'kind' is missing: it says which kind of entry this is"),
         (
             {"allocation": {"shared": {"a": "no"}}},
@@ -132,7 +135,7 @@ def test_the_walk_reaches_sections_in_lists_and_dated_ones() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_sentence_says_what_to_do(values: dict[str, Any], line: str) -> None:
+def test_a_sentence_says_what_to_do(values: dict[Any, Any], line: str) -> None:
     assert lines_of(values) == [line]
 
 

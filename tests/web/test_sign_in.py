@@ -234,6 +234,16 @@ async def test_fifty_wrong_tokens_at_once_ask_the_server_as_often_as_one_after_t
     assert f"try again in {limited.headers['Retry-After']} seconds" in limited.text
 
 
+async def test_a_server_that_does_not_answer_shuts_nobody_out() -> None:
+    page = Page(in_all=3, each=2)
+    page.gateway.trouble = "The server does not answer."
+    assert [(await page.sign_in("token-ann")).status_code for _ in range(5)] == [503] * 5
+    page.gateway.trouble = ""
+    assert (await page.sign_in("token-ann")).status_code == 303
+    page.gateway.status = 503  # it answers, after it asked the API server: that counts
+    assert [(await page.sign_in("token-ann")).status_code for _ in range(3)] == [503, 503, 429]
+
+
 async def test_failed_sign_ins_are_limited_in_all() -> None:
     page = Page(in_all=4, each=3)
     found = [(await page.sign_in("wrong", browser=page.a_browser(f"192.0.2.{n}"))).status_code for n in range(6)]

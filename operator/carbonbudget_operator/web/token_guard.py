@@ -108,21 +108,21 @@ class TokenGuard:
             answer = self._refused("limited", str(limited), 429, place)
             answer.headers["Retry-After"] = str(limited.wait_s)
             return answer
-        signed_in = False
+        failed = True
         try:
             answer = await self._signed_in(token, place)
-            signed_in = answer.status_code == 303
+            failed = answer.status_code != 303
+        except GatewayError as error:
+            failed = False  # nobody was asked about the token: a team is not shut out by a server that starts anew
+            return self._refused("failed", str(error), 503, place)
         finally:
-            self._limits.end(address, failed=not signed_in)
+            self._limits.end(address, failed)
         return answer
 
     async def _signed_in(self, token: str, place: str) -> Response:
-        """The redirect with the cookie, or the form with the reason."""
+        """The redirect with the cookie, or the form with the reason. Raises GatewayError."""
         now = int(self._now())
-        try:
-            answer = await self._gateway.get("/api/v1/whoami", [], PageCaller("", token))
-        except GatewayError as error:
-            return self._refused("failed", str(error), 503, place)
+        answer = await self._gateway.get("/api/v1/whoami", [], PageCaller("", token))
         said = _json(answer.body)
         if answer.status == 401:
             return self._refused("refused", str(said.get("detail", "the server does not accept the token")), 401, place)

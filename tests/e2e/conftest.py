@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -31,11 +31,11 @@ Manifest = dict[str, object]
 
 
 def wait_for(what: str, ask: Callable[[], T | None], seconds: float = 120) -> T:
-    """Ask until there is an answer (neither None nor False)."""
+    """Ask until there is an answer: neither None nor False, and not an empty list, table or text."""
     end = time.monotonic() + seconds
     while True:
         answer = ask()
-        if answer is not None and answer is not False:
+        if answer is not None and answer is not False and not (isinstance(answer, Sized) and not len(answer)):
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"waited {seconds:.0f} s for {what}")

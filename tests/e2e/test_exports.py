@@ -86,7 +86,8 @@ def test_receivers_outside_the_cluster_have_the_sums_of_allocate_to_their_last_d
             energy = allocated(release, hour, "energy_uj")
             assert {key for key in energy if key[0] == "exported"} >= {("exported", "Pod/p"), ("exported", "Pod/q")}
             wait_for(
-                "the hour in InfluxDB", lambda hour=hour: of_influx(influx, "carbonbudget_energy", "microjoules", hour)
+                "the hour in InfluxDB",
+                lambda hour=hour: of_influx(influx, "carbonbudget_energy", "microjoules", hour),
             )
             assert of_influx(influx, "carbonbudget_energy", "microjoules", hour) == energy
             wait_for(

@@ -281,6 +281,21 @@ async def test_progress_is_answered_with_what_all_steps_will_need(face: Face) ->
     assert found["ends_at_ms"] == (HOUR + 600 + 480) * 1000
 
 
+async def test_a_later_progress_is_answered_with_the_newest_prediction_until_the_last_step(face: Face) -> None:
+    await report_minutes(face, 10)
+    await post(face, *(a_span(f"e{step}", 100 * step, 100 * step + 100) | {"name": "epoch"} for step in range(5)))
+    progress = {"done": 5, "total": 60, "unit": "epoch", "at_ms": MS + 500_000}
+    first = await face.client.post("/v1/self/progress", json=progress, headers=token())
+    assert first.json()["prediction"] is not None
+    await post(face, a_span("e5", 500, 600) | {"name": "epoch"})
+    progress |= {"done": 6, "at_ms": MS + 600_000}
+    assert (await face.client.post("/v1/self/progress", json=progress, headers=token())).content == first.content
+    with face.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT max(done) FROM progress_point").scalar() == 6
+    last = await face.client.post("/v1/self/progress", json=progress | {"done": 60}, headers=token())
+    assert last.json()["prediction"] not in (None, first.json()["prediction"])
+
+
 async def test_posts_are_routed_before_all_other_routes_are_tried(face: Face) -> None:
     """A thousand pods post each minute: to try the routes of people before took as long as the rest of a post."""
     transport = face.client._transport

@@ -7,15 +7,14 @@ its part of idle and overhead) is taken to stay as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.answers.grid_intensity import grid_intensity
+from carbonbudget_operator.answers.expected_intensity import ExpectedIntensity
 from carbonbudget_operator.answers.pod_spans import MOST_SPANS, DividedPod, PodSpansReader
-from carbonbudget_operator.answers.source_forecasts import SourceForecasts
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.ledger.controller_pods import pods_by_uid
 from carbonbudget_operator.ledger.fact_reader import read_nodes
@@ -23,15 +22,12 @@ from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, r
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
-from carbonbudget_operator.spans.intensity_profile import profile_forecast
 from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody
 from carbonbudget_operator.spans.span_record import Span
-from carbonbudget_operator.spans.step_prediction import DoneStep, ForecastHour, Prediction, predict
+from carbonbudget_operator.spans.step_prediction import DoneStep, Prediction, predict
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
-_PROFILE_SECONDS: Final = 14 * 24 * HOUR
 _MOST_STEPS: Final = 50  # the last ones: the prediction uses five
-_HOURS_AHEAD: Final = 7 * 24
 _WHOLE: Final = "whole pod"  # no span of a client has an id with a space
 _MOST_PERMILLE: Final = 100_000
 
@@ -41,6 +37,7 @@ class PodPredictions:
 
     def __init__(self, reader: ValuedReader) -> None:
         self._reader, self._spans = reader, PodSpansReader(reader)
+        self._expected = ExpectedIntensity(reader)
 
     def predict(self, uid: str, unit: str, now: int) -> PredictionBody | None:
         """The prediction for the pod's steps of this unit; None while too little is known."""
@@ -85,23 +82,16 @@ class PodPredictions:
         ]
         if _WHOLE not in divided.emissions.inclusive or not done:
             return None
-        figures = grid_intensity(self._reader, zones, (now - _PROFILE_SECONDS, now), now)
-        past = {row.start * 1000: row.mg_per_kwh for row in figures if row.applied}
-        coming = SourceForecasts(self._reader, zones, now)
-        forecast = [
-            hour
-            if (mg := coming.mean(zones, hour.start_ms // 1000)) is None
-            else ForecastHour(hour.start_ms, mg, mg, mg)
-            for hour in profile_forecast(past, now * 1000, _HOURS_AHEAD)
-        ]
-        found = predict(done, last.total - last.done, from_ms, forecast, _permille(divided, past))
+        expected = self._expected.of(zones, now)
+        permille = _permille(divided, expected.past)
+        found = predict(done, last.total - last.done, from_ms, expected.coming, permille)
         return (found, divided) if found is not None else None
 
     def _zones(self, connection: sa.Connection, uid: str, now: int) -> list[str]:
         """The grid zone of the pod's node: a cluster may have nodes in others."""
         ids = {pod.node_id for pod in pods_by_uid(connection, self._reader.cluster, uid)}
-        nodes = read_nodes(connection, self._reader.cluster)
-        places = (self._reader.terms.at(now).places.of(nodes[node_id], now) for node_id in ids & nodes.keys())
+        nodes = read_nodes(connection, self._reader.cluster, ids=ids)
+        places = (self._reader.terms.at(now).places.of(node, now) for node in nodes.values())
         return sorted({place.grid_zone or place.zone for place in places})
 
 
@@ -121,7 +111,7 @@ def _steps(stored: Sequence[StoredSpan], points: Sequence[ProgressPoint], unit: 
     return sorted(recent, key=lambda span: (span.start_ms, span.end_ms, span.id))[-_MOST_STEPS:]
 
 
-def _permille(divided: DividedPod, mg_per_kwh: dict[int, int]) -> int:
+def _permille(divided: DividedPod, mg_per_kwh: Mapping[int, int]) -> int:
     """What the pod emitted in its hours, in thousandths of what its own energy emitted at the grid's intensity."""
     own_uj: dict[int, int] = {}
     for window in divided.figures.hours:

@@ -177,9 +177,12 @@ class RunQueriesAnswerer:
             members[(facts.start, scopes.at(facts.start)[pod.node_id], pod.group)].append(facts)
         labels = label_sets(connection, {group.label_set_id for group in groups})
         names = {(group.namespace, group.workload, labels[group.label_set_id]): group for group in groups}
+        named = {(namespace, workload) for namespace, workload, _ in names}  # first: an hour has rows of all pods
         for hour in sorted({start - start % HOUR for start in starts}):
             policy = terms.at(hour).policy
             for row in read(connection, plans.hour(hour)).rows:
+                if (row.namespace, row.workload) not in named:
+                    continue
                 text = json.dumps(dict(row.labels), sort_keys=True, separators=(",", ":"))
                 group = names.get((row.namespace, row.workload, text))
                 if group is None:

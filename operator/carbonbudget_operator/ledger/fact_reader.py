@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -99,15 +99,18 @@ def data_through(spans: list[NodeSpan]) -> int:
 
 
 def read_nodes(
-    connection: sa.Connection, cluster: str, hour: int | None = None, since: int | None = None
-) -> dict[int, NodeFacts]:
-    """The cluster's nodes by id: every one, those with facts of an hour, or those that reported after `since`."""
+    connection: sa.Connection, cluster: str, hour: int | None = None, since: int | None = None,
+    ids: Collection[int] | None = None,
+) -> dict[int, NodeFacts]:  # fmt: skip
+    """The cluster's nodes by id: every one, those with facts of an hour, that reported after `since`, or these."""
     c = schema.node.c
     query = sa.select(
         c.id, c.name, c.provider_id, c.region, c.zone, c.instance_type, c.cpu_millicores, c.threads, c.gpus
     ).where(c.cluster == cluster)
     if hour is not None:
         query = query.where(c.id.in_(_nodes_of(hour)))
+    if ids is not None:
+        query = query.where(c.id.in_(sorted(ids)))
     if since is not None:
         span = schema.node_span.c
         query = query.where(c.id.in_(sa.select(span.node_id).where(span.last_end > since).scalar_subquery()))

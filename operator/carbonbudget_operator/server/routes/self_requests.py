@@ -26,6 +26,7 @@ from carbonbudget_operator.ledger.pod_hours import first_start
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.printable import is_printable, printable
+from carbonbudget_operator.server.known_predictions import KnownPredictions
 from carbonbudget_operator.server.request_rates import RequestRates
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer, parse
 from carbonbudget_operator.server.span_inbox import SpanInbox
@@ -66,6 +67,7 @@ class SelfRequests:
         )  # fmt: skip
         store = span_store.SpanStore(asking.pools.spans.queries.book.engine, self._cluster, spans.records_per_day)
         self._inbox = SpanInbox(asking.pools.spans, store, writer, asking.now)
+        self._predictions = KnownPredictions()
         self._starts: dict[tuple[str, str], int] = {}  # the first slice of pods by namespace and uid, in UTC seconds
         self._records = Counter(
             "carbonbudget_spans_posted", "Spans and unit counts that pods posted, by outcome.", ("outcome",),
@@ -163,8 +165,13 @@ class SelfRequests:
                 raise Refusal(422, "malformed", "progress: `at_ms` is in the future; set the clock of the node")
             progress = span_store.ProgressPoint(asked.unit, asked.done, asked.total, asked.at_ms)
             await self._inbox.put(span_store.Post(pod.namespace, pod.uid, pod.name, progress=progress))
+        now = int(self._asking.now())
+        if (known := self._predictions.find(pod.uid, progress, now)) is not None:
+            return _json(known)
         with self._reads.request(f"namespace {pod.namespace}") as hold:
-            return await self._asked("pod_prediction", pod, {"uid": pod.uid, "unit": asked.unit}, hold)
+            made = await self._asked("pod_prediction", pod, {"uid": pod.uid, "unit": asked.unit}, hold)
+        self._predictions.put(pod.uid, progress, now, bytes(made.body))
+        return made
 
     async def results(self, request: Request) -> Response:
         """GET /v1/self."""
@@ -190,7 +197,7 @@ class SelfRequests:
             with self._asking.timed(f"/v1/self {kind}"):
                 text = await people.answer(question)
         hold.add(len(text))
-        return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})
+        return _json(text)
 
     async def body(self, request: Request, hold: RequestBytes, kind: type[Any]) -> Any:
         """The parsed body. Raises Refusal: 413, 415, 422."""
@@ -232,6 +239,10 @@ class SelfRequests:
         return Response(
             PostedAnswer(accepted=accepted, refused=list(refused)).model_dump_json(), media_type="application/json"
         )
+
+
+def _json(text: bytes) -> Response:
+    return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def import_routes(asking: QueryHandling, pods: SelfRequests) -> APIRouter:

@@ -41,7 +41,11 @@ SETTINGS = {
     "carbon": {
         "zone": "DE",
         "intensity": {
-            "sources": [{"name": "local", "type": "http", "url": "", "value": "g", "time": "at", "basis": "lifecycle"}],
+            "sources": [
+                {"name": "local", "type": "http", "url": "", "value": "g", "time": "at", "basis": "lifecycle"},
+                # It has forecasts too; nothing is found at its addresses.
+                {"name": "maps", "type": "electricityMaps", "url": "", "key_file": ""},
+            ],
         },
     },
     "server": {"nodes_without_agent": {"kind": ["virtual"]}},
@@ -124,7 +128,10 @@ async def a_server(base: Path, port: int) -> AsyncIterator[Serving]:
     config = base / "settings.yaml"
     async with grid() as url:
         settings = json.loads(json.dumps(SETTINGS))
-        settings["carbon"]["intensity"]["sources"][0]["url"] = url
+        (base / "key").write_text("played")
+        local, maps = settings["carbon"]["intensity"]["sources"]
+        local["url"] = url
+        maps.update(url=f"{url}/maps", key_file=str(base / "key"))
         config.write_text(yaml.safe_dump(settings))
         async with serving(base, ledger, review, read, port, config) as made:
             yield made

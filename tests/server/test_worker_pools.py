@@ -78,12 +78,16 @@ async def test_many_probes_are_one_look_at_the_ledger(face: Face, monkeypatch: p
     assert len(looks) == 1
 
 
-async def test_a_ledger_that_does_not_answer_is_a_sentence(face: Face) -> None:
+async def test_a_ledger_that_does_not_answer_is_a_sentence_whose_reason_is_in_the_log(
+    face: Face, caplog: pytest.LogCaptureFixture
+) -> None:
     with face.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE node_span RENAME TO gone")
     for answer in (await face.client.get("/readyz"), await face.ask()):
         assert answer.status_code == 503
-        assert "no such table" in answer.json()["reason"]
+        assert answer.json()["reason"].startswith("the ledger does not answer: try again later")
+        assert "node_span" not in answer.text
+    assert "no such table" in caplog.text
 
 
 def a_pool(threads: int, each: int, waiting: int) -> WorkerPool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import pytest
-from tests.spans.worlds import NOON
+from tests.spans.worlds import HOUR_MS, NOON
 
 from carbonbudget_operator.spans.pod_windows import PodWindow
 from carbonbudget_operator.spans.span_division import divide
@@ -36,30 +36,31 @@ class Training:
     late_ms: int = 0
     unlike: float = 0
     others: float = 0
+    began_ms: int = NOON
 
     def worst_errors(self, seeds: int) -> list[float]:
         """The worst error of an epoch in each of so many worlds, in per cent of its own energy."""
         return sorted(max(self._errors(random.Random(seed))) for seed in range(seeds))
 
     def _errors(self, chance: random.Random) -> list[float]:
-        begins, at_ms = [], NOON + chance.randrange(5_000, 25_000)
+        begins, at_ms = [], self.began_ms + chance.randrange(5_000, 25_000)
         for _ in range(self.epochs):
             end_ms = at_ms + round(self.epoch_s * 1000 * chance.uniform(0.8, 1.2))
             begins.append((at_ms, end_ms))
             at_ms = end_ms + round(self.pause_s * 1000)
-        use = [0] * ((at_ms - NOON) // STEP_MS + 2 * self.window_ms // STEP_MS)
+        use = [0] * ((at_ms - self.began_ms) // STEP_MS + 2 * self.window_ms // STEP_MS)
         for start_ms, end_ms in begins:
             pace = 800
-            for index in range((start_ms - NOON) // STEP_MS, (end_ms - NOON) // STEP_MS):
+            for index in range((start_ms - self.began_ms) // STEP_MS, (end_ms - self.began_ms) // STEP_MS):
                 pace = chance.choice((250, 400, 600, 800, 800, 800)) if index % 50 == 0 else pace
                 use[index] = pace * STEP_MS
         sums = list(accumulate(use, initial=0))
 
         def counter_us(when_ms: int) -> int:
-            index, rest_ms = divmod(min(when_ms - NOON, (len(use) - 1) * STEP_MS), STEP_MS)
+            index, rest_ms = divmod(min(when_ms - self.began_ms, (len(use) - 1) * STEP_MS), STEP_MS)
             return sums[index] + use[index] * rest_ms // STEP_MS
 
-        edges = [NOON + at for at in range(0, len(use) * STEP_MS, self.window_ms)]
+        edges = [self.began_ms + at for at in range(0, len(use) * STEP_MS, self.window_ms)]
         sampled = [at + (int(chance.expovariate(1 / self.late_ms)) if self.late_ms else 0) for at in edges]
         windows = []
         for index in range(len(edges) - 1):
@@ -115,6 +116,23 @@ class Training:
 def test_an_epoch_has_the_energy_that_the_true_counter_gives_it(training: Training, worst: float) -> None:
     errors = training.worst_errors(20)
     assert errors[-1] < worst, errors
+
+
+@pytest.mark.parametrize(
+    ("window_ms", "windows_before", "epoch_s"), [(10_000, 1, 8), (10_000, 3, 8), (10_000, 2, 4), (60_000, 1, 15)]
+)
+def test_an_epoch_that_crosses_a_full_hour_goes_by_its_readings_on_both_sides(
+    window_ms: int, windows_before: int, epoch_s: float
+) -> None:
+    """Each hour is divided alone, and all readings of the second one may lie in its first window.
+
+    Where the epoch's pace changes at the hour, some per cent remain; by time alone it would be 30 to 80.
+    """
+    began_ms = NOON + HOUR_MS - window_ms * windows_before
+    short = Training(window_ms=window_ms, epoch_s=epoch_s, pause_s=2, late_ms=20, began_ms=began_ms)
+    errors = short.worst_errors(60)
+    assert errors[-1] < 13, errors
+    assert errors[len(errors) // 2] < 2, errors
 
 
 def test_samples_that_are_a_third_of_a_second_late_cost_at_most_some_per_cent() -> None:

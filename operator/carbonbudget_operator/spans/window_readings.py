@@ -59,6 +59,40 @@ def edge_readings(readings: Sequence[Reading], amounts: Iterable[Amount]) -> lis
     return found
 
 
+def readings_of_one_window(
+    readings: Sequence[Reading],
+    amounts: Iterable[Amount],
+    before: tuple[int, Reading | None],
+    after: tuple[int, Reading | None],
+) -> list[Reading]:
+    """Readings at the start and the end of the window that all of `readings` lie in; nothing where that is not known.
+
+    No reading of the hour says then how much of the window's amount came before the first one. `before` is the hour's
+    start and the last reading before it, `after` the hour's end and the first one after it. What the windows between
+    leave of the growth is taken to have an even pace.
+    """  # fmt: skip
+    (run, *others) = _runs(sorted(amounts)) or [[]]
+    first, last = readings[0], readings[-1]
+    index = next((at for at, (start, end, _) in enumerate(run) if start <= first[0] and last[0] <= end), None)
+    if others or index is None:
+        return []
+    start_ms, end_ms, amount = run[index]
+    low, high = last[1] - amount, first[1]
+    if low > high:
+        return []
+    (hour_ms, one), (next_ms, other) = before, after
+    if one is not None and one[1] <= first[1] and run[0][0] == hour_ms:
+        left = max(0, first[1] - one[1] - sum(inner for _, _, inner in run[:index]))
+        began = first[1] - left * (first[0] - start_ms) // (hour_ms - one[0] + first[0] - start_ms)
+    elif other is not None and other[1] >= last[1] and run[-1][1] == next_ms:
+        left = max(0, other[1] - last[1] - sum(inner for _, _, inner in run[index + 1 :]))
+        began = last[1] + left * (end_ms - last[0]) // (other[0] - next_ms + end_ms - last[0]) - amount
+    else:
+        return []
+    began = min(max(began, low), high)
+    return [(start_ms, began), (end_ms, began + amount)]
+
+
 def _runs(amounts: Sequence[Amount]) -> list[list[Amount]]:
     """Windows without a gap between them."""
     runs: list[list[Amount]] = []

@@ -95,11 +95,11 @@ def test_a_span_is_divided_where_the_price_changes_and_nowhere_else() -> None:
     [
         ({"price": 5}, "needs carbon.currency"),
         ({"tariff": 0.3}, "needs carbon.currency"),
-        ({"price": -1, "currency": "EUR"}, "greater than or equal to 0"),
-        ({"price": "much", "currency": "EUR"}, "valid decimal"),
-        ({"price": float("nan"), "currency": "EUR"}, "finite"),
-        ({"price": "0.0000001", "currency": "EUR"}, "6 decimal"),
-        ({"price": 1, "currency": "euro"}, "pattern"),
+        ({"price": -1, "currency": "EUR"}, "must be at least 0"),
+        ({"price": "much", "currency": "EUR"}, "must be a number"),
+        ({"price": float("nan"), "currency": "EUR"}, "must be a number"),
+        ({"price": "0.0000001", "currency": "EUR"}, "at most 6 digits"),
+        ({"price": 1, "currency": "euro"}, "must match"),
     ],
 )
 def test_a_price_that_is_none_is_refused(carbon: dict[str, object], sentence: str) -> None:

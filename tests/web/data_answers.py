@@ -173,4 +173,4 @@ def runs_answer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The answer to /api/v1/runs."""
     total = run_figures(sum(int(row["location_ug"]) for row in rows)) | {"pods": 4 * len(rows)}
     around = {"data_through": instant(NOW - 60), "start": instant(NOW - 7 * DAY), "end": instant(NOW)}
-    return around | {"namespaces": None, "total": total, "next": None, "rows": list(rows)}
+    return around | {"namespaces": None, "total": total, "stages": [], "next": None, "rows": list(rows)}

@@ -147,7 +147,7 @@ def _figures(
         shown = ", ".join(f"{key}={value}" for key, value in labels.items())
         raise ModelCardError(f"no pod in namespace {namespace} had {shown} in that time: see `carbonbudget usage`")
     if "stages" not in whole:
-        raise ModelCardError("the server is of an earlier version, whose answers have no stages: upgrade it")
+        raise ModelCardError("the server answers without stages: are versions mixed? If so, upgrade the server")
     parts = {its["stage"]: figures_of(its) for its in whole["stages"] if its["stage"] is not None}
     states = {row["state"] for row in whole["rows"]}
     figures = ModelFigures(

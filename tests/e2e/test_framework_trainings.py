@@ -194,7 +194,7 @@ def test_a_span_has_the_energy_that_the_kernels_own_counter_gives_it(
 ) -> None:
     """Within 2 % of an epoch. A second of CPU time has another energy in each window, so shares alone say less.
 
-    An epoch that crosses a full hour is divided in each hour alone, which costs more (docs/limits.md).
+    An epoch that crosses a full hour is divided in each hour alone (docs/limits.md): then within 5 % of all epochs.
     """
     its = trainings[library]
     spans = [*its.spans("epoch"), *its.spans("pause")]
@@ -208,9 +208,10 @@ def test_a_span_has_the_energy_that_the_kernels_own_counter_gives_it(
         print(library, window.start_ms, sum(window.energy_uj.values()), window.cpu_us, counted_us)
     assert {span["resolution"] for span in spans} == {"weighted"}
     allowed_uj = 0.02 * min(kernel_uj for kernel_uj, _ in by_kernel[:3])
+    all_uj = sum(kernel_uj for kernel_uj, _ in by_kernel[:3])
     for span, (kernel_uj, unsure_uj) in zip(spans, by_kernel, strict=True):
         crosses = span["start_ms"] // HOUR_MS != (span["end_ms"] - 1) // HOUR_MS
-        most_uj = unsure_uj + (0.15 * kernel_uj if crosses else allowed_uj)
+        most_uj = unsure_uj + (0.05 * all_uj if crosses else allowed_uj)
         assert abs(span["inclusive_energy_uj"] - kernel_uj) < most_uj, (span, kernel_uj, unsure_uj)
 
 

@@ -1,4 +1,4 @@
-"""A counter at the edges of windows: bounded by what was measured, and never a worse guess than an even pace."""
+"""A counter at the edges of windows: bounded by what was measured, and in all far closer than an even pace."""
 
 from __future__ import annotations
 

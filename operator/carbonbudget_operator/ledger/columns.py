@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -29,3 +29,16 @@ def facts(name: str, *columns: Column[Any]) -> Table:
     PostgreSQL leaves room in its pages, because each row changes sixty times in its hour.
     """
     return Table(name, metadata, *columns, sqlite_with_rowid=False, postgresql_with={"fillfactor": 50})
+
+
+def polls(name: str) -> Table:
+    """When a source was last asked for a zone, and with what success: servers share one turn."""
+    return Table(
+        name,
+        metadata,
+        Column("source", String(128), primary_key=True),
+        Column("zone", String(128), primary_key=True),
+        count("polled_at"),
+        count("good_at"),
+        Column("error", String(512), nullable=False, server_default=""),
+    )

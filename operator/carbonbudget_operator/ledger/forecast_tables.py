@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, String, Table
 
-from carbonbudget_operator.ledger.columns import count, key, metadata
+from carbonbudget_operator.ledger.columns import key, metadata, polls
 
 # The newest forecast of an hour, and the first one, which is compared with what came.
 grid_forecast = Table(
@@ -23,13 +23,4 @@ grid_forecast = Table(
     Column("first_fetched_at", BigInteger, nullable=False),
 )
 
-# When a source was last asked for its forecast of a zone, and with what success: servers share one turn.
-grid_forecast_poll = Table(
-    "grid_forecast_poll",
-    metadata,
-    Column("source", String(128), primary_key=True),
-    Column("zone", String(128), primary_key=True),
-    count("polled_at"),
-    count("good_at"),
-    Column("error", String(512), nullable=False, server_default=""),
-)
+grid_forecast_poll = polls("grid_forecast_poll")

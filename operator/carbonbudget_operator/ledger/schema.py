@@ -24,6 +24,7 @@ from carbonbudget_operator.ledger.columns import ID as _ID
 from carbonbudget_operator.ledger.columns import count as _count
 from carbonbudget_operator.ledger.columns import facts as _facts
 from carbonbudget_operator.ledger.columns import key as _key
+from carbonbudget_operator.ledger.columns import polls as _polls
 from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
@@ -292,16 +293,7 @@ grid_hour = Table(
     Column("estimated", Boolean, nullable=False),
 )
 
-# When a source was last asked for a zone, and with what success: servers share one turn.
-grid_poll = Table(
-    "grid_poll",
-    metadata,
-    Column("source", String(128), primary_key=True),
-    Column("zone", String(128), primary_key=True),
-    _count("polled_at"),
-    _count("good_at"),
-    Column("error", String(512), nullable=False, server_default=""),
-)
+grid_poll = _polls("grid_poll")
 
 # Files of figures that others measured. They are shown beside ours, and no sum of ours reads them.
 external_file = Table(

@@ -72,6 +72,32 @@ def test_a_folded_result_is_what_was_answered_and_outlives_windows_and_facts(
     assert answer(reader, late).spans == before.spans
 
 
+def test_an_hour_is_divided_by_what_is_beside_it_whether_it_is_asked_for_alone_or_not(engine: sa.Engine) -> None:
+    """All that the pod said of the second hour lies in its first minute: only with the hour before is that divided."""
+    booker = Booker(engine)
+    paces = [6_000_000, 600_000, 3_000_000, 60_000]  # microseconds of CPU time in the minutes around the full hour
+    for minute, us in enumerate(paces, start=58):
+        book(booker, a_report(HOUR + 60 * minute, pods={"pod-1": us * 100}, labels=LABELS))
+    full_ms = MS + 3_600_000
+    spans = [
+        Span("a", "epoch", 1, full_ms - 90_000, full_ms - 30_000, (3_000_000, 6_550_000)),
+        Span("b", "epoch", 2, full_ms - 30_000, full_ms + 20_000, (6_550_000, 9_000_000)),
+    ]
+    assert SpanStore(engine, "default", 100).store([Post("team-a", "pod-1", "pod-1", None, spans)], OVER) == [True]
+    reader = PodSpansReader(ValuedReader(engine, Settings(carbon=CarbonSettings(zone="WORLD", pue=1.0))))
+
+    def energies(from_ms: int, to_ms: int) -> dict[str, int | None]:
+        found = reader.answer("pod-1", OVER, from_ms, to_ms, frozenset())
+        assert found is not None
+        return {span.id: span.energy_uj for span in found.spans}
+
+    both = energies(MS, full_ms + 3_600_000)
+    # The first epoch has 3.55 s of CPU time, the second one 0.05 s before the hour and 2.4 s after it; 100 uJ each us.
+    assert both == {"a": pytest.approx(355_000_000, abs=100), "b": pytest.approx(245_000_000, abs=100)}
+    assert energies(MS, full_ms - 31_000) == {"a": both["a"]}
+    assert energies(full_ms, full_ms + 60_000) == {"b": both["b"]}
+
+
 def test_spans_are_folded_before_their_pods_hours_are_sealed_however_short_that_is(
     reader: ValuedReader, engine: sa.Engine
 ) -> None:

@@ -77,13 +77,13 @@ async def test_a_target_that_is_away_for_a_week_gets_all_hours_the_oldest_first(
 
 
 async def test_a_target_that_does_not_answer_is_left_after_the_time_limit(
-    export: Export, target: ScriptedTarget
+    engine: sa.Engine, target: ScriptedTarget
 ) -> None:
     target.answer = lambda _: None
+    export = await an_export(engine, target, timeout_seconds=1)
     with pytest.raises(TargetAway, match="no answer within 1 s"):
         await export.step(NOW)
-    assert target.server is not None
-    target.server.close()
+    await export.close()
 
 
 async def test_an_answer_that_never_ends_is_not_read_to_its_end(export: Export, target: ScriptedTarget) -> None:

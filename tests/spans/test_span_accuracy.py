@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import pytest
@@ -119,20 +119,31 @@ def test_an_epoch_has_the_energy_that_the_true_counter_gives_it(training: Traini
 
 
 @pytest.mark.parametrize(
-    ("window_ms", "windows_before", "epoch_s"), [(10_000, 1, 8), (10_000, 3, 8), (10_000, 2, 4), (60_000, 1, 15)]
+    ("window_ms", "windows_before", "epoch_s"),
+    [(10_000, 1, 8), (10_000, 3, 8), (10_000, 2, 4), (60_000, 1, 15), (60_000, 2, 70)],
 )
-def test_an_epoch_that_crosses_a_full_hour_goes_by_its_readings_on_both_sides(
+def test_a_full_hour_costs_no_accuracy_wherever_in_the_training_it_falls(
     window_ms: int, windows_before: int, epoch_s: float
 ) -> None:
-    """Each hour is divided alone, and all readings of the second one may lie in its first window.
+    """Each hour is divided by itself, so the readings beside it count in it as in the hour that they are of."""
+    short = Training(window_ms=window_ms, epoch_s=epoch_s, pause_s=2, late_ms=20)
+    crossing = replace(short, began_ms=NOON + HOUR_MS - window_ms * windows_before)
+    errors = crossing.worst_errors(60)
+    assert errors[-1] < 0.5, errors
+    assert errors == pytest.approx(short.worst_errors(60), abs=0.05)
 
-    Where the epoch's pace changes at the hour, some per cent remain; by time alone it would be 30 to 80.
-    """
-    began_ms = NOON + HOUR_MS - window_ms * windows_before
-    short = Training(window_ms=window_ms, epoch_s=epoch_s, pause_s=2, late_ms=20, began_ms=began_ms)
-    errors = short.worst_errors(60)
-    assert errors[-1] < 13, errors
-    assert errors[len(errors) // 2] < 2, errors
+
+def test_a_counter_that_starts_anew_after_the_hour_costs_the_hour_before_nothing() -> None:
+    """A container that was restarted: the readings beside the hour count only as far as the counter did not fall."""
+    windows = [PodWindow(NOON + at, NOON + at + 60_000, {"cpu": 600}, {}, 600) for at in range(0, 2 * HOUR_MS, 60_000)]
+    last_ms = NOON + HOUR_MS
+    before = [
+        Span("a", "epoch", 1, last_ms - 170_000, last_ms - 110_000, (1_000, 1_700)),
+        Span("b", "epoch", 2, last_ms - 110_000, last_ms - 50_000, (1_700, 2_200)),
+    ]
+    after = [Span("c", "epoch", 1, last_ms + 10_000, last_ms + 70_000, (5, 605))]
+    alone, both = divide(windows, before).spans, divide(windows, before + after).spans
+    assert [both[name].energy_uj for name in "ab"] == [alone[name].energy_uj for name in "ab"]
 
 
 def test_samples_that_are_a_third_of_a_second_late_cost_at_most_some_per_cent() -> None:

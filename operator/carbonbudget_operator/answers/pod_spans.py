@@ -18,6 +18,7 @@ from carbonbudget_operator.ledger.span_store import StoredSpan, read_spans
 from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import TrackedPod, find_tracked, read_windows
+from carbonbudget_operator.spans.counter_curve import PodCurves
 from carbonbudget_operator.spans.pod_windows import fill_gaps
 from carbonbudget_operator.spans.span_bodies import MAX_RESULTS, SelfAnswer, SpanResult
 from carbonbudget_operator.spans.span_division import Division, divide
@@ -96,14 +97,22 @@ class PodSpansReader:
         start = min(first for first, _ in bounds) // _HOUR_MS * HOUR
         end = -(-max(last for _, last in bounds) // _HOUR_MS) * HOUR
         end = min(max(end, start + HOUR), now - now % HOUR + HOUR)
-        windows = read_windows(connection, pod.id, start, end)
+        # Where an hour's edge divides a window's energy, the readings and windows on both sides of it tell how.
+        beside = (start - HOUR, end + HOUR)
+        measured = read_windows(connection, pod.id, *beside)
+        curves = PodCurves(measured, _touching(stored, *beside))
+        windows = [one for one in measured if one.end_ms > start * 1000 and one.start_ms < end * 1000]
         figures = self._figures.read(connection, pod.uid, start, end, now)
         filled = fill_gaps(windows, figures.hours, figures.first_ms, figures.last_ms)
-        spans = [one.span for one in stored if one.span.end_ms > start * 1000 and one.span.start_ms < end * 1000]
-        division = divide(filled, spans)
+        division = divide(filled, _touching(stored, start, end), curves)
         energy_uj = sum(sum(one.energy_uj.values()) + sum(one.idle_uj.values()) for one in filled)
         until_ms = max((window.end_ms for window in windows), default=0)
         return DividedPod(figures, division, divide_emissions(figures.valued, division), energy_uj, until_ms)
+
+
+def _touching(stored: Sequence[StoredSpan], start: int, end: int) -> list[Span]:
+    """The spans that touch [start, end), UTC seconds."""
+    return [one.span for one in stored if one.span.end_ms > start * 1000 and one.span.start_ms < end * 1000]
 
 
 def _bounds(spans: Sequence[StoredSpan]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import Final
 from carbonbudget_core.exact_division import share_list
 
 HOUR_MS: Final = 3_600_000
+_GPU: Final = "gpu"  # a GPU's domain starts so
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class PodWindow:
     idle_uj: Mapping[str, int] = field(default_factory=dict)
     cpu_us: int = 0
     hourly: bool = False
+
+
+def is_gpu(domain: str) -> bool:
+    """Whether a domain of energy is a GPU."""
+    return domain.startswith(_GPU)
 
 
 def fill_gaps(windows: Sequence[PodWindow], hours: Sequence[PodWindow], first_ms: int, last_ms: int) -> list[PodWindow]:

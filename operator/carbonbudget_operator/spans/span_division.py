@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from carbonbudget_core.exact_division import share_list
+from carbonbudget_operator.spans.counter_curve import PodCurves
 from carbonbudget_operator.spans.innermost_spans import InnermostSpans
 from carbonbudget_operator.spans.pod_windows import HOUR_MS, PodWindow
 from carbonbudget_operator.spans.span_record import Span
@@ -73,15 +74,16 @@ class Division:
     uncounted: frozenset[str] = frozenset()
 
 
-def divide(windows: Sequence[PodWindow], spans: Sequence[Span]) -> Division:
+def divide(windows: Sequence[PodWindow], spans: Sequence[Span], curves: PodCurves | None = None) -> Division:
     """Divide the windows among the spans. The sum of exclusive energy and rest is that of the windows.
 
-    The order of windows and of spans does not matter. Windows need not be whole or apart. Raises ValueError for two
-    spans of one id.
+    The order of windows and of spans does not matter. Windows need not be whole or apart. `curves` are the counters of
+    the pod, by default as these windows and spans tell them. Raises ValueError for two spans of one id.
     """
     if len({span.id for span in spans}) < len(spans):
         raise ValueError("two spans have one id")
-    segments = Segments(windows, spans)
+    measured = [window for window in windows if not window.hourly]
+    segments = Segments(windows, spans, curves or PodCurves(measured, spans))
     innermost = InnermostSpans(spans)
     hours = {hour: _Hour() for hour in segments.hours}
     exclusive: dict[str, dict[str, int]] = defaultdict(dict)

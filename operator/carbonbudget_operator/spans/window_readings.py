@@ -23,7 +23,7 @@ Amount = tuple[int, int, int]  # start and end of a window in milliseconds, what
 # Windows are cut a moment late, so that small contradictions are no sign of that.
 _CONTRADICTION: Final = 16
 # So many estimates on each side count. More of them cost time and gain nothing.
-_NEAR: Final = 24
+NEAR: Final = 24
 _LATE_MS: Final = 50  # agents cut windows late by about that, so no estimate is better
 _SLACK: Final = 2  # bounds that contradict each other by so many times that agree
 _WEIGHT: Final = 1 << 60
@@ -57,40 +57,6 @@ def edge_readings(readings: Sequence[Reading], amounts: Iterable[Amount]) -> lis
         if len(run) > 1 and len(inside) > 1 and all(one[1] <= other[1] for one, other in pairwise(inside)):
             found += _Run(run, inside).edge_readings(inside)
     return found
-
-
-def readings_of_one_window(
-    readings: Sequence[Reading],
-    amounts: Iterable[Amount],
-    before: tuple[int, Reading | None],
-    after: tuple[int, Reading | None],
-) -> list[Reading]:
-    """Readings at the start and the end of the window that all of `readings` lie in; nothing where that is not known.
-
-    No reading of the hour says then how much of the window's amount came before the first one. `before` is the hour's
-    start and the last reading before it, `after` the hour's end and the first one after it. What the windows between
-    leave of the growth is taken to have an even pace.
-    """  # fmt: skip
-    (run, *others) = _runs(sorted(amounts)) or [[]]
-    first, last = readings[0], readings[-1]
-    index = next((at for at, (start, end, _) in enumerate(run) if start <= first[0] and last[0] <= end), None)
-    if others or index is None:
-        return []
-    start_ms, end_ms, amount = run[index]
-    low, high = last[1] - amount, first[1]
-    if low > high:
-        return []
-    (hour_ms, one), (next_ms, other) = before, after
-    if one is not None and one[1] <= first[1] and run[0][0] == hour_ms:
-        left = max(0, first[1] - one[1] - sum(inner for _, _, inner in run[:index]))
-        began = first[1] - left * (first[0] - start_ms) // (hour_ms - one[0] + first[0] - start_ms)
-    elif other is not None and other[1] >= last[1] and run[-1][1] == next_ms:
-        left = max(0, other[1] - last[1] - sum(inner for _, _, inner in run[index + 1 :]))
-        began = last[1] + left * (end_ms - last[0]) // (other[0] - next_ms + end_ms - last[0]) - amount
-    else:
-        return []
-    began = min(max(began, low), high)
-    return [(start_ms, began), (end_ms, began + amount)]
 
 
 def _runs(amounts: Sequence[Amount]) -> list[list[Amount]]:
@@ -186,7 +152,7 @@ class _Run:
             return None if (low - high) * _CONTRADICTION > crossings[index].amount else (low + high) // 2
         near = [crossings[index]]
         for step in (-1, 1):
-            for at in range(1, _NEAR + 1):
+            for at in range(1, NEAR + 1):
                 beside = index + step * at
                 if not 0 <= beside < len(crossings) or high - low < self._late:
                     break

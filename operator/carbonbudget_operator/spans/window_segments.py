@@ -13,13 +13,12 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from carbonbudget_core.exact_division import share_list
-from carbonbudget_operator.spans.counter_curve import CounterCurve
-from carbonbudget_operator.spans.pod_windows import HOUR_MS, PodWindow
+from carbonbudget_operator.spans.counter_curve import PodCurves
+from carbonbudget_operator.spans.pod_windows import HOUR_MS, PodWindow, is_gpu
 from carbonbudget_operator.spans.span_record import Span
 
 # Claims above this multiple of what was measured are of another counter than the pod's, so they decide nothing.
 _MOST_CLAIMED: Final = 2
-_GPU: Final = "gpu"
 
 
 class Segments:
@@ -28,7 +27,7 @@ class Segments:
     The edges are those of spans that are neither empty nor reversed, and the whole hours around the windows.
     """
 
-    def __init__(self, windows: Sequence[PodWindow], spans: Sequence[Span]) -> None:
+    def __init__(self, windows: Sequence[PodWindow], spans: Sequence[Span], curves: PodCurves) -> None:
         edges = {edge for span in spans if span.start_ms < span.end_ms for edge in (span.start_ms, span.end_ms)}
         self.hours = sorted({hour for window in windows for hour in _hours(window)})
         edges.update(self.hours, (hour + HOUR_MS for hour in self.hours))
@@ -42,15 +41,7 @@ class Segments:
         self.hourly = bytearray(self.count)
         self.weighted = bytearray(self.count)
         self.by_time = bytearray(self.count)
-        measured = [window for window in windows if not window.hourly]
-        self._cpu = CounterCurve(
-            ((span, span.cpu_us) for span in spans),
-            ((window.start_ms, window.end_ms, window.cpu_us) for window in measured),
-        )
-        self._gpu = CounterCurve(
-            ((span, span.gpu_uj) for span in spans),
-            ((window.start_ms, window.end_ms, _gpu_uj(window)) for window in measured),
-        )
+        self._curves = curves
         for window in windows:
             self._add(window)
 
@@ -79,7 +70,7 @@ class Segments:
             self.time_ms[index] += time_ms
         cpu, gpu = self._cpu_weights(window, cuts, times), self._gpu_weights(window, cuts, times)
         for domain, energy_uj in window.energy_uj.items():
-            weights = gpu if _is_gpu(domain) else cpu
+            weights = gpu if is_gpu(domain) else cpu
             self._share(domain, first, energy_uj, weights or times)
             if energy_uj:
                 flags = self.by_time if weights is None else self.weighted
@@ -94,16 +85,16 @@ class Segments:
                 into[index] += part_uj
 
     def _cpu_weights(self, window: PodWindow, cuts: Sequence[int], times: Sequence[int]) -> list[int] | None:
-        claims = [self._cpu.growth(start, end) for start, end in pairwise(cuts)]
+        claims = [self._curves.cpu.growth(start, end) for start, end in pairwise(cuts)]
         return _weights(claims, window.cpu_us, times)
 
     def _gpu_weights(self, window: PodWindow, cuts: Sequence[int], times: Sequence[int]) -> list[int] | None:
         """A GPU's counter has its idle energy too, so that is taken off: it is divided by time."""
-        idle_uj = sum(energy_uj for domain, energy_uj in window.idle_uj.items() if _is_gpu(domain))
-        dynamic_uj = sum(energy_uj for domain, energy_uj in window.energy_uj.items() if _is_gpu(domain))
+        idle_uj = sum(energy_uj for domain, energy_uj in window.idle_uj.items() if is_gpu(domain))
+        dynamic_uj = sum(energy_uj for domain, energy_uj in window.energy_uj.items() if is_gpu(domain))
         if not dynamic_uj:
             return None
-        claims = [self._gpu.growth(start, end) for start, end in pairwise(cuts)]
+        claims = [self._curves.gpu.growth(start, end) for start, end in pairwise(cuts)]
         if sum(claim or 0 for claim in claims) > _MOST_CLAIMED * (dynamic_uj + idle_uj):
             return None
         idle = share_list(idle_uj, times)
@@ -123,20 +114,6 @@ def _weights(claims: Sequence[int | None], measured: int, times: Sequence[int]) 
     left, scale = max(0, measured - known), unknown_ms or 1
     weights = [left * time_ms if claim is None else claim * scale for claim, time_ms in zip(claims, times, strict=True)]
     return weights if any(weights) else None
-
-
-def _gpu_uj(window: PodWindow) -> int:
-    """What the GPUs' counters grew by in a window: idle energy is in them."""
-    return sum(
-        energy_uj
-        for parts in (window.energy_uj, window.idle_uj)
-        for domain, energy_uj in parts.items()
-        if _is_gpu(domain)
-    )
-
-
-def _is_gpu(domain: str) -> bool:
-    return domain.startswith(_GPU)
 
 
 def _hours(window: PodWindow) -> Iterable[int]:

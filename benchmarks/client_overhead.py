@@ -44,7 +44,7 @@ from carbonbudget.tracking_session import SESSION
 with cb.track("first"): pass
 cb.flush(5)
 pause = float(sys.argv[1])
-SESSION._cpu = CpuCounter(sys.argv[2] or None)
+SESSION.read_cpu_us = CpuCounter(sys.argv[2] or None).read_us
 times = []
 for step in range({SPANS} if not pause else 300):
     start = time.perf_counter_ns()

@@ -83,9 +83,11 @@ class CpuCounter:
         if self._failed:
             return None
         try:
-            value = _usage_us(os.pread(self._descriptor, 4096, 0))
+            text = os.pread(self._descriptor, 64, 0)
+            if text[:11] == b"usage_usec ":
+                return int(text[11 : text.index(b"\n")])
+            return int(text) // 1000
         except (OSError, ValueError):
-            value = None
-        # Somebody closed our file, perhaps all files: its number may be another file's by now.
-        self._failed = value is None
-        return value
+            # Somebody closed our file, perhaps all files: its number may be another file's by now.
+            self._failed = True
+            return None

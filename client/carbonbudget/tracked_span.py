@@ -28,7 +28,7 @@ def _instant() -> tuple[int, int | None]:
     """
     for _ in range(_MOST_READS):
         now_ns = time.time_ns()
-        cpu_us = SESSION.cpu_us()
+        cpu_us = SESSION.read_cpu_us()
         if cpu_us is None or 0 <= time.time_ns() - now_ns < _TOGETHER_NS:
             break
     return now_ns // 1_000_000, cpu_us
@@ -69,23 +69,28 @@ class TrackedSpan:
         """Close the span and queue it. Does nothing if it is closed."""
         if self.end_ms is not None:
             return
+        # A span that was open when the process forked belongs to the parent, which ends it too.
+        is_ours = self._process == SESSION.process
+        end_ms = self.end_ms = self.start_ms  # closed, also for a signal handler that comes in between
+        try:
+            if is_ours and self.cpu_start_us is not None:
+                end_ms, self.cpu_end_us = _instant()
+            else:
+                end_ms = time.time_ns() // 1_000_000
+        except Exception as error:
+            notice_error("track", error)
         # A clock that was set back in between makes no reversed span.
-        self.end_ms = max(self.start_ms, time.time_ns() // 1_000_000)
+        self.end_ms = end_ms if end_ms > self.start_ms else self.start_ms
         spans = OPEN_SPANS.get()
         if spans and spans[-1] is self:
             OPEN_SPANS.set(spans[:-1])
         else:
             self._leave()
-        # A span that was open when the process forked belongs to the parent, which ends it too.
-        if self._process != SESSION.process:
-            return
-        try:
-            if self.cpu_start_us is not None:
-                end_ms, self.cpu_end_us = _instant()
-                self.end_ms = max(self.start_ms, end_ms)
-            SESSION.record(self)
-        except Exception as error:
-            notice_error("track", error)
+        if is_ours:
+            try:
+                SESSION.record(self)
+            except Exception as error:
+                notice_error("track", error)
 
     def cancel(self) -> None:
         """Close the span and forget it."""

@@ -55,6 +55,8 @@ class TrackingSession:
         self.recording = False
         self._settings: ClientSettings | None = None
         self._cpu: CpuCounter | None = None
+        # The CPU time of the container so far in microseconds; None where nothing is recorded.
+        self.read_cpu_us: Callable[[], int | None] = self._first_cpu_us
         self._thread: DeliveryThread | None = None
         self._previous: DeliveryThread | None = None  # of another place, before `init`
         self._starting = threading.Lock()
@@ -74,7 +76,7 @@ class TrackingSession:
             # The old thread sends what was queued for the old place.
             self._thread.end()
             self._previous, self._thread, self.queue = self._thread, None, deque(maxlen=_MOST_QUEUED)
-        self.recording = settings.records
+        self.recording, self.read_cpu_us = settings.records, self._first_cpu_us
         if settings.forgotten:
             notice("nowhere", "nothing is tracked: neither CARBONBUDGET_SERVER_URL nor CARBONBUDGET_LOG is set")
 
@@ -95,14 +97,15 @@ class TrackingSession:
         if self.recording and self._thread is None:
             self._start_thread()
 
-    def cpu_us(self) -> int | None:
-        """The CPU time of the container so far; None where nothing is recorded."""
+    def _first_cpu_us(self) -> int | None:
+        """Open the counter. From then on spans call it directly: each call on the way costs them a microsecond."""
         if not self.recording:
             return None
         if self._cpu is None:
             from carbonbudget.cpu_counter import CpuCounter, counter_file
 
             self._cpu = CpuCounter(counter_file())
+        self.read_cpu_us = self._cpu.read_us
         return self._cpu.read_us()
 
     def record(self, entry: object) -> None:

@@ -4,7 +4,8 @@ A month of many workloads in 100 namespaces is kept. Agents of 50 nodes post rep
 100 budgets once a second, a kubelet asks for /readyz. `idle`: beside them 50 people ask a stub of the load generator,
 which sends pages of the usual size, so that all phases pay for the generator. `pages`: 45 tenants and 5 who may read
 all namespaces go through the pages of the web process, over TLS and each with a session. `api`: the 50 ask /api/v1
-itself. Each person looks at an answer for a second. `page_p50_ms` and so on are of their answers.
+itself. Each person looks at an answer for a second. `page_p50_ms` and so on are of their answers. The 50 are in a
+process of their own, which gives way to the others (`people_process.py`).
 
 `server_cpu_s` and `web_cpu_s` are CPU seconds (user and system) of all processes of the server, and of the web process,
 during the phase; `machine_busy_percent` is what of the machine's CPU time was in use by anybody.
@@ -17,8 +18,6 @@ import json
 import os
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -32,6 +31,7 @@ from aiohttp import web
 from benchmarks.budget_query_cost import HOUR
 from benchmarks.figures import Figures, arguments, cpu_seconds, show, yardstick_ms
 from benchmarks.month_serving import serving_a_month
+from benchmarks.people_process import Person, people_beside, take_precedence
 from benchmarks.question_isolation_load import BUDGETS, Isolation, review, tree
 from benchmarks.question_load import NODES, questions
 from tests.server.budget_objects import a_budget
@@ -107,59 +107,20 @@ async def web_page(base: Path) -> AsyncIterator[int]:
         await process.wait()
 
 
-class Readers(Isolation):
-    """One phase, with people who read pages or ask /api/v1, and CPU seconds."""
+def cpu(server: Serving, web_pid: int) -> tuple[float, float]:
+    """CPU seconds so far of the server with its processes, and of the web process."""
+    found = 0.0
+    for pid in tree(server.pid):
+        with suppress(OSError):
+            found += cpu_seconds(pid)
+    return found, cpu_seconds(web_pid)
 
-    def __init__(self, server: Serving, seconds: float, stub: str, web_pid: int, cookies: list[str]) -> None:
-        super().__init__(server, seconds, stub)
-        self._cookies = cookies
-        self._web = web_pid
-        self.pages: list[float] = []
-        self.bytes, self.refused = 0, Counter[str]()
 
-    async def look(self, session: aiohttp.ClientSession, place: str) -> None:
-        began = time.perf_counter()
-        try:
-            async with session.get(place, allow_redirects=False) as answer:
-                self.bytes += len(await answer.read())
-                self.status[answer.status] += 1
-                if answer.status != 200:
-                    self.refused[f"{answer.status} {place.partition('?')[0]}"] += 1
-        except aiohttp.ClientError:
-            self.status[0] += 1
-        self.pages.append(time.perf_counter() - began)
-        await asyncio.sleep(THINKING_SECONDS)
-
-    async def reader(self, number: int) -> None:
-        """Somebody with a session, who goes from page to page."""
-        async with self._session() as session:
-            session.headers["Cookie"] = self._cookies[number]
-            turn = number
-            while time.monotonic() < self._ends:
-                await self.look(session, ORIGIN + PAGES[turn % len(PAGES)].format(namespace=f"team-{number}"))
-                turn += 1
-
-    async def asker(self, number: int) -> None:
-        """Somebody with a token, who asks one question after the other."""
-        async with self._session() as session:
-            session.headers["Authorization"] = f"Bearer {whose(number)}"
-            turn = number
-            while time.monotonic() < self._ends:
-                await self.look(session, SERVER + QUESTIONS[turn % len(QUESTIONS)].format(namespace=f"team-{number}"))
-                turn += 1
-
-    async def idler(self) -> None:
-        async with self._session() as session:
-            while time.monotonic() < self._ends:
-                await self.look(session, self._stub)
-
-    def cpu(self) -> tuple[float, float]:
-        """CPU seconds so far of the server with its processes, and of the web process."""
-        found = 0.0
-        for pid in tree(self.server.pid):
-            with suppress(OSError):
-                found += cpu_seconds(pid)
-        return found, cpu_seconds(self._web)
+def person(kind: str, number: int, cookies: list[str]) -> Person:
+    """Somebody with a session who goes from page to page, or with a token who asks one question after another."""
+    origin, places = (ORIGIN, PAGES) if kind == "pages" else (SERVER, QUESTIONS)
+    headers = {"Cookie": cookies[number]} if kind == "pages" else {"Authorization": f"Bearer {whose(number)}"}
+    return Person([origin + place.format(namespace=f"team-{number}") for place in places], headers, first=number)
 
 
 def whose(number: int) -> str:
@@ -178,18 +139,18 @@ def quantile_ms(times: list[float], share: float) -> int:
 
 
 async def phase(
-    name: str, server: Serving, web_pid: int, cookies: list[str], seconds: float, stub: str, now: int, index: int
+    name: str, server: Serving, web_pid: int, cookies: list[str], seconds: float, base: Path, now: int, index: int
 ) -> Figures:  # fmt: skip
-    load = Readers(server, seconds, stub, web_pid, cookies)
-    people = {"idle": [load.idler] * (TENANTS + WIDE)}.get(name) or [
-        partial(load.reader if name == "pages" else load.asker, number) for number in range(TENANTS + WIDE)
-    ]
-    asking: list[Any] = [partial(load.evaluate, questions("team-1", BUDGETS, now)), load.weigh, *people]
-    before, (busy, all_) = load.cpu(), machine()
-    await load.run(name, now - 20 * HOUR + index * 2 * HOUR, asking)
-    if load.refused:
-        print(f".. refused: {dict(load.refused)}", file=sys.stderr)
-    after, (busy_after, all_after) = load.cpu(), machine()
+    load = Isolation(server, seconds)
+    people = [person(name, number, cookies) for number in range(TENANTS + WIDE)]
+    stub = (0.0, 20_000) if name == "idle" else None
+    async with people_beside(people, base / "ca.crt", THINKING_SECONDS, stub) as answers:
+        before, (busy, all_) = cpu(server, web_pid), machine()
+        asking: list[Any] = [partial(load.evaluate, questions("team-1", BUDGETS, now)), load.weigh]
+        await load.run(name, now - 20 * HOUR + index * 2 * HOUR, asking)
+        after, (busy_after, all_after) = cpu(server, web_pid), machine()
+    if answers.refused:
+        print(f".. refused: {dict(answers.refused)}", file=sys.stderr)
     return {
         "load": name,
         "reports": len(load.reports),
@@ -198,11 +159,11 @@ async def phase(
         "verdict_p50_ms": quantile_ms(load.evaluations, 0.5),
         "verdict_p99_ms": quantile_ms(load.evaluations, 0.99),
         "ready_max_ms": quantile_ms(load.probes, 0.9999),
-        "page_p50_ms": quantile_ms(load.pages, 0.5),
-        "page_p99_ms": quantile_ms(load.pages, 0.99),
-        "pages": len(load.pages),
-        "page_kib": round(load.bytes / 1024 / max(1, len(load.pages))),
-        "not_200": sum(number for status, number in load.status.items() if status != 200),
+        "page_p50_ms": quantile_ms(answers.seconds, 0.5),
+        "page_p99_ms": quantile_ms(answers.seconds, 0.99),
+        "pages": len(answers.seconds),
+        "page_kib": round(answers.bytes / 1024 / max(1, len(answers.seconds))),
+        "not_200": sum(number for status, number in answers.statuses.items() if status != 200),
         "server_cpu_s": round(after[0] - before[0], 1),
         "web_cpu_s": round(after[1] - before[1], 1),
         "machine_busy_percent": round(100 * (busy_after - busy) / (all_after - all_)),
@@ -214,23 +175,13 @@ async def phase(
 async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     """The phases by turns, twice, on one server."""
     rows: list[Figures] = []
-
-    async def at_ease(_: web.Request) -> web.Response:
-        return web.Response(body=b" " * 20_000)
-
-    app = web.Application()
-    app.router.add_get("/", at_ease)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    stub = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     async with serving_a_month(base, workloads, review, read) as (server, now), web_page(base) as web_pid:
         await warm(server)
+        take_precedence()
         cookies = [await sign_in(server, number) for number in range(TENANTS + WIDE)]
         for index, name in enumerate(("idle", "pages", "api") * 2):
-            rows.append(await phase(name, server, web_pid, cookies, seconds, stub, now, index))
+            rows.append(await phase(name, server, web_pid, cookies, seconds, base, now, index))
             print(f".. {rows[-1]}", file=sys.stderr, flush=True)
-    await runner.cleanup()
     return rows
 
 

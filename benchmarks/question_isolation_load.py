@@ -1,10 +1,10 @@
 """What reports, evaluations and probes take while 50 people ask 30-day questions: a real server, on SQLite.
 
 A month of many workloads in 100 namespaces is kept. Agents of 50 nodes post reports, the controller asks for 100
-budgets once a second, a kubelet asks for /readyz. `idle`: beside them 50 people ask a stub, which answers at once and
-belongs to the load generator: so both phases pay for the generator. `people`: they ask the server instead, each again
-as soon as it is answered or refused. `server_mib` and `processes_mib` are the proportional memory (PSS) at the peak of
-the server alone, and of the server with the processes that answer people.
+budgets once a second, a kubelet asks for /readyz. `idle`: beside them 50 people ask a stub, which answers in a second
+and belongs to their process: so both phases pay for it (`people_process.py`). `people`: they ask the server instead,
+each again as soon as it is answered or refused. `server_mib` and `processes_mib` are the proportional memory (PSS) at
+the peak of the server alone, and of the server with the processes that answer people.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from aiohttp import web
 from benchmarks.budget_query_cost import HOUR
 from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from benchmarks.month_serving import serving_a_month
+from benchmarks.people_process import Person, people_beside, take_precedence
 from benchmarks.question_load import NODES, Load, questions
 from benchmarks.question_load import review as review_of_others
 from tests.serving import URL, Serving
@@ -67,17 +68,10 @@ def pss_mib(pid: int) -> float:
 class Isolation(Load):
     """One phase, with the controller's evaluations and the memory of all processes."""
 
-    def __init__(self, server: Serving, seconds: float, stub: str) -> None:
+    def __init__(self, server: Serving, seconds: float) -> None:
         super().__init__(server, seconds)
-        self._stub = stub
         self.evaluations: list[float] = []
         self.server_mib = self.processes_mib = 0.0
-
-    async def ask_stub(self) -> None:
-        async with self._session() as session:
-            while time.monotonic() < self._ends:
-                async with session.get(self._stub) as answer:
-                    await answer.read()
 
     async def evaluate(self, content: bytes) -> None:
         headers = {"Authorization": f"Bearer {CONTROLLER}"}
@@ -99,15 +93,19 @@ class Isolation(Load):
             await asyncio.sleep(0.5)
 
 
-async def phase(name: str, server: Serving, seconds: float, stub: str, now: int, index: int) -> Figures:
-    load = Isolation(server, seconds, stub)
+async def phase(name: str, server: Serving, seconds: float, base: Path, now: int, index: int) -> Figures:
+    load = Isolation(server, seconds)
     budgets = questions("team-1", BUDGETS, now)
-    asking: list[Any] = [partial(load.evaluate, budgets), load.weigh]
-    if name == "people":
-        asking += [partial(load.ask, f"team-{n}", questions(f"team-{n}", 1, now)) for n in range(PEOPLE)]
-    else:
-        asking += [load.ask_stub] * PEOPLE
-    await load.run(name, now - 20 * HOUR + index * 2 * HOUR, asking)
+    people = [
+        Person(
+            [f"{URL}/v1/budgets/query"], {"Authorization": f"Bearer team-{n}"}, questions(f"team-{n}", 1, now).decode()
+        )
+        for n in range(PEOPLE)
+    ]
+    stub = (STUB_SECONDS, 20) if name == "idle" else None
+    async with people_beside(people, base / "ca.crt", 0, stub) as answers:
+        asking: list[Any] = [partial(load.evaluate, budgets), load.weigh]
+        await load.run(name, now - 20 * HOUR + index * 2 * HOUR, asking)
     evaluations, probes = sorted(load.evaluations), sorted(load.probes)
     return {
         "load": name,
@@ -117,8 +115,8 @@ async def phase(name: str, server: Serving, seconds: float, stub: str, now: int,
         "evaluation_p50_ms": round(evaluations[len(evaluations) // 2] * 1000) if evaluations else 0,
         "evaluation_max_ms": round(evaluations[-1] * 1000) if evaluations else 0,
         "ready_max_ms": round(probes[-1] * 1000),
-        "answered": load.status[200],
-        "refused": sum(number for status, number in load.status.items() if status != 200),
+        "answered": answers.statuses[200],
+        "refused": sum(number for status, number in answers.statuses.items() if status != 200),
         "server_mib": round(load.server_mib),
         "processes_mib": round(load.processes_mib),
         "yardstick_ms": round(yardstick_ms(), 1),
@@ -128,23 +126,11 @@ async def phase(name: str, server: Serving, seconds: float, stub: str, now: int,
 async def measure(base: Path, workloads: int, seconds: float) -> list[Figures]:
     """Both phases by turns, twice, on one server."""
     rows: list[Figures] = []
-
-    async def at_ease(_: web.Request) -> web.Response:
-        await asyncio.sleep(STUB_SECONDS)
-        return web.json_response({"answers": []})
-
-    app = web.Application()
-    app.router.add_get("/", at_ease)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    stub = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     async with serving_a_month(base, workloads, review) as (server, now):
+        take_precedence()
         for index, name in enumerate(("idle", "people", "idle", "people")):
-            rows.append(await phase(name, server, seconds, stub, now, index))
+            rows.append(await phase(name, server, seconds, base, now, index))
             print(f".. {rows[-1]}", file=sys.stderr, flush=True)
-    await runner.cleanup()
     return rows
 
 

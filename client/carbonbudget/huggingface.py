@@ -21,27 +21,44 @@ class HuggingFaceHooks:
 
     def __init__(self, name: str = "epoch") -> None:
         self._spans = EpochSpans(name)
+        self._epoch = 0  # the next one, from 0
 
     @safely
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Reporters have begun their runs here."""
+        """Reporters have begun their runs here. `state.epoch` is 1.7 if a checkpoint inside epoch 1 is resumed."""
+        # After an error the Trainer does not call on_train_end; `auto_find_batch_size` then begins anew.
+        self._spans.end()
         follow_trackers()
-        self._spans.total = math.ceil(state.num_train_epochs or 0)
+        self._epoch = int(state.epoch or 0)
 
     @safely
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """`state.epoch` is a fraction, and goes on where a checkpoint was resumed."""
-        self._spans.begin(round(state.epoch or 0))
+        """The epochs are counted here: after one that a callback cut short, and after one over a dataset without a
+        length, `state.epoch` is not the number of the next.
+        """
+        self._spans.begin(self._epoch)
+        self._epoch += 1
 
     @safely
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The span ends before evaluation and saving, which are not of the epoch."""
+        """The span ends before an evaluation or checkpoint of the strategy `epoch`, which are not of the epoch."""
+        self._spans.total = _total_epochs(state, self._epoch)
         self._spans.done()
 
     @safely
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A stop in the middle of an epoch leaves no span open."""
         self._spans.end()
+
+
+def _total_epochs(state: Any, done: int) -> int:
+    """How many epochs the training has in all, when so many are done; 0 if that is unknown."""
+    epochs, max_steps = math.ceil(state.num_train_epochs or 0), state.max_steps
+    if not max_steps or epochs <= max_steps:
+        return epochs
+    # The dataset has no length: the Trainer states 2**63 - 1 epochs and stops at `max_steps`. The next epochs are taken
+    # to have as many steps as those that are done.
+    return math.ceil(max_steps * done / state.global_step) if state.global_step else 0
 
 
 def __getattr__(name: str) -> Any:

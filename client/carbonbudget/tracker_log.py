@@ -67,7 +67,7 @@ class TrackerLog:
         self._runs: OrderedDict[str, Any] = OrderedDict()
         self._process = 0
         self._queue: queue.Queue[Any] = queue.Queue()
-        self._newest: tuple[Any, int | None] | None = None  # run and step
+        self._newest: tuple[Any, int | None, int] | None = None  # run, step and thread
         self._lock = threading.RLock()  # a signal handler of the training may begin a span while one begins
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._start_anew)
@@ -87,12 +87,16 @@ class TrackerLog:
 
     def started(self, span: TrackedSpan) -> None:
         """A span has begun in this thread."""
-        run = self._active()
+        run, thread = self._active(), threading.get_ident()
+        newest = self._newest
         if run is None:
+            # The thread's run has ended: what is predicted from now on is not of that run.
+            if newest is not None and newest[2] == thread:
+                self._newest = None
             return
         with self._lock:
             self._runs[span.id] = run
-            self._newest = run, span.step
+            self._newest = run, span.step, thread
             while len(self._runs) > _MOST_SPANS:
                 self._runs.popitem(last=False)
 

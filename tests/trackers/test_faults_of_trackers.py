@@ -182,6 +182,27 @@ def test_a_prediction_goes_to_the_newest_run_at_its_step() -> None:
     assert written == [("run", 4, {"carbon/predicted/energy_kwh": 2.0, "carbon/predicted/co2e_g": 9.0})]
 
 
+def test_a_prediction_does_not_go_to_a_run_that_ended_before_the_newest_span_of_its_thread() -> None:
+    written: list[str] = []
+    runs: list[str | None] = ["first"]
+    log = TrackerLog("T", lambda: runs[-1], lambda run, span, result: written.append(run))
+    log.started(span())
+    runs.append(None)
+    other = threading.Thread(target=log.started, args=(span(),))  # MLflow's active run is that of a thread
+    other.start()
+    other.join()
+    log.predicted({"energy_uj": 1})
+    assert log.wait(10)
+    assert written == ["first"]
+    log.started(span())
+    log.predicted({"energy_uj": 2})
+    runs.append("second")
+    log.started(span())
+    log.predicted({"energy_uj": 3})
+    assert log.wait(10)
+    assert written == ["first", "second"]
+
+
 def test_metric_names_hold_what_every_tracker_takes_and_unknown_figures_are_left_out() -> None:
     assert metrics(span("träin/<b>"), FOUND) == {"carbon/tr_in__b_/energy_kwh": 1.0, "carbon/tr_in__b_/co2e_g": 5.0}
     # The names of the whole run have one part less: no span can have them.

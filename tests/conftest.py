@@ -21,7 +21,7 @@ settings.register_profile("soak", max_examples=2_000, deadline=None)
 settings.register_profile("quick", deadline=None)
 settings.load_profile("quick")
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.worker_templates"]
 
 # A command with all its options is made once. By default each `CliRunner.invoke` makes it anew, which takes 30 ms.
 typer.testing._get_command = functools.cache(typer.testing._get_command)

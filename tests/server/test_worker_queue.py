@@ -173,6 +173,7 @@ async def test_a_worker_that_ended_between_two_questions_is_not_asked(face: Face
     assert (await ask(face, "q")).status_code == 200
 
 
+@pytest.mark.usefixtures("new_templates")
 async def test_without_the_process_that_workers_are_forked_from_another_one_is_started(face: Face) -> None:
     assert (await ask(face, "q")).status_code == 200
     (worker,) = face.people.workers

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -92,12 +92,32 @@ class Worker:
             self._streams[1].close()
 
 
+class TemplateProcess(Protocol):
+    """A process that was started: what a `subprocess.Popen` can do of it."""
+
+    pid: int
+
+    def kill(self) -> None:
+        """End it."""
+
+    def wait(self) -> object:
+        """Wait for its end."""
+
+
+def start_template(descriptor: int) -> TemplateProcess:
+    """A new Python that becomes the template; `descriptor` is its end of the socket between us. Raises OSError."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "carbonbudget_operator.server.worker_process", str(descriptor)],
+        pass_fds=[descriptor], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
 class Template:
     """The process that workers are forked from. Its methods block: they are called in one thread."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: TemplateProcess | None = None
         self._control: socket.socket | None = None
 
     def fork(self) -> Worker:
@@ -133,10 +153,7 @@ class Template:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "carbonbudget_operator.server.worker_process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+            self._process = start_template(theirs.fileno())
         ours.settimeout(_START_SECONDS)
         try:
             ours.sendall(pack_question(self._setup))

@@ -18,8 +18,8 @@ from carbonbudget_operator.server.public.target_api_rows import former_windows, 
 from carbonbudget_operator.web.page_budget_from_object import shown_object
 from carbonbudget_operator.web.page_target_from_object import shown_target_object
 from carbonbudget_operator.web.views.page_budget_from_answer import shown_detail
-from carbonbudget_operator.web.views.page_target import path_points
 from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail
+from carbonbudget_operator.web.views.target_path_points import path_points
 
 KG = 10**9
 ADJUSTMENTS = [

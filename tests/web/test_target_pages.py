@@ -20,8 +20,10 @@ from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTa
 from carbonbudget_operator.targets.reduction_path import ReductionPath
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
 from carbonbudget_operator.web.page_target_from_object import shown_target_object
-from carbonbudget_operator.web.views.page_target import PageSavings, PageTarget, PageWindow, path_points
+from carbonbudget_operator.web.views.page_target import PageTarget
 from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail
+from carbonbudget_operator.web.views.page_target_history import PageSavings, PageWindow
+from carbonbudget_operator.web.views.target_path_points import path_points
 
 
 def names(html: str) -> list[str]:

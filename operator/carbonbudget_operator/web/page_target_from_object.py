@@ -7,8 +7,9 @@ from carbonbudget_operator.api.selector import selector_text
 from carbonbudget_operator.api.target_spec import source_text
 from carbonbudget_operator.api.target_status import FormerWindow
 from carbonbudget_operator.web.object_times import second_of
-from carbonbudget_operator.web.views.page_target import PageSavings, PageTarget, PageWindow
+from carbonbudget_operator.web.views.page_target import PageTarget
 from carbonbudget_operator.web.views.page_target_from_answer import target_counts
+from carbonbudget_operator.web.views.page_target_history import PageSavings, PageWindow
 
 
 def shown_target_object(target: AnyTarget) -> PageTarget:

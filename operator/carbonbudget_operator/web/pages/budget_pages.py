@@ -16,7 +16,8 @@ from carbonbudget_operator.web.page_handling import PageHandling, Visit
 from carbonbudget_operator.web.page_questions import NotShown, Questions
 from carbonbudget_operator.web.views.answer_figures import utc_text
 from carbonbudget_operator.web.views.grid_view import zones
-from carbonbudget_operator.web.views.page_budget import PageBudget, in_order, part_words, zoned
+from carbonbudget_operator.web.views.page_budget import PageBudget, in_order, part_words
+from carbonbudget_operator.web.views.zoned_times import zoned
 
 MOST_ZONES: Final = 3
 _MOST_SECONDS: Final = 35 * 86_400  # of one question about intensities

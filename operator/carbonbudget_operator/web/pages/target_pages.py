@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
 from carbonbudget_operator.web.page_handling import PageHandling, Visit
-from carbonbudget_operator.web.views.page_target import PageTarget, path_points, targets_in_order
+from carbonbudget_operator.web.views.page_target import PageTarget, targets_in_order
+from carbonbudget_operator.web.views.target_path_points import path_points
 
 STATES: Final = ("Violated", "Behind", "NoData", "OnTrack", "Achieved")
 _KNOWN: Final = frozenset(STATES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -10,6 +11,7 @@ from carbonbudget_core.jsons import JsonObject
 from carbonbudget_operator.budgets.price import money_text
 
 UNTIL: Final = 253_402_300_800  # the year 10000
+_DECIMAL: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,12})?")
 
 
 def amount(row: JsonObject, key: str) -> int | None:
@@ -18,6 +20,14 @@ def amount(row: JsonObject, key: str) -> int | None:
     if isinstance(value, str) and len(value) <= 40 and value.removeprefix("-").isdecimal() and value.isascii():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def grams_ug(row: JsonObject, key: str) -> int | None:
+    """Micrograms of a number of grams; None where there is none."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e15:
+        return None
+    return round(value * 1_000_000)
 
 
 def percent(row: JsonObject, key: str) -> int | None:
@@ -40,6 +50,14 @@ def second(row: JsonObject, key: str) -> int | None:
     except (ValueError, OverflowError):
         return None
     return value if 0 <= value < UNTIL else None
+
+
+def units_text(units: str) -> str:
+    """A decimal number with its thousands apart; any other text as it is."""
+    if not _DECIMAL.fullmatch(units):
+        return units
+    whole, point, rest = units.partition(".")
+    return f"{int(whole):,}{point}{rest}"
 
 
 def utc_text(at: int | None) -> str:
@@ -84,3 +102,10 @@ def change_text(now: int, before: int | None) -> str:
     if abs(change) < 0.5:
         return "±0 %"
     return f"{change:+.0f} %" if abs(change) < 1000 else f"{now / before:.0f} times"
+
+
+def counted_pods(namespace: str, selector: str, spaces: str) -> str:
+    """Whose emissions count. `selector` and `spaces` are selectors of labels, empty where all do."""
+    pods = f"pods with labels {selector}" if selector else "all pods"
+    several = f"namespaces with labels {spaces}" if spaces else "all namespaces"
+    return f"{pods} in {f'namespace {namespace}' if namespace else several}"

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass, format_percent
 from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
+from carbonbudget_operator.web.views.page_states import ShownState
+from carbonbudget_operator.web.views.zoned_times import zoned_near
 
-_STATES: Final = {
-    "Exceeded": ("Exceeded", "exceeded"),
-    "Warning": ("Warning", "warning"),
-    "WithinBudget": ("Within budget", "within"),
-}
-_NEAR_SECONDS: Final = 180 * 86_400
-_ORDER: Final = ("exceeded", "warning", "unknown", "within")
 _PARTS: Final = (
     ("dynamic", "follows the pods' use"),
     ("idle", "their share of idle energy"),
@@ -49,7 +42,7 @@ class PagePeriod:
 
 
 @dataclass(frozen=True, slots=True)
-class PageBudget:
+class PageBudget(ShownState):
     """Instants are UTC seconds, masses micrograms of CO2e, and None is what is not known."""
 
     namespace: str  # empty for a ClusterCarbonBudget
@@ -94,16 +87,6 @@ class PageBudget:
         """Its address on the page. Names of Kubernetes need no quoting; templates escape it nevertheless."""
         return f"/budgets/{self.namespace}/{self.name}" if self.namespace else f"/cluster-budgets/{self.name}"
 
-    @property
-    def state_word(self) -> str:
-        """Its state for people."""
-        return _STATES.get(self.state, ("No data", ""))[0]
-
-    @property
-    def state_class(self) -> str:
-        """Its state for the style sheet and the icon."""
-        return _STATES.get(self.state, ("", "unknown"))[1]
-
     def effect(self, now: int) -> str:
         """What is in force because of it at the UTC second `now`; empty for nothing."""
         if self.blocks_until is None or now >= self.blocks_until:
@@ -144,28 +127,7 @@ class PageBudget:
 
     def at(self, second: int | None) -> str:
         """An instant in the budget's own zone; empty for none. Without the year where it can be no other."""
-        if second is None:
-            return ""
-        near = abs(second - (self.data_through or self.start or 0)) < _NEAR_SECONDS
-        return zoned(second, self.time_zone, with_year=not near)
-
-
-def zoned(second: int, zone: str, with_year: bool = True) -> str:
-    """ "30 Nov 2026 14:05 CET", or with the offset where the zone has no short name. UTC for an unknown zone.
-
-    Empty for an instant that the zone's calendar has no year for.
-    """
-    try:
-        found = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        found = ZoneInfo("UTC")
-    try:
-        at = dt.datetime.fromtimestamp(second, found)
-    except (OverflowError, ValueError, OSError):
-        return ""
-    short = at.tzname() or ""
-    year = f" {at.year}" if with_year else ""
-    return f"{at.day} {at:%b}{year} {at:%H:%M} {short if short.isalpha() else f'UTC{short}'}"
+        return zoned_near(second, self.time_zone, self.data_through or self.start or 0)
 
 
 def in_order(budgets: Iterable[PageBudget], now: int) -> list[PageBudget]:
@@ -173,7 +135,7 @@ def in_order(budgets: Iterable[PageBudget], now: int) -> list[PageBudget]:
     return sorted(
         budgets,
         key=lambda one: (
-            not one.effect(now), _ORDER.index(one.state_class), -(one.percent or 0), one.namespace, one.name,
+            not one.effect(now), one.state_order, -(one.percent or 0), one.namespace, one.name,
         ),
     )  # fmt: skip
 

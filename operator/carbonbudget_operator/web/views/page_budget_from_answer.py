@@ -8,7 +8,7 @@ from dataclasses import replace
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.charts.budget_charts import UsePoint
-from carbonbudget_operator.web.views.answer_figures import amount, percent, second, word
+from carbonbudget_operator.web.views.answer_figures import amount, counted_pods, grams_ug, percent, second, word
 from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
 from carbonbudget_operator.web.views.page_budget import PageBudget, PagePeriod, PageWorkload
 
@@ -120,15 +120,10 @@ def _children(found: JsonObject) -> PageChildren | None:
 
 
 def _counts(answer: JsonObject, shown: PageBudget) -> str:
-    pods = f"pods with labels {selector}" if (selector := word(answer, "selector")) else "all pods"
-    if shown.namespace:
-        spaces = f"namespace {shown.namespace}"
-    else:
-        chosen = word(answer, "namespace_selector")
-        spaces = f"namespaces with labels {chosen}" if chosen else "all namespaces"
+    pods = counted_pods(shown.namespace, word(answer, "selector"), word(answer, "namespace_selector"))
     parts = ", ".join(part.strip().lower() for part in word(answer, "include").split(",") if part.strip())
     counted = f" What counts: {parts}." if parts else ""
-    return f"The emissions of {pods} in {spaces}, from {shown.at(shown.start)} until {shown.at(shown.end)}.{counted}"
+    return f"The emissions of {pods}, from {shown.at(shown.start)} until {shown.at(shown.end)}.{counted}"
 
 
 def _thresholds(answer: JsonObject) -> list[str]:
@@ -143,9 +138,4 @@ def _thresholds(answer: JsonObject) -> list[str]:
 def _mass(row: JsonObject, name: str) -> int | None:
     """Micrograms: exact where the answer has them, else of its grams."""
     exact = amount(row, f"{name}_ug")
-    if exact is not None:
-        return exact
-    grams = row.get(f"{name}_g")
-    if isinstance(grams, bool) or not isinstance(grams, (int, float)) or not 0 <= grams < 1e15:
-        return None
-    return round(grams * 1_000_000)
+    return grams_ug(row, f"{name}_g") if exact is None else exact

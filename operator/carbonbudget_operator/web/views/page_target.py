@@ -2,91 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
-from carbonbudget_operator.budgets.price import money_text
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass, format_pair
-from carbonbudget_operator.web.views.page_budget import zoned
+from carbonbudget_operator.web.views.answer_figures import units_text
+from carbonbudget_operator.web.views.page_states import ShownState
+from carbonbudget_operator.web.views.page_target_history import PageSavings, PageWindow, summed_savings
+from carbonbudget_operator.web.views.zoned_times import zoned_day, zoned_near
 
-_STATES: Final = {
-    "OnTrack": ("On track", "within"),
-    "Achieved": ("Achieved", "within"),
-    "Behind": ("Behind", "warning"),
-    "Violated": ("Violated", "exceeded"),
-}
-_ORDER: Final = ("exceeded", "warning", "unknown", "within")
 _WINDOWS: Final = {"Day": "24 hours", "Week": "7 days", "Month": "28 days"}
-_NEAR_SECONDS: Final = 180 * 86_400
-_NUMBER: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{1,12})?")
-_MONEY: Final = re.compile(r"(-?[0-9][0-9,]{0,40}\.[0-9]{1,12}) ([A-Z]{3})")
 
 
 @dataclass(frozen=True, slots=True)
-class PageSavings:
-    """What a window saved against the baseline, at the baseline's grid; negative: it emitted more."""
-
-    micrograms: int
-    microjoules: int = 0
-    absolute_fall_ug: int | None = None
-    money: str = ""
-
-    @property
-    def mass(self) -> str:
-        """ "1.2kg", with a minus where more was emitted."""
-        return format_mass(self.micrograms)
-
-    @property
-    def energy(self) -> str:
-        """ "3.20 kWh"."""
-        size = format_energy(abs(self.microjoules))
-        return f"-{size}" if self.microjoules < 0 else size
-
-
-@dataclass(frozen=True, slots=True)
-class PageWindow:
-    """A window that is over: what it emitted per unit, and what the path asked for at its end."""
-
-    start: int
-    end: int
-    per_unit_ug: int
-    expected_ug: int | None = None
-    state: str = ""
-    units: str = ""
-    hours_percent: int | None = None
-    savings: PageSavings | None = None
-
-    @property
-    def per_unit(self) -> str:
-        """Its figure."""
-        return format_mass(self.per_unit_ug)
-
-    @property
-    def expected(self) -> str:
-        """What the path asked for; empty where that is not known."""
-        return "" if self.expected_ug is None else format_mass(self.expected_ug)
-
-    @property
-    def units_text(self) -> str:
-        """ "91,250,000"; empty where they are not known."""
-        return units_text(self.units)
-
-    @property
-    def state_word(self) -> str:
-        """Its state for people."""
-        return state_word(self.state)
-
-    @property
-    def state_class(self) -> str:
-        """Its state for the style sheet and the icon."""
-        return state_class(self.state)
-
-
-@dataclass(frozen=True, slots=True)
-class PageTarget:
+class PageTarget(ShownState):
     """Instants are UTC seconds, masses micrograms of CO2e per `per` units, and None is what is not known."""
 
     namespace: str  # empty for a ClusterCarbonTarget
@@ -135,16 +65,6 @@ class PageTarget:
     def address(self) -> str:
         """Its address on the page. Names of Kubernetes need no quoting; templates escape it nevertheless."""
         return f"/targets/{self.namespace}/{self.name}" if self.namespace else f"/cluster-targets/{self.name}"
-
-    @property
-    def state_word(self) -> str:
-        """Its state for people."""
-        return state_word(self.state)
-
-    @property
-    def state_class(self) -> str:
-        """Its state for the style sheet and the icon."""
-        return state_class(self.state)
 
     @property
     def per_words(self) -> str:
@@ -217,24 +137,15 @@ class PageTarget:
     @property
     def saved(self) -> PageSavings | None:
         """What the windows of the history saved together; None where none is known."""
-        known = [one.savings for one in self.history if one.savings is not None]
-        if not known:
-            return None
-        return PageSavings(
-            sum(one.micrograms for one in known), sum(one.microjoules for one in known),
-            money=_summed([one.money for one in known]),
-        )  # fmt: skip
+        return summed_savings([one.savings for one in self.history if one.savings is not None])
 
     def at(self, second: int | None) -> str:
         """An instant in the target's own zone; empty for none. Without the year where it can be no other."""
-        if second is None:
-            return ""
-        near = abs(second - (self.data_through or self.current_end or 0)) < _NEAR_SECONDS
-        return zoned(second, self.time_zone, with_year=not near)
+        return zoned_near(second, self.time_zone, self.data_through or self.current_end or 0)
 
     def day(self, second: int | None) -> str:
         """The day of an instant in the target's own zone: "1 Mar 2027"; empty for none."""
-        return "" if second is None else " ".join(zoned(second, self.time_zone).split()[:3])
+        return zoned_day(second, self.time_zone)
 
     def _beside(self, mine_ug: int | None, other_ug: int | None) -> str:
         if mine_ug is None:
@@ -242,60 +153,6 @@ class PageTarget:
         return format_mass(mine_ug) if other_ug is None else format_pair(mine_ug, other_ug)[0]
 
 
-def units_text(units: str) -> str:
-    """A decimal number with its thousands apart; any other text as it is."""
-    if not _NUMBER.fullmatch(units):
-        return units
-    whole, point, rest = units.partition(".")
-    return f"{int(whole):,}{point}{rest}"
-
-
-def _summed(amounts: Sequence[str]) -> str:
-    """The sum of amounts such as "12.40 EUR"; empty unless all of them have one currency."""
-    read = [_MONEY.fullmatch(one) for one in amounts]
-    if not read or any(one is None for one in read) or len({one[2] for one in read if one}) > 1:
-        return ""
-    total = sum((Decimal(one[1].replace(",", "")) for one in read if one), Decimal(0))
-    return money_text(total, next(one[2] for one in read if one))
-
-
-def state_word(state: str) -> str:
-    """A target's state for people."""
-    return _STATES.get(state, ("No data", ""))[0]
-
-
-def state_class(state: str) -> str:
-    """A target's state for the style sheet and the icon."""
-    return _STATES.get(state, ("", "unknown"))[1]
-
-
 def targets_in_order(targets: Iterable[PageTarget]) -> list[PageTarget]:
     """Violated ones first, then by state, then by name."""
-    return sorted(targets, key=lambda one: (_ORDER.index(one.state_class), one.namespace, one.name))
-
-
-def path_points(target: PageTarget) -> list[tuple[int, int]]:
-    """The corners (UTC second, micrograms per unit) of what the path asks for, until the whole reduction is due.
-
-    Empty while the baseline is not known.
-    """
-    start = target.baseline_end if target.baseline_end is not None else target.created
-    goal_ug, baseline_ug, by = target.goal_ug, target.baseline_ug, target.by
-    if start is None or by is None or goal_ug is None or baseline_ug is None or by <= start:
-        return []
-    if target.path == "Stepped" and not target.steps:
-        return []  # a server that does not state them
-    if target.path == "Linear":
-        return [(start, baseline_ug), (by, goal_ug)]
-    steps = [
-        (at, baseline_ug * (100 - percent) // 100)
-        for at, percent in (target.steps if target.path == "Stepped" else ())
-        if at < by
-    ]
-    level_ug = next((step_ug for at, step_ug in reversed(steps) if at <= start), baseline_ug)
-    corners = [(start, level_ug)]
-    for at, step_ug in steps:
-        if at > start:
-            corners += [(at, level_ug), (at, step_ug)]
-            level_ug = step_ug
-    return [*corners, (by, level_ug), (by, goal_ug)]
+    return sorted(targets, key=lambda one: (one.state_order, one.namespace, one.name))

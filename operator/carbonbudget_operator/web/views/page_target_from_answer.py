@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from carbonbudget_core.jsons import JsonObject, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_mass
-from carbonbudget_operator.web.views.answer_figures import amount, percent, second, word
-from carbonbudget_operator.web.views.page_target import PageSavings, PageTarget, PageWindow
+from carbonbudget_operator.web.views.answer_figures import amount, counted_pods, grams_ug, percent, second, word
+from carbonbudget_operator.web.views.page_target import PageTarget
+from carbonbudget_operator.web.views.page_target_history import PageSavings, PageWindow
 
 
 def shown_target_rows(answer: JsonObject) -> list[PageTarget]:
@@ -18,7 +19,7 @@ def shown_target_rows(answer: JsonObject) -> list[PageTarget]:
 
 def shown_target_row(row: JsonObject) -> PageTarget:
     """One target of the list."""
-    grid_ug = _grams(row, "at_baseline_grid_g")
+    grid_ug = grams_ug(row, "at_baseline_grid_g")
     return PageTarget(
         namespace=word(row, "namespace"),
         name=word(row, "name"),
@@ -72,10 +73,8 @@ def shown_target_detail(answer: JsonObject, history: JsonObject) -> PageTarget:
 
 def target_counts(namespace: str, selector: str, spaces: str, source: str, least: int) -> list[str]:
     """Sentences: whose emissions and whose units count. `selector` and `spaces` are empty where all do."""
-    pods = f"pods with labels {selector}" if selector else "all pods"
-    several = f"namespaces with labels {spaces}" if spaces else "all namespaces"
-    where = f"namespace {namespace}" if namespace else several
-    found = [f"The emissions of {pods} in {where}, in the hours whose units are known."]
+    pods = counted_pods(namespace, selector, spaces)
+    found = [f"The emissions of {pods}, in the hours whose units are known."]
     if source:
         found.append(f"Who counts the units: {source}.")
     if least:
@@ -102,7 +101,7 @@ def _steps(answer: JsonObject) -> list[tuple[int, int]]:
 def _windows(history: JsonObject) -> Sequence[PageWindow]:
     found = [
         PageWindow(
-            start, end, figure, _grams(row, "expected_g"), word(row, "state"), word(row, "units"),
+            start, end, figure, grams_ug(row, "expected_g"), word(row, "state"), word(row, "units"),
             percent(row, "hours_percent"), _savings(row),
         )
         for row in objects(history.get("rows"))
@@ -123,14 +122,6 @@ def _savings(row: JsonObject) -> PageSavings | None:
 def _mass(row: JsonObject, key: str) -> int | None:
     found = amount(row, key)
     return None if found is None or found < 0 else found
-
-
-def _grams(row: JsonObject, key: str) -> int | None:
-    """Micrograms of a number of grams."""
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e15:
-        return None
-    return round(value * 1_000_000)
 
 
 def _decimal(row: JsonObject, key: str) -> str:

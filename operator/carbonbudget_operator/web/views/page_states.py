@@ -1,0 +1,40 @@
+"""The states of budgets and targets as the page shows them: a word, and the class of the style sheet. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# By the state in the status. No state of a budget is also one of a target.
+_STATES: Final = {
+    "Exceeded": ("Exceeded", "exceeded"),
+    "Warning": ("Warning", "warning"),
+    "WithinBudget": ("Within budget", "within"),
+    "Violated": ("Violated", "exceeded"),
+    "Behind": ("Behind", "warning"),
+    "OnTrack": ("On track", "within"),
+    "Achieved": ("Achieved", "within"),
+}
+_NO_DATA: Final = ("No data", "unknown")
+_ORDER: Final = ("exceeded", "warning", "unknown", "within")
+
+
+class ShownState:
+    """A part of the page that has a state. The classes of what is shown inherit from it."""
+
+    __slots__ = ()
+    state: str
+
+    @property
+    def state_word(self) -> str:
+        """Its state for people."""
+        return _STATES.get(self.state, _NO_DATA)[0]
+
+    @property
+    def state_class(self) -> str:
+        """Its state for the style sheet and the icon."""
+        return _STATES.get(self.state, _NO_DATA)[1]
+
+    @property
+    def state_order(self) -> int:
+        """Its place in lists: those that exceed something have the least number."""
+        return _ORDER.index(self.state_class)

@@ -15,16 +15,14 @@ from carbonbudget_core.jsons import JsonObject, at, text
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER
 from carbonbudget_operator.cli.explain import explain
-from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_shown
+from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_understood
 from carbonbudget_operator.cli.reader_context import reader_context
 from carbonbudget_operator.kube.client import KubeError
 from carbonbudget_operator.web.api_budget_reader import SeriesReader
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
 from carbonbudget_operator.web.gateway import PageCaller
 from carbonbudget_operator.web.page_budget_from_object import shown_object
-from carbonbudget_operator.web.page_questions import NotShown
 
 _SELF_REVIEWS: Final = ApiPath("authentication.k8s.io", "v1", "selfsubjectreviews")
 _SELF_SECONDS: Final = 3  # the page opens without an answer, too
@@ -45,23 +43,11 @@ class KubeconfigBudgetReader:
     async def one(self, caller: PageCaller, namespace: str, name: str) -> BudgetDetails:
         """With the sentences of `kubectl carbon explain`, and the server's series where that can be asked."""
         resource = BUDGET if namespace else CLUSTER_BUDGET
-        path = resource.path(namespace, name) if namespace else resource.collection.at(None, name)
-        where = namespace or WHOLE_CLUSTER
-        try:
-            async with asyncio.timeout(self._lists.timeout):
-                client = await self._lists.client()
-                item = await client.request("GET", path)
-                beside = await reader_context(client, resource, namespace, name)
-        except KubeError as error:
-            if error.status == 404:
-                place = f" in namespace {namespace}" if namespace else ""
-                raise NotShown(404, f"There is no {resource.kind} {name}{place}.") from None
-            raise not_shown(error, where) from None
-        except TimeoutError:
-            raise NotShown(503, f"No answer from the API server within {self._lists.timeout:g} s.") from None
-        budget = _parsed(resource, item)
-        if budget is None:
-            raise NotShown(502, f"{resource.kind} {name} is not understood: is it of another version?")
+        async with self._lists.reading(resource, namespace, name) as client:
+            item = await client.request("GET", resource.path(namespace, name))
+            beside = await reader_context(client, resource, namespace, name)
+        if (budget := _parsed(resource, item)) is None:
+            raise not_understood(resource, name)
         shown = shown_object(budget, explain(budget, dt.datetime.now(dt.UTC), beside))
         return await self._series.details(caller, shown)
 

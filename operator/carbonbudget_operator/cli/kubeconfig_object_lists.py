@@ -1,9 +1,10 @@
-"""Lists of objects for the page of `kubectl carbon ui`, with the user's own rights: of all namespaces, else of one."""
+"""Objects for the page of `kubectl carbon ui`, with the user's own rights: lists of all namespaces, else of one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from carbonbudget_core.jsons import JsonObject, at
@@ -57,6 +58,20 @@ class ObjectLists:
                 raise not_shown(error, WHOLE_CLUSTER) from None
         return found, notes
 
+    @asynccontextmanager
+    async def reading(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[KubeClient]:
+        """A client for questions about one object, within the timeout. Raises NotShown where one has no answer."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                yield await self.client()
+        except KubeError as error:
+            if error.status == 404:
+                place = f" in namespace {namespace}" if namespace else ""
+                raise NotShown(404, f"There is no {resource.kind} {name}{place}.") from None
+            raise not_shown(error, namespace or WHOLE_CLUSTER) from None
+        except TimeoutError:
+            raise NotShown(503, f"No answer from the API server within {self.timeout:g} s.") from None
+
     async def client(self) -> KubeClient:
         """The one connection pool."""
         if self._client is None:
@@ -89,3 +104,8 @@ def not_shown(error: KubeError, where: str) -> NotShown:
     """What the page says about an error of the API server."""
     sentence = kube_sentence(error, where)
     return NotShown(error.status if error.status >= 400 else 503, f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}.")
+
+
+def not_understood(resource: Resource, name: str) -> NotShown:
+    """What the page says about an object that cannot be parsed."""
+    return NotShown(502, f"{resource.kind} {name} is not understood: is it of another version?")

@@ -5,18 +5,13 @@ They need the role view alone, and are there while the operator is down.
 
 from __future__ import annotations
 
-import asyncio
-
 from pydantic import ValidationError
 
 from carbonbudget_core.jsons import JsonObject
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.wire_names import CLUSTER_TARGET, TARGET, Resource
-from carbonbudget_operator.cli.api_server_budgets import WHOLE_CLUSTER
-from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_shown
-from carbonbudget_operator.kube.client import KubeError
+from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_understood
 from carbonbudget_operator.web.gateway import PageCaller
-from carbonbudget_operator.web.page_questions import NotShown
 from carbonbudget_operator.web.page_target_from_object import shown_target_object
 from carbonbudget_operator.web.target_reader import FoundTargets
 from carbonbudget_operator.web.views.page_target import PageTarget
@@ -37,20 +32,10 @@ class KubeconfigTargetReader:
     async def one(self, caller: PageCaller, namespace: str, name: str) -> PageTarget:
         """With its history, from its own status."""
         resource = TARGET if namespace else CLUSTER_TARGET
-        path = resource.path(namespace, name)
-        try:
-            async with asyncio.timeout(self._lists.timeout):
-                item = await (await self._lists.client()).request("GET", path)
-        except KubeError as error:
-            if error.status == 404:
-                place = f" in namespace {namespace}" if namespace else ""
-                raise NotShown(404, f"There is no {resource.kind} {name}{place}.") from None
-            raise not_shown(error, namespace or WHOLE_CLUSTER) from None
-        except TimeoutError:
-            raise NotShown(503, f"No answer from the API server within {self._lists.timeout:g} s.") from None
-        target = _parsed(resource, item)
-        if target is None:
-            raise NotShown(502, f"{resource.kind} {name} is not understood: is it of another version?")
+        async with self._lists.reading(resource, namespace, name) as client:
+            item = await client.request("GET", resource.path(namespace, name))
+        if (target := _parsed(resource, item)) is None:
+            raise not_understood(resource, name)
         return shown_target_object(target)
 
 

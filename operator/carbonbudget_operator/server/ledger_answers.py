@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
+
+from pydantic import BaseModel
 
 from carbonbudget_operator.answers import report_closing
 from carbonbudget_operator.answers.allocation_groups import (
@@ -56,6 +58,7 @@ from carbonbudget_operator.server.public.row_formats import TooManyRows
 from carbonbudget_operator.server.public.run_answers import run_answer, runs_answer, runs_answer_version
 from carbonbudget_operator.server.public.status_answer import status_answer
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
+from carbonbudget_operator.server.routes.namespace_queries import check_order
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
 from carbonbudget_operator.server.routes.targets import check_targets
@@ -64,6 +67,8 @@ from carbonbudget_operator.server.worker_pools import Question
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.spans.span_bodies import ProgressAnswer
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
+
+_Body = TypeVar("_Body", bound=BaseModel)
 
 
 class LedgerAnswers:
@@ -93,10 +98,14 @@ class LedgerAnswers:
         return text
 
 
-def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
+def _asked(kind: type[_Body], question: Question) -> _Body:
+    """The question's body, which the server has parsed for the operator alone. Raises Refusal."""
     asked = question.parsed
-    if not isinstance(asked, BudgetQueries):
-        asked = parse(BudgetQueries, question.body)
+    return asked if isinstance(asked, kind) else parse(kind, question.body)
+
+
+def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
+    asked = _asked(BudgetQueries, question)
     check_questions(asked.queries, question.allowance)
     check_spans(asked.queries, question.allowance)
     through = answers.queries.data_through()
@@ -115,17 +124,13 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _targets(answers: LedgerAnswers, question: Question) -> bytes:
-    asked = question.parsed
-    if not isinstance(asked, TargetQueries):
-        asked = parse(TargetQueries, question.body)
+    asked = _asked(TargetQueries, question)
     check_targets(asked.queries, question.allowance)
     return answers.targets.answers(asked.queries).model_dump_json().encode()
 
 
 def _hours(answers: LedgerAnswers, question: Question) -> bytes:
-    asked = question.parsed
-    if not isinstance(asked, BudgetQueries):
-        asked = parse(BudgetQueries, question.body)
+    asked = _asked(BudgetQueries, question)
     check_questions(asked.queries, question.allowance)
     check_hours(asked.queries, question.allowance)
     book = answers.queries.book
@@ -134,13 +139,10 @@ def _hours(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _runs(answers: LedgerAnswers, question: Question) -> bytes:
-    asked = question.parsed
-    if not isinstance(asked, RunQueries):
-        asked = parse(RunQueries, question.body)
+    asked = _asked(RunQueries, question)
     question.allowance.check("questions", len(asked.queries))
     for run in asked.queries:
-        if run.end <= run.start:
-            raise Refusal(422, "unanswerable", f"{run.id}: end must be after start")
+        check_order(run.id, run.start, run.end)
     through, found = RunQueriesAnswerer(answers.queries.book).answers(asked.queries)
     return RunAnswers(data_through=through, answers=found).model_dump_json().encode()
 

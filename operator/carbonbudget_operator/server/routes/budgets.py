@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fastapi import APIRouter, Depends, Response
 
@@ -10,11 +10,15 @@ from carbonbudget_operator.answers.budget_boundaries import wanted_cuts
 from carbonbudget_operator.answers.budget_use import common_range
 from carbonbudget_operator.answers.hourly_use import MAX_HOURS, whole_hours
 from carbonbudget_operator.api.budget_query_bodies import BudgetQueries, BudgetQuery
-from carbonbudget_operator.budgets.coverage import asked_labels
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.selected_labels import Asked
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.routes.namespace_queries import (
+    check_namespaces,
+    check_order,
+    read_namespaces,
+    selected_labels,
+)
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.server.worker_pools import QueryAllowance
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -33,7 +37,7 @@ def budget_routes(
             check_questions(asked.queries, asker.readers.allowance)
             check_spans(asked.queries, asker.readers.allowance)
             writer.add_cuts(wanted_cuts(asked.queries), int(asking.now()))
-            writer.select_labels(_selected(asked.queries), int(asking.now()))
+            writer.select_labels(selected_labels(asked.queries), int(asking.now()))
 
         return await asker.answer("budgets", BudgetQueries, _namespaces, counted, before)
 
@@ -51,26 +55,17 @@ def budget_routes(
 
 
 def _namespaces(asked: BudgetQueries) -> set[str]:
-    # An empty name is no namespace: only a caller that may read all namespaces may send it.
-    return {name or EVERY_NAMESPACE for query in asked.queries for name in query.namespaces}
-
-
-def _selected(asked: Iterable[BudgetQuery]) -> Iterator[Asked]:
-    for query in asked:
-        for key, values in asked_labels(query.selector):
-            yield query.namespaces, key, values
+    return read_namespaces(asked.queries)
 
 
 def check_questions(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> None:
     """Refuse questions that are well-formed and cannot be answered."""
     allowance.check("questions", len(asked))
     for query in asked:
-        if query.end <= query.start:
-            raise Refusal(422, "unanswerable", f"{query.id}: end must be after start")
+        check_order(query.id, query.start, query.end)
         if query.settled_through % HOUR:
             raise Refusal(422, "unanswerable", f"{query.id}: settled_through must be a whole hour")
-        if EVERY_NAMESPACE in query.namespaces and len(query.namespaces) > 1:
-            raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
+        check_namespaces(query)
 
 
 def check_spans(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Depends, Response
 
 from carbonbudget_operator.api.target_query_bodies import TargetQueries, TargetQuery
-from carbonbudget_operator.budgets.coverage import asked_labels
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.selected_labels import Asked
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.routes.namespace_queries import (
+    check_namespaces,
+    check_order,
+    read_namespaces,
+    selected_labels,
+)
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.server.target_counters import TargetCounters
 from carbonbudget_operator.server.worker_pools import QueryAllowance
@@ -30,7 +34,7 @@ def target_routes(asking: QueryHandling, writer: LedgerWriter, counters: TargetC
             """For the operator only: a tenant's question must not have Prometheus asked."""
             check_targets(asked.queries, asker.readers.allowance)
             now = int(asking.now())
-            writer.select_labels(_selected(asked.queries), now)
+            writer.select_labels(selected_labels(asked.queries), now)
             counters.register(asked.queries, now)
 
         return await asker.answer("targets", TargetQueries, _namespaces, before=before)
@@ -39,19 +43,9 @@ def target_routes(asking: QueryHandling, writer: LedgerWriter, counters: TargetC
 
 
 def _namespaces(asked: TargetQueries) -> set[str]:
-    # An empty name is no namespace: only a caller that may read all namespaces may send it. A query over the cluster
-    # counts what its author says, whatever the namespaces.
-    return {
-        EVERY_NAMESPACE if not name or query.source.query is not None else name
-        for query in asked.queries
-        for name in query.namespaces
-    }
-
-
-def _selected(asked: Iterable[TargetQuery]) -> Iterator[Asked]:
-    for query in asked:
-        for key, values in asked_labels(query.selector):
-            yield query.namespaces, key, values
+    # A query over the cluster counts what its author says, whatever the namespaces.
+    over_cluster = {EVERY_NAMESPACE for query in asked.queries if query.source.query is not None}
+    return over_cluster | read_namespaces(query for query in asked.queries if query.source.query is None)
 
 
 def check_targets(asked: Sequence[TargetQuery], allowance: QueryAllowance) -> None:
@@ -64,11 +58,9 @@ def check_targets(asked: Sequence[TargetQuery], allowance: QueryAllowance) -> No
         given = (source.preset, source.counter, source.client, source.query)
         if sum(one is not None for one in given) != 1:
             raise Refusal(422, "unanswerable", f"{query.id}: give one of preset, counter, client and query as source")
-        if EVERY_NAMESPACE in query.namespaces and len(query.namespaces) > 1:
-            raise Refusal(422, "unanswerable", f"{query.id}: * stands for every namespace, so name no other beside it")
+        check_namespaces(query)
         for span in query.spans:
-            if span.end <= span.start:
-                raise Refusal(422, "unanswerable", f"{query.id}: end must be after start")
+            check_order(query.id, span.start, span.end)
             if span.start % HOUR or span.end % HOUR:
                 raise Refusal(422, "unanswerable", f"{query.id}: a span starts and ends at full hours of UTC")
             if span.end - span.start > _MOST_HOURS * HOUR:

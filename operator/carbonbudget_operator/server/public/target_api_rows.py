@@ -8,48 +8,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import ValidationError
-
-from carbonbudget_core.jsons import at, text
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.target_spec import CarbonTargetSpec, ClusterCarbonTargetSpec, source_text
 from carbonbudget_operator.api.target_status import CarbonTargetStatus, FrozenBaseline
 from carbonbudget_operator.api.wire_names import Resource
-from carbonbudget_operator.server.public.budget_api_rows import cut_text, mass_in_grams, selector_cell, time_text
-from carbonbudget_operator.server.public.row_formats import Cell
+from carbonbudget_operator.server.public.object_cells import (
+    Cells,
+    condition_cell,
+    condition_rows,
+    cut_text,
+    is_current,
+    mass_cells,
+    mass_in_grams,
+    name_cells,
+    parsed_object,
+    selector_cell,
+    time_text,
+)
 
 _MICRO: Final = 1_000_000
 
 
 def parse_target(resource: Resource, body: Mapping[str, object]) -> AnyTarget | None:
     """The object as its model; with an empty status where that is of another version; None if the spec is."""
-    model = CarbonTarget if resource.namespaced else ClusterCarbonTarget
-    for tried in (body, {"metadata": body.get("metadata"), "spec": body.get("spec")}):
-        try:
-            return model.model_validate(tried)
-        except ValidationError:
-            continue
-    return None
+    model: type[AnyTarget] = CarbonTarget if resource.namespaced else ClusterCarbonTarget
+    return parsed_object(model, body)
 
 
-def target_row(resource: Resource, body: Mapping[str, object]) -> dict[str, Cell]:
+def target_row(resource: Resource, body: Mapping[str, object]) -> Cells:
     """The row of an object, with the fields of `TargetSummary`."""
-    metadata = at(body, "metadata")
     parsed = parse_target(resource, body)
     status = parsed.status if parsed is not None else CarbonTargetStatus()
     return {
-        "kind": resource.kind,
-        "namespace": text(metadata.get("namespace")) if resource.namespaced else None,
-        "name": text(metadata.get("name")),
+        **name_cells(resource, body),
         "state": status.state,
         "message": None if status.message is None else cut_text(status.message),
         **_spec_cells(parsed.spec if parsed is not None else None),
         **_figure_cells(status),
-        "ready": _condition(status, "Ready"),
-        "units_available": _condition(status, "UnitsAvailable"),
+        "ready": condition_cell(status.conditions, "Ready"),
+        "units_available": condition_cell(status.conditions, "UnitsAvailable"),
         "observed_at": time_text(status.observed_at),
         "data_through": time_text(status.data_through),
-        "current": _is_current(parsed),
+        "current": is_current(parsed),
     }
 
 
@@ -72,23 +72,17 @@ def target_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
             if (by := time_text(one.by)) is not None
         ],
         "baseline": None if status.baseline is None else _baseline(status.baseline),
-        "conditions": [
-            {
-                "type": one.type, "status": one.status, "reason": one.reason, "message": cut_text(one.message),
-                "last_transition_time": time_text(one.last_transition_time),
-            }
-            for one in status.conditions or ()
-        ],
+        "conditions": condition_rows(status.conditions),
     }  # fmt: skip
 
 
-def former_windows(resource: Resource, body: Mapping[str, object]) -> list[dict[str, Cell]]:
+def former_windows(resource: Resource, body: Mapping[str, object]) -> list[Cells]:
     """The calendar windows that are over, newest first, with the fields of `FormerTargetWindow`.
 
     A window whose start or end cannot be stated is left out: each row has both.
     """
     parsed = parse_target(resource, body)
-    rows: list[dict[str, Cell]] = []
+    rows: list[Cells] = []
     for one in (parsed.status.history if parsed is not None else None) or ():
         figure, saved = one.figure, one.savings
         start, end = time_text(figure.start), time_text(figure.end)
@@ -99,8 +93,7 @@ def former_windows(resource: Resource, body: Mapping[str, object]) -> list[dict[
                 "start": start,
                 "end": end,
                 "state": one.state,
-                "per_unit_g": figure.per_unit_micrograms / _MICRO,
-                "per_unit_ug": str(figure.per_unit_micrograms),
+                **mass_cells("per_unit", figure.per_unit_micrograms),
                 "expected_g": one.expected_micrograms / _MICRO,
                 "units": cut_text(figure.units),
                 "emissions_ug": str(figure.emissions_micrograms),
@@ -116,7 +109,7 @@ def former_windows(resource: Resource, body: Mapping[str, object]) -> list[dict[
     return rows
 
 
-def _spec_cells(spec: CarbonTargetSpec | None) -> dict[str, Cell]:
+def _spec_cells(spec: CarbonTargetSpec | None) -> Cells:
     names = (
         "unit", "per", "reduction_percent", "by", "path", "tolerance_percent", "basis", "window", "time_zone",
         "accounting", "include",
@@ -138,18 +131,18 @@ def _spec_cells(spec: CarbonTargetSpec | None) -> dict[str, Cell]:
     }
 
 
-def _figure_cells(status: CarbonTargetStatus) -> dict[str, Cell]:
+def _figure_cells(status: CarbonTargetStatus) -> Cells:
     figure, expected, baseline = status.current, status.expected_now, status.baseline
     return {
-        **_mass("current", figure.per_unit_micrograms if figure is not None else None),
-        **_mass("expected", expected.per_unit_micrograms if expected is not None else None),
-        **_mass("baseline", baseline.per_unit_micrograms if baseline is not None else None),
+        **mass_cells("current", figure.per_unit_micrograms if figure is not None else None),
+        **mass_cells("expected", expected.per_unit_micrograms if expected is not None else None),
+        **mass_cells("baseline", baseline.per_unit_micrograms if baseline is not None else None),
         "change_percent": _number(status.change),
         "at_baseline_grid_g": mass_in_grams(status.at_baseline_grid),
         "window_start": time_text(figure.start) if figure is not None else None,
         "window_end": time_text(figure.end) if figure is not None else None,
         "units": cut_text(figure.units) if figure is not None else None,
-        **_mass("emissions", figure.emissions_micrograms if figure is not None else None),
+        **mass_cells("emissions", figure.emissions_micrograms if figure is not None else None),
         "embodied_ug": str(figure.embodied_micrograms) if figure is not None else None,
         "energy_uj": str(figure.energy_microjoules) if figure is not None else None,
         "hours_percent": figure.hours_percent if figure is not None else None,
@@ -159,17 +152,10 @@ def _figure_cells(status: CarbonTargetStatus) -> dict[str, Cell]:
     }
 
 
-def _mass(name: str, micrograms: int | None) -> dict[str, Cell]:
-    if micrograms is None:
-        return {f"{name}_g": None, f"{name}_ug": None}
-    return {f"{name}_g": micrograms / _MICRO, f"{name}_ug": str(micrograms)}
-
-
-def _baseline(frozen: FrozenBaseline) -> dict[str, Cell]:
+def _baseline(frozen: FrozenBaseline) -> Cells:
     span = frozen.measured
     return {
-        "per_unit_g": frozen.per_unit_micrograms / _MICRO,
-        "per_unit_ug": str(frozen.per_unit_micrograms),
+        **mass_cells("per_unit", frozen.per_unit_micrograms),
         "start": time_text(span.start) if span is not None else None,
         "end": time_text(span.end) if span is not None else None,
         "units": cut_text(span.units) if span is not None else None,
@@ -186,14 +172,3 @@ def _number(written: str | None) -> float | None:
     except ValueError:
         return None
     return found if found is not None and abs(found) < 1e15 else None  # neither NaN nor infinity
-
-
-def _is_current(parsed: AnyTarget | None) -> bool | None:
-    if parsed is None or parsed.status.observed_generation is None:
-        return None
-    return parsed.status.observed_generation == parsed.metadata.generation
-
-
-def _condition(status: CarbonTargetStatus, kind: str) -> bool | None:
-    found = next((one.status for one in status.conditions or () if one.type == kind), "Unknown")
-    return None if found == "Unknown" else found == "True"

@@ -20,7 +20,8 @@ from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effec
 from carbonbudget_operator.cli.explain import explain
 from carbonbudget_operator.cli.installed_enforcement import InstalledEnforcement, installed_enforcement, limited_kinds
 from carbonbudget_operator.enforcement.enforced_budgets import parse_budget
-from carbonbudget_operator.enforcement.suspension_decisions import Suspend, decide_suspensions
+from carbonbudget_operator.enforcement.suspension_actions import Suspend
+from carbonbudget_operator.enforcement.suspension_decisions import decide_suspensions
 
 AT = dt.datetime.fromtimestamp(NOW, dt.UTC)
 KINDS = sorted(RESOURCES)  # all of Kubernetes' own, and one of the settings

@@ -10,11 +10,8 @@ from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job_fields import Job
-from carbonbudget_operator.enforcement.suspension_decisions import (
-    Action,
-    EnforcementDecision,
-    decide_suspensions,
-)
+from carbonbudget_operator.enforcement.suspension_actions import SuspensionAction, SuspensionDecision
+from carbonbudget_operator.enforcement.suspension_decisions import decide_suspensions
 
 EXEMPT = frozenset({"kube-system", "carbonbudget-system"})
 
@@ -35,13 +32,13 @@ def decided(
     jitter_s: int = 300,
     enforced: bool = True,
     **more: Any,
-) -> EnforcementDecision:
+) -> SuspensionDecision:
     return decide_suspensions(
         budgets, jobs, more.get("namespaces", {}), now, jitter_s, enforced, EXEMPT, more.get("here_since", 0)
     )
 
 
-def actions(*args: Any, **more: Any) -> list[type[Action]]:
+def actions(*args: Any, **more: Any) -> list[type[SuspensionAction]]:
     return [type(action) for action in decided(*args, **more).actions]
 
 

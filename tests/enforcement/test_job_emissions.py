@@ -24,8 +24,8 @@ from carbonbudget_operator.enforcement.job_emissions import (
     last_hour_end,
     run_query,
 )
-from carbonbudget_operator.enforcement.job_patches import patch_of
-from carbonbudget_operator.enforcement.suspension_decisions import Announce, Suspend
+from carbonbudget_operator.enforcement.suspension_actions import Announce, Suspend
+from carbonbudget_operator.enforcement.suspension_patches import patch_of_suspension
 
 ANSWER = RunAnswer(
     id="uid-train",
@@ -237,20 +237,20 @@ def test_a_job_is_written_twice_at_most_and_last_with_final_figures(
 
 def test_the_event_of_a_suspension_says_why_and_until_when() -> None:
     own = a_budget("own", spec={"per": "Workload"}, status=RUNS)
-    _, note = patch_of(Suspend(a_job("big"), own), NOW)
+    _, note = patch_of_suspension(Suspend(a_job("big"), own), NOW)
     assert note is not None
     assert note.message == (
         "big is suspended: it used 5.5kg CO2e, 110 % of what carbon budget team-a/own allows each workload "
         "(location-based, as of 2026-11-23T18:50:00Z). It is resumed once the budget's limit is raised"
     )
     ends = {"period": {"start": format_time(NOW - HOUR), "end": format_time(NOW + HOUR)}}
-    _, note = patch_of(Suspend(a_job("big"), a_budget(status=ends)), NOW)
+    _, note = patch_of_suspension(Suspend(a_job("big"), a_budget(status=ends)), NOW)
     assert note is not None
     assert note.message == (
         "big is suspended: carbon budget team-a/monthly has reached Suspend. "
         f"It is resumed at {format_time(NOW + HOUR)}, or once the budget's limit is raised"
     )
-    _, note = patch_of(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
+    _, note = patch_of_suspension(Announce(a_job("big"), a_budget(), NOW + 60), NOW)
     assert note is not None
     assert ": carbon budget team-a/monthly has reached Suspend. Write a checkpoint" in note.message
 

@@ -9,7 +9,6 @@ from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job, merged
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.job_fields import Job
-from carbonbudget_operator.enforcement.job_patches import patch_of
 from carbonbudget_operator.enforcement.kueue import (
     KueueWorkload,
     jobs_with_workloads,
@@ -17,14 +16,9 @@ from carbonbudget_operator.enforcement.kueue import (
     patch_of_workload,
     patched_workload,
 )
-from carbonbudget_operator.enforcement.suspension_decisions import (
-    Announce,
-    EnforcementDecision,
-    Resume,
-    Suspend,
-    Unmark,
-    decide_suspensions,
-)
+from carbonbudget_operator.enforcement.suspension_actions import Announce, Resume, Suspend, SuspensionDecision, Unmark
+from carbonbudget_operator.enforcement.suspension_decisions import decide_suspensions
+from carbonbudget_operator.enforcement.suspension_patches import patch_of_suspension
 
 QUEUED = {"carbonbudget.dev/suspendable": "true", "kueue.x-k8s.io/queue-name": "q"}
 MARKED = {
@@ -52,7 +46,7 @@ def written_by(manager: str, at: int) -> dict[str, Any]:
     return {"managedFields": [entry]}
 
 
-def decided(workload: KueueWorkload, job: Job | None = None, suspends: bool = True) -> EnforcementDecision:
+def decided(workload: KueueWorkload, job: Job | None = None, suspends: bool = True) -> SuspensionDecision:
     job = job or a_job(labels=QUEUED, suspend=True)
     budgets = [a_budget(suspend_from=NOW - 60)] if suspends else []
     jobs = [job, *jobs_with_workloads({job.uid: job}, [workload])]
@@ -92,7 +86,7 @@ def test_an_active_workload_is_announced_and_then_deactivated_and_the_job_is_lef
     assert isinstance(action, Suspend)
     assert action.job.queued is not None
     assert action.job.queued.name == "job-train-1a2b3"
-    patch, note = patch_of(action, NOW)
+    patch, note = patch_of_suspension(action, NOW)
     assert patch_of_workload(patch)["spec"] == {"active": False}
     assert note is not None
     assert note.reason == "SuspendedByCarbonBudget"
@@ -112,7 +106,7 @@ def test_what_we_deactivated_is_activated_again_once_no_budget_suspends() -> Non
     assert decided(ours).actions == []
     (resume,) = decided(ours, suspends=False).actions
     assert isinstance(resume, Resume)
-    assert patch_of_workload(patch_of(resume, NOW)[0])["spec"] == {"active": True}
+    assert patch_of_workload(patch_of_suspension(resume, NOW)[0])["spec"] == {"active": True}
 
 
 def test_what_somebody_else_deactivated_stays_so() -> None:
@@ -120,7 +114,7 @@ def test_what_somebody_else_deactivated_stays_so() -> None:
     forged = a_workload(False, labels={"carbonbudget.dev/suspended": "true"})  # without our annotation
     (action,) = decided(forged, suspends=False).actions
     assert isinstance(action, Unmark)
-    assert "spec" not in patch_of_workload(patch_of(action, NOW)[0])
+    assert "spec" not in patch_of_workload(patch_of_suspension(action, NOW)[0])
 
 
 def test_a_workload_that_somebody_else_activated_runs_on_and_is_reported() -> None:
@@ -146,7 +140,7 @@ def test_a_write_of_kueue_or_ours_is_no_conflict(manager: str) -> None:
 def test_after_our_patch_a_workload_is_what_the_answers_metadata_and_the_patch_say() -> None:
     before = workload_body(True)
     (action,) = decided(a_workload(True), a_job(labels=QUEUED)).actions
-    patch = patch_of_workload(patch_of(action, NOW + HOUR)[0])
+    patch = patch_of_workload(patch_of_suspension(action, NOW + HOUR)[0])
     after = merged(before, patch)
     after["metadata"]["resourceVersion"] = "4"
     assert patched_workload(a_workload(True), patch, {"metadata": after["metadata"]}) == parse_workload(after)

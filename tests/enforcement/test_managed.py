@@ -11,7 +11,8 @@ from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, a_job
 from carbonbudget_operator.controller.status_conditions import enforcement_conflict
 from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.enforcement.job_fields import Job, QueuedWorkload
-from carbonbudget_operator.enforcement.suspension_decisions import EnforcementDecision, Suspend, decide_suspensions
+from carbonbudget_operator.enforcement.suspension_actions import Suspend, SuspensionDecision
+from carbonbudget_operator.enforcement.suspension_decisions import decide_suspensions
 
 OPTED_IN = {"carbonbudget.dev/suspendable": "true"}
 QUEUE = OPTED_IN | {"kueue.x-k8s.io/queue-name": "q"}
@@ -24,7 +25,7 @@ def owned_by(api_version: str, kind: str) -> Body:
     return {"metadata": {"ownerReferences": [owner]}}
 
 
-def decided(*jobs: Job, budget: Any = REACHED, enforced: bool = True) -> EnforcementDecision:
+def decided(*jobs: Job, budget: Any = REACHED, enforced: bool = True) -> SuspensionDecision:
     return decide_suspensions([budget], jobs, {"team-a": {}}, NOW, 0, enforced, frozenset())
 
 

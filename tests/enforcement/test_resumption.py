@@ -17,14 +17,8 @@ from tests.enforcement.suspension_jobs import (
 from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.suspension_decisions import (
-    Keep,
-    Plan,
-    Resume,
-    Suspend,
-    Unmark,
-    jitter,
-)
+from carbonbudget_operator.enforcement.suspension_actions import Keep, Plan, Resume, Suspend, Unmark
+from carbonbudget_operator.enforcement.suspension_decisions import jitter
 
 
 def test_what_we_suspended_is_resumed_when_its_budget_no_longer_suspends_it_or_is_deleted() -> None:

@@ -16,13 +16,7 @@ from tests.enforcement.suspension_jobs import (
 from tests.enforcement.worlds import HOUR, NOW, a_budget, a_job
 
 from carbonbudget_operator.api.times import format_time
-from carbonbudget_operator.enforcement.suspension_decisions import (
-    Announce,
-    Plan,
-    Suspend,
-    Unmark,
-    Withdraw,
-)
+from carbonbudget_operator.enforcement.suspension_actions import Announce, Plan, Suspend, Unmark, Withdraw
 
 
 def test_a_job_that_opted_in_is_suspended_once_grace_is_over() -> None:

@@ -15,13 +15,9 @@ from tests.enforcement.worlds import HOUR, NOW, Body, a_budget, job_body, merged
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job_fields import parse_job
-from carbonbudget_operator.enforcement.job_patches import patch_of
-from carbonbudget_operator.enforcement.suspension_decisions import (
-    Plan,
-    Resume,
-    Suspend,
-    jitter,
-)
+from carbonbudget_operator.enforcement.suspension_actions import Plan, Resume, Suspend
+from carbonbudget_operator.enforcement.suspension_decisions import jitter
+from carbonbudget_operator.enforcement.suspension_patches import patch_of_suspension
 
 times = st.integers(NOW - HOUR, NOW + HOUR)
 
@@ -130,7 +126,7 @@ def test_deciding_again_after_acting_does_nothing_more(world: Any, jitter_s: int
         decision = decided(budgets, map(parse_job, state.values()), jitter_s=jitter_s, enforced=enforced)
         assert len({action.job.uid for action in decision.actions}) == len(decision.actions)
         for action in decision.actions:
-            state[action.job.uid] = merged(state[action.job.uid], patch_of(action, NOW)[0])
+            state[action.job.uid] = merged(state[action.job.uid], patch_of_suspension(action, NOW)[0])
     assert decided(budgets, map(parse_job, state.values()), jitter_s=jitter_s, enforced=enforced).actions == []
 
 
@@ -140,10 +136,10 @@ def test_suspending_and_resuming_leaves_a_job_as_it_was(body: Body) -> None:
     body["spec"]["suspend"] = False
     before = {k: v for k, v in body["metadata"]["annotations"].items() if k == "other"}
     budget = a_budget(suspend_from=NOW - 60)
-    after = merged(body, patch_of(Suspend(parse_job(body), budget), NOW)[0])
+    after = merged(body, patch_of_suspension(Suspend(parse_job(body), budget), NOW)[0])
     assert parse_job(after).marked
     assert parse_job(after).suspended
-    after = merged(after, patch_of(Resume(parse_job(after)), NOW)[0])
+    after = merged(after, patch_of_suspension(Resume(parse_job(after)), NOW)[0])
     assert after["spec"] == body["spec"]
     assert after["metadata"]["labels"] == body["metadata"]["labels"]
     assert after["metadata"]["annotations"] == before | {"carbonbudget.dev/resumed-at": format_time(NOW)}

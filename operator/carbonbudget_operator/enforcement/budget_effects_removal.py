@@ -29,11 +29,11 @@ from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.deferral_decisions import declined, is_deferred
 from carbonbudget_operator.enforcement.deferral_patches import early_start_patch
 from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, parse_job
-from carbonbudget_operator.enforcement.job_patches import patch_of, release_patch
 from carbonbudget_operator.enforcement.job_store import JOBS
 from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads
 from carbonbudget_operator.enforcement.kueue_versions import served_version, served_versions, serves_workloads
-from carbonbudget_operator.enforcement.suspension_decisions import Action, Resume, Unmark, Withdraw
+from carbonbudget_operator.enforcement.suspension_actions import Resume, SuspensionAction, Unmark, Withdraw
+from carbonbudget_operator.enforcement.suspension_patches import patch_of_suspension, release_patch
 from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, ImpossibleName, JsonObject, KubeClient, KubeError
 
 _ATTEMPTS: Final = 4
@@ -222,9 +222,9 @@ class BudgetEffectsRemoval:
             shown = f"{namespace}/{name}" if namespace else name
             await self._attempt(f"{resource.kind} {shown}", "no longer blocks or suspends", writes)
 
-    async def _release_job(self, action: Action, what: str, now: int) -> None:
+    async def _release_job(self, action: SuspensionAction, what: str, now: int) -> None:
         job: Job = action.job
-        patch, _ = patch_of(action, now)
+        patch, _ = patch_of_suspension(action, now)
         await self._patch_object(
             f"Job {job.namespace}/{job.name}", what, JOBS.at(job.namespace, job.name), job.uid, patch
         )

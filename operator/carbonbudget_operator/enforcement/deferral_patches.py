@@ -1,4 +1,4 @@
-"""Converts a decision about a deferred Job to the merge patch and the Event that carry it out. No I/O and no clock."""
+"""Converts a decision about a deferred Job to the merge patch and the Event for it. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from carbonbudget_operator.enforcement.deferral_actions import (
 from carbonbudget_operator.enforcement.deferral_decisions import latest_start
 from carbonbudget_operator.enforcement.deferral_record import record_of
 from carbonbudget_operator.enforcement.job_fields import Job
-from carbonbudget_operator.enforcement.job_patches import EventText, Patch
+from carbonbudget_operator.enforcement.job_patches import EventText, Patch, job_patch
 
 _NOTHING_CHOSEN: Final[Mapping[str, str | None]] = {
     DEFERRED_START_ANNOTATION: None,
@@ -43,9 +43,9 @@ def patch_of_deferral(action: DeferralAction, now: int) -> tuple[Patch | None, E
                 DEFERRED_START_ANNOTATION: format_time(action.start),
                 DEFERRED_FORECAST_ANNOTATION: action.record.text(),
             }
-            return _patch(marks), _chosen(action, now)
+            return job_patch(marks), _chosen(action, now)
         case SpreadStart(_, at):
-            return _patch({DEFERRED_START_ANNOTATION: format_time(at), DEFERRED_HELD_BY_ANNOTATION: None}), None
+            return job_patch({DEFERRED_START_ANNOTATION: format_time(at), DEFERRED_HELD_BY_ANNOTATION: None}), None
         case HoldStart(job, budget):
             late = "" if now <= latest_start(job) else ", although it can no longer end by its deadline"
             event = EventText(
@@ -54,11 +54,11 @@ def patch_of_deferral(action: DeferralAction, now: int) -> tuple[Patch | None, E
                 f"{name} is not started: carbon budget {budget.display_name} refuses new Jobs{late}. "
                 "It is tried again each minute",
             )
-            return _patch({DEFERRED_HELD_BY_ANNOTATION: budget.display_name}), event
+            return job_patch({DEFERRED_HELD_BY_ANNOTATION: budget.display_name}), event
         case StartJob(job):
             return start_patch(now), EventText("Normal", "DeferredJobStarted", _started(job))
         case LeaveJob():
-            return _patch(dict(_NOTHING_CHOSEN)), None
+            return job_patch(_NOTHING_CHOSEN), None
         case DeclineDeferral(_, sentence):
             return None, EventText("Warning", "NotDeferred", f"{name}: {sentence}")
 
@@ -73,12 +73,12 @@ def start_patch(now: int) -> Patch:
         DEFERRED_HELD_BY_ANNOTATION: None,
         RESUMED_AT_ANNOTATION: format_time(now),
     }
-    return _patch(marks, suspend=False)
+    return job_patch(marks, suspend=False)
 
 
 def early_start_patch(now: int) -> Patch:
     """The patch that starts a Job that waits and removes what was written on it: nothing came of the forecast."""
-    return _patch({**_NOTHING_CHOSEN, RESUMED_AT_ANNOTATION: format_time(now)}, suspend=False)
+    return job_patch({**_NOTHING_CHOSEN, RESUMED_AT_ANNOTATION: format_time(now)}, suspend=False)
 
 
 def _chosen(action: ChooseStart, now: int) -> EventText:
@@ -108,10 +108,3 @@ def _chosen(action: ChooseStart, now: int) -> EventText:
 def _started(job: Job) -> str:
     known = record_of(job).comparison
     return f"{job.name} is started" + (f": {known}" if known else "")
-
-
-def _patch(annotations: dict[str, str | None], suspend: bool | None = None) -> Patch:
-    patch: Patch = {"metadata": {"annotations": annotations}}
-    if suspend is not None:
-        patch["spec"] = {"suspend": suspend}
-    return patch

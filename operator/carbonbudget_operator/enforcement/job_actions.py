@@ -10,11 +10,12 @@ from typing import Final, Literal
 from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, patched_job
-from carbonbudget_operator.enforcement.job_patches import EventText, Patch, patch_of
+from carbonbudget_operator.enforcement.job_patches import EventText, Patch
 from carbonbudget_operator.enforcement.job_store import JOBS, JobStore
 from carbonbudget_operator.enforcement.kueue import patch_of_workload, patched_workload, workloads
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
-from carbonbudget_operator.enforcement.suspension_decisions import Action
+from carbonbudget_operator.enforcement.suspension_actions import SuspensionAction
+from carbonbudget_operator.enforcement.suspension_patches import patch_of_suspension
 from carbonbudget_operator.kube.client import MERGE_PATCH, METADATA, KubeClient, KubeError
 from carbonbudget_operator.logs import FailureLog, log_action
 
@@ -38,12 +39,12 @@ class JobActions:
         self._failing = FailureLog()
         self.workloads = workloads(kueue)
 
-    async def carry_out(self, actions: Iterable[Action], now: int) -> None:
+    async def carry_out(self, actions: Iterable[SuspensionAction], now: int) -> None:
         """Carry out all of them, 16 at a time."""
         await asyncio.gather(*(self._act(action, now) for action in actions))
 
-    async def _act(self, action: Action, now: int) -> None:
-        patch, event = patch_of(action, now)
+    async def _act(self, action: SuspensionAction, now: int) -> None:
+        patch, event = patch_of_suspension(action, now)
         if not await self.patch_job(action.job, patch):
             return
         what = type(action).__name__.lower()

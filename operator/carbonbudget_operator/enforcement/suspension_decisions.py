@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_operator.api.wire_names import (
@@ -27,84 +26,22 @@ from carbonbudget_operator.api.wire_names import (
 )
 from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
 from carbonbudget_operator.enforcement.job_fields import Job, instant
+from carbonbudget_operator.enforcement.suspension_actions import (
+    Announce,
+    Keep,
+    Plan,
+    Resume,
+    Suspend,
+    SuspensionAction,
+    SuspensionDecision,
+    Unmark,
+    Withdraw,
+)
 
 Labels = Mapping[str, Mapping[str, str]]
 # Longest time between our patch and the Job controller's record of the resumption.
 _ECHO_S: Final = 120
 _NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """Announce that the Job will be suspended at `at` (UTC seconds), when its grace is over."""
-
-    job: Job
-    budget: EnforcedBudget
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Withdraw the announcement."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Suspend:
-    """Suspend the Job now."""
-
-    job: Job
-    budget: EnforcedBudget
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Record the budget that keeps the Job suspended, and drop a planned resumption.
-
-    It is a budget that suspends the Job, else one that refuses new Jobs like it.
-    """
-
-    job: Job
-    budget: EnforcedBudget
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Plan the resumption for `at` (UTC seconds): no budget suspends the Job any more."""
-
-    job: Job
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Resume the Job now."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Unmark:
-    """Remove our label and annotations alone: the Job runs already, or somebody else suspended it."""
-
-    job: Job
-
-
-Action = Announce | Withdraw | Suspend | Keep | Plan | Resume | Unmark
-
-
-@dataclass(frozen=True, slots=True)
-class EnforcementDecision:
-    """The actions to carry out now, and the conflicts to report."""
-
-    actions: list[Action]
-    conflicts: dict[str, str]
-    """The message of the condition EnforcementConflict, by the budget's key."""
-    managed: set[str]
-    """The keys of `conflicts` where no Job was resumed by others: another controller decides when the Jobs run."""
-    wake_at: int
-    """When to decide again at the latest (UTC seconds); 0 for no need."""
 
 
 def decide_suspensions(
@@ -116,7 +53,7 @@ def decide_suspensions(
     enforced: bool,
     exempt: frozenset[str],
     here_since: int = 0,
-) -> EnforcementDecision:
+) -> SuspensionDecision:
     """Decide about all Jobs at `now` (UTC seconds).
 
     `namespaces`: their labels, as far as known. `enforced`: whether the cluster's mode is Enforce; otherwise nothing is
@@ -152,16 +89,16 @@ class _Decider:
 
     def __init__(self, now: int, jitter_s: int, here_since: int) -> None:
         self._now, self._jitter_s, self._here_since = now, jitter_s, here_since
-        self._actions: list[Action] = []
+        self._actions: list[SuspensionAction] = []
         self._wake_at = 0
         # By the budget's key.
         self._resumed_by_others: dict[str, list[Job]] = {}
         self._managed_by_others: dict[str, list[Job]] = {}
 
-    def decision(self) -> EnforcementDecision:
+    def decision(self) -> SuspensionDecision:
         """The result, once all Jobs are decided about."""
         resumed, managed = self._resumed_by_others, self._managed_by_others
-        return EnforcementDecision(
+        return SuspensionDecision(
             self._actions,
             {key: _conflict_message(resumed.get(key, []), managed.get(key, [])) for key in resumed.keys() | managed},
             managed.keys() - resumed.keys(),

@@ -5,10 +5,9 @@ No I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from carbonbudget_core.jsons import at, objects
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.budget_query_bodies import NO_MARKET_FACTOR
 from carbonbudget_operator.api.times import format_time, seconds
 from carbonbudget_operator.budgets.budget_sentence import describe
@@ -33,10 +32,10 @@ from carbonbudget_operator.controller.run_limits import (
 )
 from carbonbudget_operator.controller.status_conditions import (
     DesiredCondition,
-    bad_spec,
     data_complete,
     enforcement_conflict,
     expected_within_limit,
+    invalid_conditions,
     merged,
     ready,
     within_budget,
@@ -172,25 +171,12 @@ def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEva
     `observedGeneration` stays that of the last evaluation, because its figures stay. So does `suspendFrom`, in an
     `enforcement` that is over: a valid edit after a restart does not begin the grace again.
     """
-    generation = stored.metadata.get("generation")
-    condition = bad_spec(sentence)
-    since = next((item for item in _conditions(stored) if item.get("type") == "Ready"), {})
-    kept = since.get("lastTransitionTime") if since.get("status") == condition.status else None
     status: Status = {
         "state": State.UNKNOWN.value,
         "message": sentence,
         "action": "",
         "enforcement": _ended_suspension(stored, now),
-        "conditions": [
-            {
-                "type": condition.type,
-                "status": condition.status,
-                "reason": condition.reason,
-                "message": condition.message,
-                "lastTransitionTime": kept or format_time(now),
-                "observedGeneration": generation,
-            }
-        ],
+        "conditions": invalid_conditions(stored.body, sentence, now),
     }
     return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
 
@@ -230,7 +216,3 @@ def _ended_suspension(stored: StoredBudget, now: int) -> Status | None:
         return None
     ended = min(int(until), now)  # it stays the same from then on, so that the status is written once
     return {"action": "Suspend", "until": format_time(ended), "suspendFrom": format_time(int(suspend_from))}
-
-
-def _conditions(stored: StoredBudget) -> list[Mapping[str, object]]:
-    return list(objects(at(stored.body, "status").get("conditions")))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from carbonbudget_core.jsons import objects
+from carbonbudget_core.jsons import at, objects
 from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec
 from carbonbudget_operator.api.budget_status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
 from carbonbudget_operator.api.carbonbudget import AnyBudget
@@ -93,8 +93,28 @@ def ready(
 
 
 def bad_spec(sentence: str) -> DesiredCondition:
-    """Ready is False: the budget cannot be evaluated."""
+    """Ready is False: the budget or target cannot be evaluated."""
     return DesiredCondition("Ready", "False", "BadSpec", sentence)
+
+
+def invalid_conditions(body: Mapping[str, object], sentence: str, now: int) -> list[dict[str, object]]:
+    """The only condition of a budget or target that cannot be evaluated: Ready is False, for the first time at `now`.
+
+    `body`: the object as the API server has it, which may not be readable as a whole.
+    """
+    condition = bad_spec(sentence)
+    before = next((one for one in objects(at(body, "status").get("conditions")) if one.get("type") == "Ready"), {})
+    kept = before.get("lastTransitionTime") if before.get("status") == condition.status else None
+    return [
+        {
+            "type": condition.type,
+            "status": condition.status,
+            "reason": condition.reason,
+            "message": condition.message,
+            "lastTransitionTime": kept or format_time(now),
+            "observedGeneration": at(body, "metadata").get("generation"),
+        }
+    ]
 
 
 def data_complete(

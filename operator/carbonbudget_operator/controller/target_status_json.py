@@ -9,13 +9,16 @@ from typing import Final
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.budget_query_bodies import WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
+from carbonbudget_operator.api.target_spec import ClusterCarbonTargetSpec
+from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_conditions import visible_part
 from carbonbudget_operator.controller.status_json import Status, instant
+from carbonbudget_operator.targets.target_baseline import TargetBaseline
 from carbonbudget_operator.targets.target_sentence import shown_rates, without_time
-from carbonbudget_operator.targets.target_verdict import TargetVerdict, one_decimal
+from carbonbudget_operator.targets.target_verdict import TargetVerdict, change_percent, one_decimal
 from carbonbudget_operator.targets.unit_sums import format_units, rate_ug
 
 _MOST: Final = 2**63 - 1  # an int64 of the API
@@ -57,7 +60,7 @@ def figure_json(prepared: PreparedTarget, answer: TargetSpanAnswer, per_unit: st
     }
 
 
-def expected_json(verdict: TargetVerdict) -> Status | None:
+def _expected_json(verdict: TargetVerdict) -> Status | None:
     """What the path asks for; None without a baseline."""
     if verdict.expected is None or verdict.reduction is None:
         return None
@@ -67,6 +70,46 @@ def expected_json(verdict: TargetVerdict) -> Status | None:
         "perUnitMicrograms": bounded(verdict.expected),
         "reduction": one_decimal(verdict.reduction),
     }
+
+
+def baseline_json(frozen: FrozenBaseline | None) -> Status | None:
+    """The baseline; None without one."""
+    if frozen is None:
+        return None
+    return frozen.model_dump(mode="json", by_alias=True, exclude_none=True) | {
+        # Absent from a merge patch would leave that of a baseline before.
+        "measured": frozen.measured.model_dump(mode="json", by_alias=True) if frozen.measured is not None else None,
+        "restated": frozen.restated,
+    }
+
+
+def against_baseline(verdict: TargetVerdict, baseline: TargetBaseline | None) -> Status:
+    """What the path asks for, the figure at the baseline's grid and the change; None what is not known."""
+    change = grid = None
+    if baseline is not None and verdict.compared is not None:
+        change = change_percent(verdict.compared, baseline.rate_ug) or None
+    if baseline is not None and baseline.sums is not None and verdict.at_grid is not None:
+        grid = format_mass(int(verdict.at_grid))
+    return {"atBaselineGrid": grid, "expectedNow": _expected_json(verdict), "change": change}
+
+
+def namespaces_json(prepared: PreparedTarget) -> Status:
+    """Those that count and those that did, of a target that selects some."""
+    spec = prepared.spec
+    if not isinstance(spec, ClusterCarbonTargetSpec) or spec.namespace_selector is None:
+        return {"namespaces": None, "formerNamespaces": None}
+    former = [{"name": name, "until": format_time(until)} for name, until in sorted(prepared.until.items())]
+    live = [name for name in prepared.namespaces or () if name not in prepared.until]
+    return {"namespaces": live or None, "formerNamespaces": former or None}
+
+
+def current_json(prepared: PreparedTarget, answer: TargetSpanAnswer, verdict: TargetVerdict) -> Status | None:
+    """The figure of the window, with as many digits as show on which side of the path it is; None without one."""
+    if verdict.current is None:
+        return None
+    beside = verdict.expected
+    text = format_mass(int(verdict.current)) if beside is None else shown_rates(verdict.current, beside)[0]
+    return figure_json(prepared, answer, text)
 
 
 def top_workloads_json(prepared: PreparedTarget, workloads: Iterable[WorkloadUse]) -> list[Status] | None:

@@ -1,0 +1,65 @@
+"""Computes the baseline of a target once, and compares it with the factors of today. No I/O, no clock."""
+
+from __future__ import annotations
+
+from carbonbudget_operator.api.target_status import FrozenBaseline
+from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
+from carbonbudget_operator.controller.prepared_target import PreparedTarget
+from carbonbudget_operator.controller.target_conditions import baseline_missing_since
+from carbonbudget_operator.controller.target_queries import SpanAnswers, sums_of
+from carbonbudget_operator.controller.target_status_json import bounded, figure_json
+from carbonbudget_operator.targets.target_baseline import not_yet_frozen, restated_rate
+from carbonbudget_operator.targets.target_sentence import shown_rates
+from carbonbudget_operator.targets.unit_sums import rate_ug
+
+
+def freeze_baseline(
+    prepared: PreparedTarget, answers: SpanAnswers, through: int, now: int
+) -> tuple[FrozenBaseline | None, str]:  # fmt: skip
+    """The baseline, or why it cannot be frozen now."""
+    span = prepared.span
+    if span is None:
+        value = prepared.value_ug
+        made = FrozenBaseline.model_validate(
+            {
+                "perUnit": exact_mass(value),
+                "perUnitMicrograms": value,
+                "frozenAt": format_time(now),
+                "hash": prepared.hash,
+            }
+        )
+        return made, ""
+    if answers.baseline is None:
+        return None, f"the baseline's span ends {format_time(span.end)}; until then there is nothing to compare with"
+    sums = sums_of(answers.baseline)
+    why = not_yet_frozen(
+        sums,
+        span.end,
+        through,
+        now - max(baseline_missing_since(prepared, now), span.end),
+        prepared.terms.minimum_units_micro,
+        answers.baseline.missing,
+        answers.baseline.coverage_percent,
+    )
+    if why:
+        return None, why
+    rate = rate_ug(sums.emissions_ug, sums.units_micro, prepared.terms.per)
+    body = {
+        "perUnit": format_mass(int(rate)),
+        "perUnitMicrograms": bounded(rate),
+        "measured": figure_json(prepared, answers.baseline, format_mass(int(rate))),
+        "frozenAt": format_time(now),
+        "hash": prepared.hash,
+    }
+    return FrozenBaseline.model_validate(body), ""
+
+
+def restated_baseline(prepared: PreparedTarget, frozen: FrozenBaseline, answers: SpanAnswers) -> FrozenBaseline:
+    """The frozen baseline, with what it would be by the factors of today."""
+    sums = prepared.baseline_of(frozen).sums
+    if sums is None or answers.baseline is None:
+        return frozen
+    rate = restated_rate(sums, sums_of(answers.baseline), prepared.terms.per)
+    text = shown_rates(rate, prepared.baseline_of(frozen).rate_ug)[0] if rate is not None else None
+    return frozen.model_copy(update={"restated": text})

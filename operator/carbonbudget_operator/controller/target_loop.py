@@ -16,7 +16,6 @@ from zlib import crc32
 
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetQuery
 from carbonbudget_operator.api.target_status import FrozenBaseline
-from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.prepared_target import InvalidTarget, PreparedTarget, prepare_target
 from carbonbudget_operator.controller.question_batches import BatchQuestions, refused_sentence
@@ -27,7 +26,9 @@ from carbonbudget_operator.controller.target_evaluation import (
     evaluate_target_without_answer,
 )
 from carbonbudget_operator.controller.target_history import SavingsPrice, no_price
+from carbonbudget_operator.controller.target_memory import TargetMemory
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
+from carbonbudget_operator.controller.target_publisher import TargetPublisher
 from carbonbudget_operator.controller.target_queries import (
     AskedSpans,
     TargetSource,
@@ -36,41 +37,17 @@ from carbonbudget_operator.controller.target_queries import (
     spans_to_ask,
 )
 from carbonbudget_operator.controller.target_store import StoredTarget, TargetStore
-from carbonbudget_operator.controller.target_writer import TargetWriter, needs_target_event
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import log_action
 from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.server_client import ServerUnavailable
-from carbonbudget_operator.targets.target_verdict import TargetState
-from carbonbudget_operator.targets.target_windows import HOUR_S, whole_hour
+from carbonbudget_operator.targets.target_windows import HOUR_S
 
 _EVERY_SECONDS: Final = 60
 _AT_ONCE: Final = 2000  # targets in one request
-_PUBLISHED_AT_ONCE: Final = 200
-_AGAIN_SECONDS: Final = 600  # for a target of which hours are missing
 _DAY_HOURS: Final = 24
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Done:
-    """What is remembered of a target between evaluations.
-
-    `version`: the spec that was evaluated last, None to evaluate it again. `hour`: up to which data. `at`: when.
-    `frozen`: a baseline that the watch may not have shown yet. `empty`: calendar windows without a figure.
-    `state`: the state that Events have told. `told`: the spec of which the status says why there is no answer.
-    """
-
-    uid: str
-    version: tuple[str, object] | None = None
-    hour: int = 0
-    at: float = 0.0
-    incomplete: bool = False
-    frozen: FrozenBaseline | None = None
-    empty: frozenset[Period] = frozenset()
-    state: TargetState | None = None
-    told: tuple[tuple[str, object], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +77,8 @@ class TargetLoop:
         self._source, self._store, self._namespaces, self._metrics = source, store, namespaces, metrics
         self._now, self._price = now, price
         self._schedule = EvaluationSchedule(store.changed, every_seconds, now, floor_seconds=float(every_seconds))
-        self._writer = TargetWriter(client, store, metrics)
-        self._done: dict[str, _Done] = {}
+        self._publisher = TargetPublisher(client, store, metrics)
+        self._memory: dict[str, TargetMemory] = {}
         self._away = False
         self._failed: set[tuple[str, tuple[str, object]]] = set()
 
@@ -119,8 +96,9 @@ class TargetLoop:
     async def evaluate(self) -> None:
         """Evaluate the targets that are due: prepare, ask the server, evaluate, write."""
         stored = self._store.snapshot()
-        self._done = {
-            key: self._done[key] if key in self._done and self._done[key].uid == one.uid else _Done(one.uid)
+        before = self._memory
+        self._memory = {
+            key: kept if (kept := before.get(key)) is not None and kept.uid == one.uid else TargetMemory(one.uid)
             for key, one in stored.items()
         }
         self._metrics.forget_all_but(stored.values())
@@ -138,18 +116,17 @@ class TargetLoop:
                 else:
                     self._server_back()
                     made = await self._unanswered(stored, stored, "NoReports", "no node has reported yet", now)
-            await self._publish_all(stored, made, now)
+            await self._publisher.publish_all(stored, made, self._memory, now)
         self._metrics.evaluations.inc()
 
     async def _by_server(
         self, stored: Mapping[str, StoredTarget], through: int, now: int
     ) -> dict[str, TargetEvaluation]:  # fmt: skip
         """Evaluations of the targets that are due, but those that were published here already."""
-        due = [key for key, one in stored.items() if self._is_due(one, whole_hour(through), now)]
+        due = [key for key, one in stored.items() if self._memory[key].is_due(one, through, now)]
         prepared, made = await self._prepare(stored, due, now)
         for one in made:
-            done = self._done[one]
-            done.version, done.hour, done.at, done.incomplete = stored[one].version, whole_hour(through), now, True
+            self._memory[one].failed(stored[one], through, now)
         asked: dict[str, _Asked] = {}
         queries: list[TargetQuery] = []
         for key, each in prepared.items():
@@ -174,7 +151,7 @@ class TargetLoop:
             for key, reason in found.refused.items():
                 self._metrics.failures.inc()
                 evaluated |= await self._unanswered(stored, [key], "QuestionRefused", refused_sentence(reason), now)
-            await self._publish_all(stored, evaluated, now)  # the next request may take long
+            await self._publisher.publish_all(stored, evaluated, self._memory, now)  # the next request may take long
         if is_answered:
             self._server_back()
         return made
@@ -198,18 +175,12 @@ class TargetLoop:
                 failed[key] = self._unexpected(one, error, now)
         return prepared, failed
 
-    def _is_due(self, one: StoredTarget, hour: int, now: int) -> bool:
-        done = self._done[one.key]
-        if done.version != one.version or hour > done.hour:
-            return True
-        return done.incomplete and now - done.at >= _AGAIN_SECONDS
-
     def _spans(self, prepared: PreparedTarget, through: int) -> _Asked:
-        done = self._done[prepared.key]
-        frozen = frozen_in(prepared, done.frozen)
+        remembered = self._memory[prepared.key]
+        frozen = frozen_in(prepared, remembered.frozen)
         # Once a day, at an hour of its own: a long span of a thousand targets costs the server something.
         restates = (through // HOUR_S + crc32(prepared.stored.uid.encode())) % _DAY_HOURS == 0
-        return _Asked(prepared, frozen, spans_to_ask(prepared, frozen, through, restates, done.empty))
+        return _Asked(prepared, frozen, spans_to_ask(prepared, frozen, through, restates, remembered.empty))
 
     def _evaluate_one(self, asked: _Asked, answer: TargetAnswer, through: int, now: int) -> TargetEvaluation:
         stored = asked.prepared.stored
@@ -218,12 +189,7 @@ class TargetLoop:
             made = evaluate_target(asked.prepared, asked.frozen, asked.spans, answers, through, now, self._price)
         except Exception as error:
             return self._unexpected(stored, error, now)
-        done = self._done[stored.key]
-        # With a new baseline its history is asked for next.
-        done.version = stored.version if not made.newly_frozen else None
-        done.hour, done.at, done.told = whole_hour(through), now, None
-        done.incomplete, done.frozen = made.incomplete, made.frozen
-        done.empty = frozenset(one for one in done.empty | made.empty if one in asked.spans.shown)
+        self._memory[stored.key].evaluated(stored, made, asked.spans, through, now)
         return made
 
     async def _without_server(
@@ -240,12 +206,11 @@ class TargetLoop:
         self, stored: Mapping[str, StoredTarget], keys: Iterable[str], reason: str, sentence: str, now: int
     ) -> dict[str, TargetEvaluation]:
         """Evaluations without an answer, of the targets that do not say so yet. They are due with the next answer."""
-        untold = [key for key in keys if self._done[key].told != (stored[key].version, reason)]
+        untold = [key for key in keys if self._memory[key].told != (stored[key].version, reason)]
         prepared, made = await self._prepare(stored, untold, now)
         made |= {key: evaluate_target_without_answer(one, reason, sentence, now) for key, one in prepared.items()}
         for key in made:
-            self._done[key].told = (stored[key].version, reason)
-            self._done[key].version = None
+            self._memory[key].unanswered(stored[key], reason)
         return made
 
     def _unexpected(self, stored: StoredTarget, error: Exception, now: int) -> TargetEvaluation:
@@ -259,53 +224,7 @@ class TargetLoop:
         sentence = f"this target cannot be evaluated ({type(error).__name__}): see the controller's log"
         return evaluate_invalid_target(stored, sentence, now)
 
-    async def _publish_all(
-        self, stored: Mapping[str, StoredTarget], made: Mapping[str, TargetEvaluation], now: int
-    ) -> None:
-        waiting = list(made)
-        for first in range(0, len(waiting), _PUBLISHED_AT_ONCE):
-            keys = waiting[first : first + _PUBLISHED_AT_ONCE]
-            results = await asyncio.gather(
-                *(self._publish(stored[key], made[key], now) for key in keys), return_exceptions=True
-            )
-            for key, result in zip(keys, results, strict=True):
-                if isinstance(result, BaseException):
-                    self._metrics.failures.inc()
-                    _log.error("target %s not updated", key, exc_info=result)
-                    self._done[key].version = self._done[key].told = None
-
-    async def _publish(self, stored: StoredTarget, made: TargetEvaluation, now: int) -> None:
-        """Set the metrics, write the status, and post Events if the state has changed or a baseline was computed."""
-        if "observedGeneration" in made.status:
-            self._metrics.evaluated(stored, made)
-        else:
-            self._metrics.not_evaluated(stored, made.state)
-        done = self._done[stored.key]
-        if not await self._writer.write(stored, made.status):
-            done.version = done.told = None  # the next minute tries again
-            return
-        if made.newly_frozen and made.frozen is not None:
-            sentence = (
-                f"the baseline is {made.frozen.per_unit} CO2e {made.per_unit}; it stays until selector, include, "
-                "accounting, unit or baseline of the spec are edited"
-            )
-            await self._writer.post_baseline(stored, sentence, now)
-        previous = done.state or _state_in(stored)
-        if needs_target_event(previous, made.state):
-            was = previous.value if previous is not None else "new"
-            sentence = f"target {stored.key} is {made.state.value}, was {was}: {made.message}"
-            log_action(_log, "target", sentence, target=stored.key, state=made.state.value, former=was)
-            await self._writer.post(stored, made.state, made.message, now)
-        done.state = made.state
-
     def _server_back(self) -> None:
         if self._away:
             log_action(_log, "server-back", "the server answers again about targets")
         self._away = False
-
-
-def _state_in(stored: StoredTarget) -> TargetState | None:
-    """The state that its status shows; None before the first."""
-    status = stored.body.get("status")
-    word = status.get("state") if isinstance(status, dict) else None
-    return next((state for state in TargetState if state.value == word), None)

@@ -379,7 +379,7 @@ def test_units_are_read_for_some_selections_at_a_time(engine: sa.Engine, monkeyp
         return read(self, connection, asked, *more)
 
     monkeypatch.setattr(SelectedUnits, "read", counted)
-    monkeypatch.setattr("carbonbudget_operator.answers.target_figures._DAYS_AT_ONCE", 3)
+    monkeypatch.setattr("carbonbudget_operator.answers.target_units._DAYS_AT_ONCE", 3)
     assert figures(engine).answers(queries) == at_once
     assert len(sizes) > 3
     assert max(sizes) <= 4  # the last selection of a reading may have two days more than are left

@@ -57,12 +57,12 @@ def evaluated(
 def written(body: Body, answer: BudgetAnswer, now: int = NOW, **more: Any) -> Body:
     """The body as it reads after the verdict was written."""
     after = stored(body).body
-    merge(after, {"status": evaluated(body, answer, now, **more).desired.status})  # type: ignore[arg-type] # a dict
+    merge(after, {"status": evaluated(body, answer, now, **more).status})  # type: ignore[arg-type] # a dict
     return after  # type: ignore[return-value]
 
 
 def status_of(evaluation: BudgetEvaluation) -> dict[str, Any]:
-    return evaluation.desired.status
+    return evaluation.status
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:

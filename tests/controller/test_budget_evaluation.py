@@ -134,7 +134,7 @@ def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
     raised = body | {"spec": body["spec"] | {"limit": "50kg"}, "metadata": body["metadata"] | {"generation": 4}}
     made = evaluated(raised, an_answer(6 * KILO))
     assert status_of(made)["enforcement"] is None
-    assert made.desired.blocking is False
+    assert made.blocking is False
 
 
 def test_suspension_says_from_when_and_keeps_it() -> None:
@@ -162,10 +162,10 @@ def test_a_budget_per_workload_names_the_one_that_used_most_and_blocks_nobody() 
         ("big", 120, "Exceeded"), ("small", 20, "WithinBudget"),
     ]  # fmt: skip
     assert (status["enforcement"], status["forecast"], status["breakdown"]) == (None, None, None)
-    assert made.desired.blocking is False
+    assert made.blocking is False
     suspending = evaluated(a_body(per="Workload", thresholds=SUSPEND), answer)
     assert status_of(suspending)["enforcement"]["action"] == "Suspend"
-    assert suspending.desired.blocking is False
+    assert suspending.blocking is False
 
 
 def test_a_cluster_wide_budget_names_namespaces() -> None:
@@ -205,7 +205,7 @@ def test_many_namespaces_with_such_a_label_take_one_short_sentence() -> None:
 
 def test_where_budgets_do_not_act_nothing_is_in_force_and_the_action_is_still_told() -> None:
     made = evaluated(a_body(thresholds=BLOCK), an_answer(6 * KILO), terms=EnforcementTerms(6 * 3600, acts=False))
-    assert (status_of(made)["action"], status_of(made)["enforcement"], made.desired.blocking) == ("Block", None, False)
+    assert (status_of(made)["action"], status_of(made)["enforcement"], made.blocking) == ("Block", None, False)
 
 
 def test_a_condition_keeps_its_time_until_it_changes() -> None:

@@ -25,9 +25,9 @@ from carbonbudget_operator.controller.status_json import is_visible_change
 def test_without_data_the_last_verdict_stands_and_a_condition_says_why() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
     made = unanswered(body)
-    assert set(made.desired.status) == {"conditions"}
-    assert made.desired.blocking is True
-    assert is_visible_change(body, made.desired.status)
+    assert set(made.status) == {"conditions"}
+    assert made.blocking is True
+    assert is_visible_change(body, made.status)
     assert conditions(status_of(made))["DataComplete"] == ("False", "ServerUnavailable")
 
 
@@ -38,7 +38,7 @@ def test_without_data_a_block_is_renewed_or_dropped_as_the_budget_says() -> None
     careful = written(a_body(thresholds=BLOCK, onMissingData="Unknown"), an_answer(6 * KILO))
     dropped = unanswered(careful, NOW + 4 * 3600)
     assert (status_of(dropped)["state"], status_of(dropped)["enforcement"]) == ("Unknown", None)
-    assert dropped.desired.blocking is False
+    assert dropped.blocking is False
     assert "no data now; last known: used 6kg" in dropped.message
 
 
@@ -47,9 +47,9 @@ def test_a_limit_raised_without_data_unblocks_and_the_status_says_which_generati
     body["metadata"]["generation"] = 4
     body["spec"] |= {"limit": "50kg", "selector": {"matchLabels": {"a": "b"}}}
     made = unanswered(body, NOW + 600)
-    assert (status_of(made)["enforcement"], made.desired.blocking) == (None, False)
+    assert (status_of(made)["enforcement"], made.blocking) == (None, False)
     assert status_of(made)["observedGeneration"] == 3
-    merge(body, {"status": made.desired.status})
+    merge(body, {"status": made.status})
     after = status_of(evaluated(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1), NOW + 1200))
     assert (after["observedGeneration"], after["used"]) == (4, "1g")
     assert conditions(after)["DataComplete"] == ("True", "Complete")
@@ -88,7 +88,7 @@ def test_before_the_first_data_a_budget_is_unknown_and_blocks_nothing() -> None:
 
 def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forgotten() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO), DECEMBER - 60)
-    merge(body, {"status": unanswered(body, DECEMBER + 60).desired.status})
+    merge(body, {"status": unanswered(body, DECEMBER + 60).status})
     assert body["status"]["state"] == "Unknown"
     assert "enforcement" not in body["status"]
     assert written(body, an_answer(KILO), DECEMBER + 600)["status"]["history"][0]["end"] == "2026-12-01T00:00:00Z"
@@ -96,7 +96,7 @@ def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forg
 
 def test_a_budget_that_cannot_be_evaluated_blocks_nothing() -> None:
     made = evaluate_invalid(stored(a_body(limit="much")), "write a number", NOW)
-    assert (status_of(made)["enforcement"], made.desired.blocking) == (None, False)
+    assert (status_of(made)["enforcement"], made.blocking) == (None, False)
     assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")}
 
 

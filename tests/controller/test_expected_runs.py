@@ -63,7 +63,7 @@ def test_what_is_expected_warns_and_neither_blocks_nor_suspends() -> None:
     expected = evaluated(a_body(per="Workload", thresholds=SUSPEND), answered(one("train", 0.8, 70)))
     without = evaluated(a_body(per="Workload", thresholds=SUSPEND), answered(one("train", 0.8, None)))
     assert expected.record == without.record
-    assert expected.desired.blocking is without.desired.blocking is False
+    assert expected.blocking is without.blocking is False
     for field in ("state", "action", "enforcement", "used", "percentUsed", "message"):
         assert status_of(expected)[field] == status_of(without)[field]
 
@@ -138,7 +138,7 @@ def test_a_server_with_a_real_ledger_tells_the_controller_of_a_pod_at_a_fifth_of
     answers.workloads.add(asked, found, now, answers.queries.data_through())
     own = period_answers(prepared, asked, {answer.id: answer for answer in found}, answers.queries.data_through())
     made = evaluate_budget(prepared, own, None, "", now, EnforcementTerms(6 * 3600))
-    merge(body, {"status": made.desired.status})
+    merge(body, {"status": made.status})
     (top,) = body["status"]["topWorkloads"]
     assert (top["name"], top["state"]) == ("pod-1", "WithinBudget")
     assert 200 < top["expectedPercent"] < 300  # ten minutes of 60 W are 4.9 g, and four times as long are left

@@ -83,7 +83,7 @@ def test_a_threshold_that_was_reached_stays_reached_over_all_readings_edits_and_
             body["spec"] |= step.edit
         made = evaluated(body, step, now, None if step.restarts else remembered)
         remembered = made.record
-        merge(body, {"status": made.desired.status})
+        merge(body, {"status": made.status})
         highest_mg = max(highest_mg, step.used_mg if step.used_mg is not None else -1)
         if highest_mg >= 0:
             assert made.record is not None

@@ -31,12 +31,12 @@ def evaluate(body: Body, now: int, remembered: EvaluationRecord | None) -> Evalu
     try:
         prepared = prepare_budget(stored(body), now, namespaces(), remembered)
     except InvalidBudget as error:
-        merge(body, {"status": evaluate_invalid(stored(body), str(error), now).desired.status})
+        merge(body, {"status": evaluate_invalid(stored(body), str(error), now).status})
         return remembered
     asked = period_queries(prepared, 0, now)
     answers = {query.id: an_answer(USED_UG) for query in asked}
     made = evaluate_budget(prepared, period_answers(prepared, asked, answers, now), None, "", now, TERMS)
-    merge(body, {"status": made.desired.status})
+    merge(body, {"status": made.status})
     return made.record
 
 
@@ -59,8 +59,8 @@ def test_while_the_edit_is_invalid_nothing_is_refused_or_suspended() -> None:
     body = a_suspending_body()
     edit(body, **INVALID_PERIOD)
     invalid = evaluate_invalid(stored(body), "spec.end must be after spec.start", NOW + 900)
-    merge(body, {"status": invalid.desired.status})
-    assert invalid.desired.blocking is False
+    merge(body, {"status": invalid.status})
+    assert invalid.blocking is False
     assert body["status"]["enforcement"]["until"] == format_time(NOW + 900)
     read = parse_budget(body)
     assert read is not None
@@ -72,7 +72,7 @@ def test_an_invalid_budget_is_written_once_and_not_each_minute() -> None:
     body = a_suspending_body()
     edit(body, limit="much")
     evaluate(body, NOW + 300, None)
-    again = evaluate_invalid(stored(body), body["status"]["message"], NOW + 360).desired.status
+    again = evaluate_invalid(stored(body), body["status"]["message"], NOW + 360).status
     assert not is_visible_change(body, again)
 
 
@@ -89,7 +89,7 @@ def test_a_status_that_is_not_readable_leaves_nothing_either() -> None:
     body = a_body(limit="much")
     for wrong in ("soon", {"action": "Suspend"}, {"action": "Suspend", "until": "later", "suspendFrom": "soon"}, []):
         body["status"] = {"enforcement": wrong}
-        assert evaluate_invalid(stored(body), "write a number", NOW).desired.status["enforcement"] is None
+        assert evaluate_invalid(stored(body), "write a number", NOW).status["enforcement"] is None
 
 
 STEPS = st.lists(

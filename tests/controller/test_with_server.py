@@ -61,7 +61,7 @@ class Cluster:
             now,
             EnforcementTerms(6 * 3600),
         )
-        merge(self.body, {"status": made.desired.status})
+        merge(self.body, {"status": made.status})
         return dict(self.body["status"])
 
 

@@ -41,7 +41,6 @@ from carbonbudget_operator.controller.status_conditions import (
     within_budget,
 )
 from carbonbudget_operator.controller.status_json import (
-    DesiredObject,
     Status,
     details,
     evaluation_fields,
@@ -52,18 +51,18 @@ from carbonbudget_operator.controller.status_json import (
 
 @dataclass(frozen=True, slots=True)
 class BudgetEvaluation:
-    """The result of one evaluation. `desired`: the status and label to write. `record`: None while nothing is known.
+    """The result of one evaluation. `status`: what to write; None for what is to be removed.
 
-    `lost`: the ledger has lost facts. `use`: the evaluation by the server's figures; None without an answer.
+    `blocking`: whether the object needs the blocking label. `record`: None while nothing is known.
+    `use`: the evaluation by the server's figures; None without an answer.
     `runs`: the runs over a threshold, for a budget per workload. `expected`: its runs that are expected to exceed the
     limit.
     """
 
-    desired: DesiredObject
+    status: Status
+    blocking: bool
     record: EvaluationRecord | None
     message: str
-    forecast_ug: int | None = None
-    lost: bool = False
     use: UseEvaluation | None = None
     runs: tuple[RunOverThreshold, ...] = ()
     expected: tuple[RunExpectedOver, ...] = ()
@@ -121,9 +120,9 @@ def evaluate_budget(
             *((prepared.credit_condition,) if prepared.credit_condition is not None else ()),
         ),
     )
-    desired = DesiredObject(status, _blocks(prepared, made.record))
     over = runs_over(prepared, answers.use, verdict, reported.data_through)
-    return BudgetEvaluation(desired, made.record, message, made.forecast_ug, made.lost, made, over, expected)
+    blocking = _blocks(prepared, made.record)
+    return BudgetEvaluation(status, blocking, made.record, message, made, over, expected)
 
 
 def evaluate_without_answer(
@@ -144,7 +143,7 @@ def evaluate_without_answer(
         status: Status = {"state": State.UNKNOWN.value, "action": "", "enforcement": None, "message": sentence}
         wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict, managed))
         status["conditions"] = merged(prepared.budget_object, now, wanted)
-        return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
+        return BudgetEvaluation(status, blocking=False, record=None, message=sentence)
     status = {}
     message = prepared.budget_object.status.message or ""
     shown_ug = prepared.budget_object.status.effective_limit_micrograms
@@ -162,7 +161,7 @@ def evaluate_without_answer(
         status = evaluation_fields(prepared, made) | {"message": message, "observedAt": format_time(now)}
     wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict, managed))
     status["conditions"] = merged(prepared.budget_object, now, wanted)
-    return BudgetEvaluation(DesiredObject(status, _blocks(prepared, made)), made, message)
+    return BudgetEvaluation(status, _blocks(prepared, made), made, message)
 
 
 def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEvaluation:
@@ -178,7 +177,7 @@ def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEva
         "enforcement": _ended_suspension(stored, now),
         "conditions": invalid_conditions(stored.body, sentence, now),
     }
-    return BudgetEvaluation(DesiredObject(status, blocking=False), None, sentence)
+    return BudgetEvaluation(status, blocking=False, record=None, message=sentence)
 
 
 def _message(prepared: PreparedBudget, made: UseEvaluation, answers: PeriodAnswers) -> str:

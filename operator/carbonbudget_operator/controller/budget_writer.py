@@ -10,7 +10,7 @@ from carbonbudget_operator.api.wire_names import BLOCKING_LABEL
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
 from carbonbudget_operator.controller.metrics import ControllerMetrics
-from carbonbudget_operator.controller.status_json import DesiredObject, Status, is_visible_change
+from carbonbudget_operator.controller.status_json import Status, is_visible_change
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
 from carbonbudget_operator.logs import FailureLog
 from carbonbudget_operator.printable import printable
@@ -31,13 +31,13 @@ class BudgetWriter:
         # Written versions of budgets that are stored without spec: their present status is not known.
         self._written_versions: dict[str, tuple[str, object]] = {}
 
-    async def write(self, stored: StoredBudget, desired: DesiredObject) -> bool:
+    async def write(self, stored: StoredBudget, status: Status, blocking: bool) -> bool:
         """Write status and label if they differ. Returns whether the object now has both.
 
         The status comes first: a block needs both, and ends as soon as the status has none. Each write names the uid,
         so a budget that was created again under this name is not written to.
         """
-        status = printable_status(desired.status)
+        status = printable_status(status)
         labelled = at(stored.metadata, "labels").get(BLOCKING_LABEL) == "true"
         try:
             if is_visible_change(stored.body, status) and not (
@@ -45,8 +45,8 @@ class BudgetWriter:
             ):
                 await self._patch(stored.path.sub("status"), {"metadata": {"uid": stored.uid}, "status": status})
                 self._remember(stored)
-            if desired.blocking != labelled:
-                label = {BLOCKING_LABEL: "true" if desired.blocking else None}
+            if blocking != labelled:
+                label = {BLOCKING_LABEL: "true" if blocking else None}
                 await self._patch(stored.path, {"metadata": {"uid": stored.uid, "labels": label}})
         except KubeError as error:
             if error.status == 404:  # its end was missed

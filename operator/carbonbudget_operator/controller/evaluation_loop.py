@@ -245,10 +245,10 @@ class EvaluationLoop:
             self._metrics.unknown(stored)
         else:
             limit_ug = prepared.budget_limit.limit_ug
-            self._metrics.evaluated(stored, limit_ug, record.verdict, evaluation.forecast_ug, evaluation.lost)
+            self._metrics.evaluated(stored, limit_ug, record.verdict, evaluation.use)
             children = prepared.children
             self._metrics.adjusted(stored, prepared.adjustments, None if children is None else children.allocated_ug)
-        if not await self._writer.write(stored, evaluation.desired):
+        if not await self._writer.write(stored, evaluation.status, evaluation.blocking):
             return
         if record is not None:
             self._records[stored.key] = (stored.uid, record)
@@ -266,7 +266,7 @@ class EvaluationLoop:
         self._states[stored.key] = (stored.uid, state)
 
     def _queue_run_events(self, stored: StoredBudget, evaluation: BudgetEvaluation) -> None:
-        status = evaluation.desired.status
+        status = evaluation.status
         if "topWorkloads" not in status:  # there was no answer: the status keeps the last workloads
             return
         dropped = self.run_events.queue(stored, status.get("period"), evaluation.runs)

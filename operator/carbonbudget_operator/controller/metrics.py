@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from carbonbudget_operator.budgets.adjustments import ADJUSTMENT_REASONS, LimitChange
+from carbonbudget_operator.budgets.use_evaluation import UseEvaluation
 from carbonbudget_operator.budgets.verdict import State, Verdict
 from carbonbudget_operator.controller.budget_store import StoredBudget
 
@@ -52,16 +53,15 @@ class ControllerMetrics:
         self._used_fell = gauge("carbonbudget_budget_used_fell", "1 while the ledger has less than it had.")
         self._known: set[tuple[str, str, str]] = set()
 
-    def evaluated(
-        self, stored: StoredBudget, limit_ug: int, verdict: Verdict, forecast_ug: int | None, lost: bool
-    ) -> None:
-        """Set the figures of a budget that was evaluated."""
+    def evaluated(self, stored: StoredBudget, limit_ug: int, verdict: Verdict, use: UseEvaluation | None) -> None:
+        """Set the figures of a budget that was evaluated. `use`: by the server's figures; None without an answer."""
         labels = _labels(stored)
         self._known.add(labels)
         self._limit.labels(*labels).set(limit_ug / _UG_PER_G)
         self._used.labels(*labels).set(verdict.used_ug / _UG_PER_G)
-        if forecast_ug is not None:
-            self._forecast.labels(*labels).set(forecast_ug / _UG_PER_G)
+        lost = use is not None and use.lost
+        if use is not None and use.forecast_ug is not None:
+            self._forecast.labels(*labels).set(use.forecast_ug / _UG_PER_G)
         elif not lost:
             self._remove(self._forecast, labels)
         self._blocking.labels(*labels).set(verdict.acts_until > 0)

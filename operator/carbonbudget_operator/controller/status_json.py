@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
@@ -52,14 +51,6 @@ _MOST_INT64: Final = 2**63 - 1  # of a number in an object
 
 
 _MOST_PERCENT: Final = 1_000_000  # a pod may say that it has a billion steps
-
-
-@dataclass(frozen=True, slots=True)
-class DesiredObject:
-    """The status to write, and whether the object should have the blocking label."""
-
-    status: Status
-    blocking: bool
 
 
 def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status:

@@ -22,13 +22,13 @@ def share_list(total: int, weights: Sequence[int]) -> list[int]:
         ValueError: a negative number, or nothing to share by while `total` is not 0. The caller
             decides who is charged with energy that nobody used; this function does not.
     """
-    weight_sum = sum(weights)
     if total < 0 or (weights and min(weights) < 0):
         raise ValueError("only non-negative integers can be shared out")
-    if not weight_sum:
-        if total:
-            raise ValueError(f"nothing to share {total} by: the weights are all zero")
+    if not total:
         return [0] * len(weights)
+    weight_sum = sum(weights)
+    if not weight_sum:
+        raise ValueError(f"nothing to share {total} by: the weights are all zero")
     parts = [total * weight // weight_sum for weight in weights]
     left = total - sum(parts)
     if left:

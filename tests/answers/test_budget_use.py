@@ -188,7 +188,7 @@ def test_an_answer_and_its_hours_are_the_rows_that_the_selector_selects_as_kuber
 ) -> None:
     """The rule of coverage, whatever the ledger's statements and indexes leave out on the way to it."""
     selector = None if manifest is None else LabelSelector.model_validate(manifest)
-    rows = [row for row in asked(False).rows(DAY, END) if selected(manifest, row.labels)]
+    rows = [row for row in asked(False).book.rows(DAY, END) if selected(manifest, row.labels)]
     for namespaces in (names, [EVERY_NAMESPACE]):
         query = BudgetQuery(
             id="x", namespaces=namespaces, selector=selector, start=DAY, end=END,
@@ -204,7 +204,7 @@ def test_the_whole_cluster_is_every_row_that_is_not_special(asked: Callable[[boo
     query = BudgetQuery(
         id="x", namespaces=["*"], start=DAY, end=END, include=["Dynamic", "Idle", "Overhead", "Embodied"]
     )
-    rows = [row for row in asked(False).rows(DAY, END) if not row.special]
+    rows = [row for row in asked(False).book.rows(DAY, END) if not row.special]
     (answer,) = asked(True).budgets([query])
     assert answer.used_ug == sum(sum(row.figures[LOCATION_UG]) + row.figures[EMBODIED_UG] for row in rows) > 0
 

@@ -24,7 +24,6 @@ from carbonbudget_operator.ledger.valued_rows import (
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
-    ValuedRow,
     ValuedUnit,
 )
 from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
@@ -91,10 +90,6 @@ class BudgetUseQueries:
     def trim(self) -> None:
         """Drop what exceeds the limit of the cache."""
         self._merges.trim()
-
-    def rows(self, start: int, end: int, by_node: bool = False) -> Iterator[ValuedRow]:
-        """All valued rows of [start, end)."""
-        return self.book.rows(start, end, by_node)
 
     def data_through(self) -> int:
         """The second up to which every node that reports has reported; 0 without a report."""

@@ -73,11 +73,7 @@ def split_by_basis(
     energy_uj = sum(energies_uj)
     if basis == DIRECT:
         whole_ug = emissions_ug(energy_uj, pue_permille, known.lifecycle_mg)
-        return BasisSplit(location_ug, _share(whole_ug - sum(location_ug), energies_uj))
+        return BasisSplit(location_ug, share_list(whole_ug - sum(location_ug), energies_uj))
     # In proportion to emissions and not to energy, so that the direct part of a row is never larger than the row.
-    direct = _share(emissions_ug(energy_uj, pue_permille, known.direct_mg), location_ug)
+    direct = share_list(emissions_ug(energy_uj, pue_permille, known.direct_mg), location_ug)
     return BasisSplit(direct, [whole - part for whole, part in zip(location_ug, direct, strict=True)])
-
-
-def _share(total: int, weights: Sequence[int]) -> Sequence[int]:
-    return share_list(total, list(weights)) if total else [0] * len(weights)

@@ -159,7 +159,7 @@ def _allocation(answers: LedgerAnswers, question: Question) -> bytes:
         raise Refusal(400, "malformed", str(error)) from None
     span = covered_range(given["start"], given["end"])
     found = allocation_json(
-        group_rows(answers.queries.rows(*span, needs_nodes(fields, filters)), fields, filters), span
+        group_rows(answers.queries.book.rows(*span, needs_nodes(fields, filters)), fields, filters), span
     )
     return json.dumps(found | {"cluster": answers.settings.cluster, "settings": answers.settings.source}).encode()
 

@@ -170,7 +170,7 @@ class Valuer:
             if not drawn.covered_uj:
                 continue
             parts = zip(
-                inside, share_list(drawn.covered_uj, energies), _share(drawn.emissions_ug, energies), strict=True
+                inside, share_list(drawn.covered_uj, energies), share_list(drawn.emissions_ug, energies), strict=True
             )
             for i, part_uj, part_ug in parts:
                 left[i] -= part_uj
@@ -216,19 +216,20 @@ class Valuer:
                 else [0] * len(energies)
             )
             market_ug = markets[shares.domain].emissions_ug
-            market = location if market_ug is None else _share(market_ug, energies)
+            market = location if market_ug is None else share_list(market_ug, energies)
             metered = _metered(energies, domain.metered_uj, domain.measured_uj)
             facility = (
                 share_list(domain.measured_uj * pue_permille // 1000, energies) if domain.measured_uj else energies
             )
             parts = split_by_basis(location, energies, pue_permille, place.basis, place.bases)
             stood_in_ug = markets[shares.domain].stood_in_ug
+            # By the grams and not by the energies: so no row's part is more than the row.
+            stood_in = location if market_ug is None else share_list(stood_in_ug, market) if stood_in_ug else ()
             columns = (
                 (DIRECT_UG, parts.direct),
                 (UPSTREAM_UG, parts.upstream),
                 (UNSPLIT_UG, parts.unsplit),
-                # By the grams and not by the energies: so no row's part is more than the row.
-                (STOOD_IN_UG, location if market_ug is None else _share(stood_in_ug, market) if stood_in_ug else ()),
+                (STOOD_IN_UG, stood_in),
             )
             split_into = [(column, cells) for column, cells in columns if cells]
             for index, total in enumerate(totals):
@@ -284,10 +285,6 @@ class Valuer:
 
 def _key(node: str, scope: str, facts: PodGroupFacts, slice_: NodeSlice) -> _Key:
     return node, scope, facts.group, facts.part[0] if facts.part else slice_.start
-
-
-def _share(total: int, weights: list[int]) -> list[int]:
-    return share_list(total, weights) if total else [0] * len(weights)
 
 
 def _metered(energies: list[int], metered_uj: int, measured_uj: int) -> list[int]:

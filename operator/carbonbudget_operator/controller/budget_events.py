@@ -1,19 +1,16 @@
-"""Posts Kubernetes Events about budgets. Their reasons are part of the API."""
+"""The Events about a budget's state: when one is posted, and with which reason. Reasons are part of the API."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
-from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.budget_store import StoredBudget
-from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.controller.event_posting import ObjectEvent, post_event
+from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog
 
-_log = logging.getLogger(__name__)
 _REASONS: Final[Mapping[State, tuple[Literal["Normal", "Warning"], str]]] = {
     State.WITHIN: ("Normal", "BudgetWithinLimit"),
     State.WARNING: ("Warning", "BudgetWarning"),
@@ -32,13 +29,6 @@ def needs_event(previous: State | None, state: State) -> bool:
 async def post_budget_event(
     client: KubeClient, stored: StoredBudget, state: State, message: str, now: int, failing: FailureLog
 ) -> None:
-    """Post the Event. A failure is logged once, until an Event is posted again, and has no other effect."""
+    """Post the Event of a state."""
     kind, reason = _REASONS[state]
-    about = InvolvedObject(f"{GROUP}/{VERSION}", stored.resource.kind, stored.name, stored.namespace, stored.uid)
-    try:
-        await client.send("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
-    except KubeError as error:
-        if failing.begins("events"):
-            _log.warning("event %s of %s not posted: %s", reason, stored.key, error.reason)
-    else:
-        failing.ends("events")
+    await post_event(client, ObjectEvent(stored.involved, kind, reason, message), stored.key, now, failing)

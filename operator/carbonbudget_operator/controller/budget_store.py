@@ -14,8 +14,9 @@ from functools import cached_property
 
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.times import seconds
-from carbonbudget_operator.api.wire_names import Resource
+from carbonbudget_operator.api.wire_names import GROUP, VERSION, Resource
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.object_trimming import (
@@ -73,6 +74,11 @@ class StoredObject:
     def path(self) -> ApiPath:
         """Its path in the API."""
         return self.resource.path(self.namespace, self.name)
+
+    @property
+    def involved(self) -> InvolvedObject:
+        """The object of Events about it."""
+        return InvolvedObject(f"{GROUP}/{VERSION}", self.resource.kind, self.name, self.namespace, self.uid)
 
 
 class StoredBudget(StoredObject):

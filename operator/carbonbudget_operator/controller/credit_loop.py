@@ -20,7 +20,6 @@ from carbonbudget_operator.budgets.credits import CreditableTarget, CreditedBudg
 from carbonbudget_operator.budgets.quantity import exact_mass
 from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
 from carbonbudget_operator.controller.budget_store import StoredBudget
-from carbonbudget_operator.controller.credit_events import post_credit_event
 from carbonbudget_operator.controller.credit_proposals import (
     claim_group,
     claim_questions,
@@ -30,6 +29,7 @@ from carbonbudget_operator.controller.credit_proposals import (
     missing_credits,
     read_claims,
 )
+from carbonbudget_operator.controller.event_posting import ObjectEvent, post_event
 from carbonbudget_operator.controller.transfer_loop import AdjustmentLedger
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog, log_action
@@ -125,7 +125,8 @@ class CreditLoop:
             return
         period = f"{format_time(credit.budget.period_start)} to {format_time(credit.budget.period_end)}"
         sentence = f"the limit of the period {period} rises by {exact_mass(credit.micrograms)}: {credit.detail}"
-        await post_credit_event(self._client, stored, sentence, now, self._failing)
+        event = ObjectEvent(stored.involved, "Normal", "CreditApplied", sentence)
+        await post_event(self._client, event, stored.key, now, self._failing)
 
     async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]) -> list[Adjustment]:
         request = AdjustmentsRequest(groups=list(groups), budgets=list(budgets))

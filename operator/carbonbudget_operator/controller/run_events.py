@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
-from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.run_limits import (
@@ -96,8 +95,7 @@ class RunEvents:
         uids, slots = self.uids(), asyncio.Semaphore(_AT_ONCE)
         abouts: list[tuple[InvolvedObject, _Run]] = []
         for stored, run in due:
-            kind = stored.resource.kind
-            abouts.append((InvolvedObject(f"{GROUP}/{VERSION}", kind, stored.name, stored.namespace, stored.uid), run))
+            abouts.append((stored.involved, run))
             if (about := self._workload(run.key, uids)) is not None:
                 abouts.append((about, run))
 

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
-from carbonbudget_operator.api.wire_names import GROUP, VERSION
 from carbonbudget_operator.controller.budget_writer import printable_status
+from carbonbudget_operator.controller.event_posting import ObjectEvent, post_event
 from carbonbudget_operator.controller.status_json import Status
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
 from carbonbudget_operator.controller.target_status_json import is_visible_change_of_target
@@ -83,16 +82,9 @@ class TargetWriter:
     async def _event(
         self, stored: StoredTarget, kind: Literal["Normal", "Warning"], reason: str, message: str, now: int
     ) -> None:
-        about = InvolvedObject(f"{GROUP}/{VERSION}", stored.resource.kind, stored.name, stored.namespace, stored.uid)
-        try:
-            async with self._at_once:
-                body = event_body(about, "controller", kind, reason, message, now)
-                await self._client.send("POST", about.events_path, body)
-        except KubeError as error:
-            if self._failing.begins("events"):
-                _log.warning("event %s of target %s not posted: %s", reason, stored.key, error.reason)
-        else:
-            self._failing.ends("events")
+        async with self._at_once:
+            event = ObjectEvent(stored.involved, kind, reason, message)
+            await post_event(self._client, event, f"target {stored.key}", now, self._failing)
 
 
 def needs_target_event(previous: TargetState | None, state: TargetState) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Literal
 
-from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
+from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import BUDGET, GROUP, TRANSFER, VERSION
 from carbonbudget_operator.budgets.transfers import BudgetFigures, TransferDecision, TransferOutcome
+from carbonbudget_operator.controller.event_posting import ObjectEvent, post_event
 from carbonbudget_operator.controller.transfer_store import StoredTransfer
-from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog
-
-_log = logging.getLogger(__name__)
 
 
 async def post_transfer_events(
@@ -24,7 +22,7 @@ async def post_transfer_events(
     now: int,
     failing: FailureLog,
 ) -> None:
-    """Post the Events. A failure is logged once, until an Event is posted again, and has no other effect."""
+    """Post the Events."""
     version = f"{GROUP}/{VERSION}"
     abouts = [InvolvedObject(version, TRANSFER.kind, stored.name, stored.namespace, stored.uid)]
     kind: Literal["Normal", "Warning"]
@@ -37,10 +35,4 @@ async def post_transfer_events(
                 abouts.append(InvolvedObject(version, BUDGET.kind, name, namespace, figures[budget].uid))
     message = f"transfer {stored.namespace}/{stored.name}: {decision.message}"
     for about in abouts:
-        try:
-            await client.send("POST", about.events_path, event_body(about, "controller", kind, reason, message, now))
-        except KubeError as error:
-            if failing.begins("events"):
-                _log.warning("event %s of transfer %s not posted: %s", reason, stored.name, error.reason)
-        else:
-            failing.ends("events")
+        await post_event(client, ObjectEvent(about, kind, reason, message), f"transfer {stored.name}", now, failing)

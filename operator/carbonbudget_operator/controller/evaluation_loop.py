@@ -26,7 +26,6 @@ from carbonbudget_operator.controller.budget_evaluation import (
 from carbonbudget_operator.controller.budget_events import needs_event, post_budget_event
 from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.budget_store import BudgetStore, StoredBudget
-from carbonbudget_operator.controller.budget_writer import BudgetWriter
 from carbonbudget_operator.controller.credit_condition import TargetLookup, credit_condition
 from carbonbudget_operator.controller.evaluation_schedule import EvaluationSchedule
 from carbonbudget_operator.controller.metrics import ControllerMetrics
@@ -34,6 +33,8 @@ from carbonbudget_operator.controller.prepared_budget import InvalidBudget, Prep
 from carbonbudget_operator.controller.query_sender import QuerySender, ServerAnswers
 from carbonbudget_operator.controller.question_batches import refused_sentence
 from carbonbudget_operator.controller.run_events import RunEvents
+from carbonbudget_operator.controller.status_json import blocking_label, is_visible_change
+from carbonbudget_operator.controller.status_writer import StatusWriter
 from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.transfer_figures import transfer_figures
 from carbonbudget_operator.controller.weekly_profiles import WeeklyProfiles
@@ -83,7 +84,8 @@ class EvaluationLoop:
         self._client, self._inputs, self._metrics = client, inputs, metrics
         self._terms, self._now = terms, now
         self._schedule = EvaluationSchedule(inputs.budgets.changed, window_seconds, now)
-        self._writer = BudgetWriter(client, inputs.budgets, metrics)
+        again = "the next window tries again"
+        self._writer = StatusWriter(client, metrics, inputs.budgets.forget, is_visible_change, "", again)
         self._questions = QuerySender(server, metrics, int(now()))
         self.adjusting = BudgetAdjusting(AdjustmentBook(server))
         self.run_events = RunEvents(client)
@@ -248,7 +250,9 @@ class EvaluationLoop:
             self._metrics.evaluated(stored, limit_ug, record.verdict, evaluation.use)
             children = prepared.children
             self._metrics.adjusted(stored, prepared.adjustments, None if children is None else children.allocated_ug)
-        if not await self._writer.write(stored, evaluation.status, evaluation.blocking):
+        # The status comes first: a block needs both, and ends as soon as the status has none.
+        label = blocking_label(stored.metadata, evaluation.blocking)
+        if not await self._writer.write(stored, evaluation.status, label):
             return
         if record is not None:
             self._records[stored.key] = (stored.uid, record)

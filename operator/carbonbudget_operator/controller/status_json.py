@@ -1,4 +1,4 @@
-"""A budget's status as JSON, and whether a person would see it change. No I/O, no clock."""
+"""A budget's status as JSON, its label, and whether a person would see a change. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.api.budget_status import MOST_ADJUSTMENTS, TOP_PER_WORKLOAD
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.wire_names import BLOCKING_LABEL
 from carbonbudget_operator.budgets.adjustments import shown_changes
 from carbonbudget_operator.budgets.budget_sentence import without_instant
 from carbonbudget_operator.budgets.quantity import exact_mass, format_beside, format_mass
@@ -105,6 +106,12 @@ def is_visible_change(body: Mapping[str, object], status: Status) -> bool:
     if _aged(body, previous, status):
         return True
     return any(previous.get(key) != _whole(value) for key, value in status.items() if key not in _SILENT)
+
+
+def blocking_label(metadata: Mapping[str, object], blocking: bool) -> dict[str, str | None]:
+    """The label by which the policy's binding selects a budget, as it is to be changed; empty where it is right."""
+    labelled = at(metadata, "labels").get(BLOCKING_LABEL) == "true"
+    return {BLOCKING_LABEL: "true" if blocking else None} if blocking != labelled else {}
 
 
 def overallocated(prepared: PreparedBudget) -> list[DesiredCondition]:

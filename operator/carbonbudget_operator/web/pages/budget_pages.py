@@ -17,12 +17,13 @@ from carbonbudget_operator.web.page_questions import NotShown, Questions
 from carbonbudget_operator.web.views.answer_figures import utc_text
 from carbonbudget_operator.web.views.grid_view import zones
 from carbonbudget_operator.web.views.page_budget import PageBudget, in_order, part_words
+from carbonbudget_operator.web.views.page_states import StateChoice
 from carbonbudget_operator.web.views.zoned_times import zoned
 
 MOST_ZONES: Final = 3
 _MOST_SECONDS: Final = 35 * 86_400  # of one question about intensities
 _AHEAD_SECONDS: Final = 7 * 86_400
-STATES = ("exceeded", "warning", "within", "unknown")
+_STATES: Final = {"exceeded": "Exceeded", "warning": "Warning", "within": "WithinBudget", "unknown": "Unknown"}
 
 
 async def show_budgets(handling: PageHandling, visit: Visit) -> Response:
@@ -38,7 +39,10 @@ async def show_budgets(handling: PageHandling, visit: Visit) -> Response:
     return handling.page(
         "budgets.html", visit, title="Budgets", here="budgets", budgets=chosen, notes=found.notes, of=len(ordered),
         namespaces=sorted({one.namespace for one in ordered if one.namespace}), namespace=namespace, state=state,
-        states=STATES, counts={word: sum(one.state_class == word for one in ordered) for word in STATES},
+        states=[
+            StateChoice(shown, value, sum(one.state_class == value for one in ordered))
+            for value, shown in _STATES.items()
+        ],
         blocking=sum(bool(one.effect(now)) for one in ordered), bar=bar_of, now=now,
     )  # fmt: skip
 

@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
 from carbonbudget_operator.web.page_handling import PageHandling, Visit
+from carbonbudget_operator.web.views.page_states import StateChoice
 from carbonbudget_operator.web.views.page_target import PageTarget, targets_in_order
 from carbonbudget_operator.web.views.target_path_points import path_points
 
-STATES: Final = ("Violated", "Behind", "NoData", "OnTrack", "Achieved")
-_KNOWN: Final = frozenset(STATES)
+_STATES: Final = ("Violated", "Behind", "NoData", "OnTrack", "Achieved")
 
 
 async def show_targets(handling: PageHandling, visit: Visit) -> Response:
@@ -24,7 +24,7 @@ async def show_targets(handling: PageHandling, visit: Visit) -> Response:
     return handling.page(
         "targets.html", visit, title="Targets", here="targets", targets=chosen, notes=found.notes, of=len(ordered),
         namespaces=sorted({one.namespace for one in ordered if one.namespace}), namespace=namespace, state=state,
-        states=STATES, counts={word: sum(_state(one) == word for one in ordered) for word in STATES}, bar=_bar,
+        states=[StateChoice(one, one, sum(_state(each) == one for each in ordered)) for one in _STATES], bar=_bar,
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ async def show_target(handling: PageHandling, visit: Visit) -> Response:
 
 
 def _state(target: PageTarget) -> str:
-    return target.state if target.state in _KNOWN else "NoData"
+    return target.state if target.state in _STATES else "NoData"
 
 
 def _bar(target: PageTarget) -> str:

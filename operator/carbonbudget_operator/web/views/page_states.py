@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 # By the state in the status. No state of a budget is also one of a target.
@@ -38,3 +39,12 @@ class ShownState:
     def state_order(self) -> int:
         """Its place in lists: those that exceed something have the least number."""
         return _ORDER.index(self.state_class)
+
+
+@dataclass(frozen=True, slots=True)
+class StateChoice(ShownState):
+    """A state by which a list can be selected. `value` is in the address; `count`: how many of the list have it."""
+
+    state: str
+    value: str
+    count: int

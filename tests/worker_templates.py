@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 
 import pytest
 
@@ -100,12 +101,15 @@ def _fork_on_demand(control: socket.socket) -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             os.environ.clear()
             os.environ.update(json.loads(text))
+            sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))  # as a new Python does
             os.dup2(descriptors[1], 2)
             sys.argv = ["worker_process", str(descriptors[0])]
             code = 1
             try:
                 worker_process.main()
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         handle = os.pidfd_open(pid)

@@ -152,6 +152,7 @@ def pidfds() -> int:
     return sum("pidfd" in link for link in links)
 
 
+@pytest.mark.usefixtures("new_templates")  # a forked one is known by a handle of its own
 async def test_a_question_given_up_while_its_worker_is_connected_leaves_no_process_and_no_handle(
     face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,20 +37,20 @@ SPREAD_SECONDS = 15.0
 ACCOUNT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
 
 
-def a_report(node: int, start: int) -> str:
-    """One node's minute."""
+def a_report(node: int, start: int, seconds: int = 60) -> str:
+    """One node's window of so many seconds."""
     pods = tuple(
         PodUsage(
             pod_uid(node, i), namespace_of(node, i), f"pod-{i}", labels={"app": f"a{i % 9}"},
             energy_uj={"cpu": 1000 + i}, cpu_us=10_000, memory_byte_seconds=10**9,
-            requests=PodRequests(100, 2**27, 0), duration_ms=60_000,
+            requests=PodRequests(100, 2**27, 0), duration_ms=1000 * seconds,
         )
         for i in range(PODS)
     )  # fmt: skip
     total = 9_000 + sum(pod.energy_uj["cpu"] for pod in pods)
-    domain = DomainUse("cpu", "model", "wall", 60_000, total, 8_000, 900, 100)
+    domain = DomainUse("cpu", "model", "wall", 1000 * seconds, total, 8_000, 900, 100)
     info = NodeInfo(threads=64, allocatable=Allocatable(64_000, 2**38, 0))
-    return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + 60, (domain,), pods, info))
+    return encode_report(NodeReport("default", f"node-{node}", "boot", start, start + seconds, (domain,), pods, info))
 
 
 def namespace_of(node: int, pod: int) -> str:

@@ -28,6 +28,8 @@ from aiohttp import web
 
 _MEASURING_NICE, _PEOPLE_NICE = -10, 10
 _AFTER_REFUSAL_SECONDS = 0.5
+_COMING_SECONDS = 2.0  # they come one after the other
+_SETTLED_SECONDS = 4.0  # after which what is measured begins: all have connections, which they keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ class PeopleAnswers:
     refused: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
 
+    def clear(self) -> None:
+        """Forget the answers so far."""
+        self.bytes = 0
+        for found in (self.seconds, self.statuses, self.refused):
+            found.clear()
+
 
 def take_precedence() -> None:
     """The calling thread goes before other processes, where the user may say so."""
@@ -62,7 +70,7 @@ def take_precedence() -> None:
 async def people_beside(
     people: Sequence[Person], ca: Path, thinking_seconds: float, stub: tuple[float, int] | None = None
 ) -> AsyncIterator[PeopleAnswers]:
-    """They ask until the block ends; then their answers are known. All are started before it begins.
+    """They ask until the block ends; then their answers in it are known. All have begun to ask before it begins.
 
     `ca` is the server's certificate. `stub`: they ask a server of their own process instead, which answers after so
     many seconds with so many bytes, so that phases with and without their load pay for the same process.
@@ -96,7 +104,10 @@ async def people_beside(
         await process.wait()
 
 
-async def _ask(person: Person, trust: ssl.SSLContext, thinking_seconds: float, answers: PeopleAnswers) -> None:
+async def _ask(
+    person: Person, comes_in: float, trust: ssl.SSLContext, thinking_seconds: float, answers: PeopleAnswers
+) -> None:
+    await asyncio.sleep(comes_in)
     connector, timeout = aiohttp.TCPConnector(ssl=trust), aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=person.headers) as session:
         turn = person.first
@@ -141,7 +152,12 @@ async def main() -> None:
         place = await _stub(*given["stub"])
         people = [Person([place]) for _ in people]
     answers = PeopleAnswers()
-    asking = [asyncio.create_task(_ask(one, trust, given["thinking_seconds"], answers)) for one in people]
+    asking = [
+        asyncio.create_task(_ask(one, at * _COMING_SECONDS / len(people), trust, given["thinking_seconds"], answers))
+        for at, one in enumerate(people)
+    ]
+    await asyncio.sleep(_SETTLED_SECONDS)
+    answers.clear()
     print("asking", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in asking:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+_TOKEN_SECONDS: Final = 5.0  # for which a kubeconfig's token is not asked for again: they expire in minutes
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -85,9 +88,14 @@ def _from_kubeconfig(file: str, context: str) -> Credentials:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"no Kubernetes credentials: {reason}; set KUBECONFIG or run inside a cluster") from None
 
+    known, until = "", 0.0
+
     def token() -> str:
-        header = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
-        return str(header).removeprefix("Bearer ")
+        nonlocal known, until
+        if time.monotonic() >= until:  # the library takes as long for it as a whole request does
+            header = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+            known, until = str(header).removeprefix("Bearer "), time.monotonic() + _TOKEN_SECONDS
+        return known
 
     return Credentials(
         url=str(configuration.host).rstrip("/"),

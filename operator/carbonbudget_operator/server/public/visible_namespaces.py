@@ -16,7 +16,7 @@ from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable,
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_NAMESPACES: Final = 1_000
-_AT_ONCE: Final = 8  # of the client's 32 connections
+_AT_ONCE: Final = 4  # of the client's 32 connections: reports are received by the same loop
 _SECONDS: Final = 5
 _FRESH_SECONDS: Final = 60.0  # as long as a right is cached elsewhere
 _MAX_CALLERS: Final = 500

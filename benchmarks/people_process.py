@@ -98,9 +98,10 @@ async def people_beside(
         answers.seconds, answers.bytes = found["seconds"], found["bytes"]
         answers.statuses = Counter({int(status): number for status, number in found["statuses"].items()})
         answers.refused = Counter(found["refused"])
+    except BaseException:
+        process.terminate()
+        raise
     finally:
-        if process.returncode is None:
-            process.terminate()
         await process.wait()
 
 

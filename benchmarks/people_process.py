@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,8 @@ async def people_beside(
     try:
         process.stdin.write(json.dumps(given).encode() + b"\n")
         await process.stdin.drain()
-        await process.stdout.readline()
+        if not await process.stdout.readline():
+            raise RuntimeError("the process of the people ended before they came: its lines above say why")
         yield answers
         process.stdin.close()
         found = json.loads(await process.stdout.read())
@@ -99,7 +100,8 @@ async def people_beside(
         answers.statuses = Counter({int(status): number for status, number in found["statuses"].items()})
         answers.refused = Counter(found["refused"])
     except BaseException:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         raise
     finally:
         await process.wait()

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 
 import pytest
@@ -23,6 +24,7 @@ import pytest
 from carbonbudget_operator.server import worker_process, worker_queue
 
 _ENVIRONMENT_BYTES = 100_000
+_one_at_a_time = threading.Lock()
 
 
 class ForkedTemplate:
@@ -66,9 +68,12 @@ def _loaded() -> socket.socket:
 
 def fork_template(descriptor: int) -> ForkedTemplate:
     """In place of `worker_queue.start_template`; it has this process's environment and standard error."""
-    socket.send_fds(_loaded(), [json.dumps(dict(os.environ)).encode()], [descriptor, 2])
-    answered, (handle,), _, _ = socket.recv_fds(_loaded(), 20, 1)
-    return ForkedTemplate(int(answered), handle)
+    with _one_at_a_time:
+        socket.send_fds(_loaded(), [json.dumps(dict(os.environ)).encode()], [descriptor, 2])
+        answered, handles, _, _ = socket.recv_fds(_loaded(), 20, 1)
+    if not handles:
+        raise OSError("the process that templates are forked from has ended: run these tests again")
+    return ForkedTemplate(int(answered), handles[0])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,9 +48,6 @@ class Tracking:
         try:
             # Threads that share this object each end their own: the last one of it that is open in this context.
             spans = self._spans
-            if len(spans) == 1:
-                spans.pop().end()
-                return
             for span in reversed(OPEN_SPANS.get()):
                 if span in spans:
                     spans.remove(span)

@@ -72,6 +72,11 @@ class TrackedSpan:
         # A span that was open when the process forked belongs to the parent, which ends it too.
         is_ours = self._process == SESSION.process
         end_ms = self.end_ms = self.start_ms  # closed, also for a signal handler that comes in between
+        spans = OPEN_SPANS.get()
+        if spans and spans[-1] is self:
+            OPEN_SPANS.set(spans[:-1])
+        else:
+            self._leave()
         try:
             if is_ours and self.cpu_start_us is not None:
                 end_ms, self.cpu_end_us = _instant()
@@ -81,11 +86,6 @@ class TrackedSpan:
             notice_error("track", error)
         # A clock that was set back in between makes no reversed span.
         self.end_ms = end_ms if end_ms > self.start_ms else self.start_ms
-        spans = OPEN_SPANS.get()
-        if spans and spans[-1] is self:
-            OPEN_SPANS.set(spans[:-1])
-        else:
-            self._leave()
         if is_ours:
             try:
                 SESSION.record(self)

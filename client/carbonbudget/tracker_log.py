@@ -88,11 +88,11 @@ class TrackerLog:
     def started(self, span: TrackedSpan) -> None:
         """A span has begun in this thread."""
         run, thread = self._active(), threading.get_ident()
-        newest = self._newest
         if run is None:
             # The thread's run has ended: what is predicted from now on is not of that run.
-            if newest is not None and newest[2] == thread:
-                self._newest = None
+            with self._lock:
+                if self._newest is not None and self._newest[2] == thread:
+                    self._newest = None
             return
         with self._lock:
             self._runs[span.id] = run

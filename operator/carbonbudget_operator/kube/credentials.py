@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_TOKEN_SECONDS: Final = 5.0  # for which a kubeconfig's token is not asked for again: they expire in minutes
+_TOKEN_SECONDS: Final = 1.0  # for which a kubeconfig's token is not asked for again: many requests come at once
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 

@@ -18,7 +18,7 @@ from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable,
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_NAMESPACES: Final = 1_000
-_AT_ONCE: Final = 4  # of the client's 32 connections: reports are received by the same loop
+_AT_ONCE: Final = 8  # of the client's 32 connections
 _SECONDS: Final = 5
 _FRESH_SECONDS: Final = 60.0  # as long as a right is cached elsewhere
 _DENIED_SECONDS: Final = 300.0
@@ -92,7 +92,7 @@ class VisibleNamespaces:
                 allowed = await self.among(caller, among if last is None else last.unsure(among, now))
                 if len(self._found) >= _MAX_CALLERS:
                     self._found.clear()
-                self._found[key] = _Search(allowed, among, time.monotonic() + _FRESH_SECONDS, denied_until)
+                self._found[key] = _Search(allowed, among, min(now + _FRESH_SECONDS, denied_until), denied_until)
                 return allowed
             finally:
                 self._searching.pop(key, None)

@@ -2,8 +2,8 @@
 
 A month of many workloads in 100 namespaces is kept. Agents of 200 nodes post the ten seconds that have passed; beside
 them, one phase after the other: nothing; 100 connections of one account without a right, each with a body of 8 MB of
-which the last byte does not come; 30 tenants who ask, each again as soon as it is answered or refused, 6.6 MB of questions;
-the same with one small question over 30 days; four who may read the whole cluster ask 6.6 MB.
+which the last byte does not come; 30 tenants who ask, each again as soon as it is answered or refused, 6.6 MB of
+questions; the same with one small question over 30 days; four who may read the whole cluster ask 6.6 MB.
 `reports_p50_ms` and so on are of the reports' answers, `ready_max_ms` of /readyz, `peak_mib` of the server's resident
 memory, `answered` and `refused` of the questions. The chart gives the server 1 GiB.
 """

@@ -23,10 +23,9 @@ STARTS = ("/api/", "/apis/", "/api", "/apis", "apis/", "api/")
 # Our own API is /api/v1 too, as Prometheus' is, and InfluxDB's is /api/v2.
 OURS = {
     "api_path.py", "public", "proxied_caller.py", "export_target_http.py", "export_settings.py",
-    "server_gateway.py", "token_guard.py", "api_object_pages.py", "api_budget_reader.py", "data_page.py", "emissions_page.py", "grid_page.py",
-    "budget_pages.py",
-    "runs_page.py", "answers_from_server.py", "target_pages.py", "api_target_reader.py",
-    "server_client.py", "unit_queries.py", "unit_settings.py",
+    "server_gateway.py", "token_guard.py", "api_object_pages.py", "api_budget_reader.py", "data_page.py",
+    "emissions_page.py", "grid_page.py", "budget_pages.py", "runs_page.py", "answers_from_server.py",
+    "target_pages.py", "api_target_reader.py", "server_client.py", "unit_queries.py", "unit_settings.py",
 }  # fmt: skip
 DEPLOYMENTS = ApiPath("apps", "v1", "deployments")
 

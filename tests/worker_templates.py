@@ -93,7 +93,7 @@ START_TEMPLATE = worker_queue.start_template
 
 def _fork_on_demand(control: socket.socket) -> None:
     gc.freeze()
-    signal.signal(signal.SIGCHLD, lambda *_: _reap())
+    signal.signal(signal.SIGCHLD, lambda *_: worker_process._reap())
     while True:
         text, descriptors, _, _ = socket.recv_fds(control, _ENVIRONMENT_BYTES, 2)
         if not text:
@@ -122,14 +122,6 @@ def _fork_on_demand(control: socket.socket) -> None:
         socket.send_fds(control, [str(pid).encode()], [handle])
         for one in (handle, *descriptors):
             os.close(one)
-
-
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class TrackedSpan:
             else:
                 end_ms = time.time_ns() // 1_000_000
         except Exception as error:
+            end_ms = time.time_ns() // 1_000_000
             notice_error("track", error)
         # A clock that was set back in between makes no reversed span.
         self.end_ms = end_ms if end_ms > self.start_ms else self.start_ms

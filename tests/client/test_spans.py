@@ -103,6 +103,25 @@ def test_a_reading_that_is_always_interrupted_is_made_three_times(
     assert (span.cpu_start_us, span.cpu_end_us) == (3, 6)
 
 
+def test_a_span_whose_last_reading_fails_still_ends_when_it_ended(
+    recorded: list[cb.Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = [10**18]
+
+    def fails() -> int:
+        raise RuntimeError("no counter")
+
+    SESSION.init(None, None, None)
+    monkeypatch.setattr("carbonbudget.tracked_span.time.time_ns", lambda: now_ns[0])
+    monkeypatch.setattr(SESSION, "read_cpu_us", lambda: 7)
+    span = cb.track("epoch").start()
+    monkeypatch.setattr(SESSION, "read_cpu_us", fails)
+    now_ns[0] += 10**9
+    span.end()
+    assert (span.start_ms, span.end_ms, span.cpu_end_us) == (10**12, 10**12 + 1_000, None)
+    assert names(recorded) == ["epoch"]
+
+
 def test_a_cancelled_span_is_forgotten(recorded: list[cb.Span]) -> None:
     cb.track("epoch").start().cancel()
     assert recorded == []

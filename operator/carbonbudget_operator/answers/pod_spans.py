@@ -97,7 +97,7 @@ class PodSpansReader:
         start = min(first for first, _ in bounds) // _HOUR_MS * HOUR
         end = -(-max(last for _, last in bounds) // _HOUR_MS) * HOUR
         end = min(max(end, start + HOUR), now - now % HOUR + HOUR)
-        # Where an hour's edge divides a window's energy, the readings and windows on both sides of it tell how.
+        # The curves also use what was read and measured just before and just after these hours: counter_curve.py.
         beside = (start - HOUR, end + HOUR)
         measured = read_windows(connection, pod.id, *beside)
         curves = PodCurves(measured, _touching(stored, *beside))

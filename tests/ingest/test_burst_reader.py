@@ -1,4 +1,4 @@
-"""What many connections say at once is taken in bursts; few are never made to wait, and none hears of another.
+"""What many agents say at once is taken in bursts; few and others are never made to wait, and none hears of another.
 
 Each on the loop and transport of the real server (uvloop, TLS) and on asyncio's own without TLS.
 """
@@ -22,11 +22,24 @@ from tests.ingest.test_connection_limits import GET, App, Running, Stream, ask, 
 
 from carbonbudget_operator.ingest import burst_reader, connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
-from carbonbudget_operator.ingest.connection_limits import BoundedApplication
+from carbonbudget_operator.ingest.connection_limits import BoundedApplication, belongs_to
+from carbonbudget_operator.ingest.connection_peers import PeerKind
 
 OK = b"HTTP/1.1 200 OK"
 FOR_EVER = 3600.0
 Serve = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+class OfAgents:
+    """Authenticates each request as an agent's, except those of /people."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] != "/people":
+            belongs_to(scope, PeerKind.AGENT, "node-1")
+        await self._app(scope, receive, send)
 
 
 def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -39,7 +52,7 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 
         def serve(made: BurstReader, app: Any = None) -> AbstractAsyncContextManager[Running]:
             return running(
-                BoundedApplication(app or App()), http=made.connection, trust=trust, timeout_keep_alive=60, **files
+                BoundedApplication(OfAgents(app or App())), http=made.connection, trust=trust, timeout_keep_alive=60, **files
             )
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -52,8 +65,14 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 async def many(server: Running, made: BurstReader, number: int = 12) -> list[Stream]:
     """Connections of which so many have spoken that what they say from here on is let gather."""
     streams = [await server.connect() for _ in range(number)]
-    assert [await ask(stream) for stream in streams[: burst_reader._SEVERAL]] == [OK] * burst_reader._SEVERAL
-    assert made._collecting
+    assert [await ask(stream) for stream in streams] == [OK] * number  # from here on they are agents
+    assert not made._collecting
+    more = burst_reader._SEVERAL - len(made._recent)
+    said = asyncio.gather(*(ask(stream) for stream in streams))
+    await eventually(lambda: made._collecting)
+    await eventually(lambda: len(made._collected) == number - more)
+    made.pass_on()
+    assert await said == [OK] * number
     return streams
 
 
@@ -98,6 +117,24 @@ async def test_while_many_speak_what_they_say_is_taken_together(serve: Serve, mo
             burst(made)
             assert await asyncio.gather(*waiting) == [OK] * len(streams)
             assert made._collecting
+
+
+@on_both_loops
+async def test_people_neither_wait_nor_make_agents_wait_however_many_they_are(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = BurstReader(), b"GET /people HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serve(made) as server:
+        agent, people = await server.connect(), [await server.connect() for _ in range(50)]
+        for _ in range(3):
+            answers = await asyncio.gather(*(ask(stream, asked) for stream in people), ask(agent))
+            assert answers == [OK] * 51
+            assert not made._collecting
+        waiting = await asking((await many(server, made))[0], made)
+        assert await asyncio.gather(*(ask(stream, asked) for stream in people)) == [OK] * 50
+        assert not waiting.done()
+        burst(made)
+        assert await waiting == OK
 
 
 @on_both_loops

@@ -21,7 +21,7 @@ from tests.ingest.test_connection_limits import GET, App, Running, ask, running,
 from carbonbudget_operator.ingest import burst_reader, connection_limits
 from carbonbudget_operator.ingest.burst_reader import BurstReader
 from carbonbudget_operator.ingest.connection_limits import BoundedApplication, belongs_to
-from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, ConnectionPeers
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, ConnectionPeers, PeerKind
 from carbonbudget_operator.tls import server_context
 
 OK = b"HTTP/1.1 200 OK"
@@ -55,17 +55,30 @@ def test_beyond_the_limit_the_address_with_the_most_connections_loses_its_oldest
 def test_strangers_take_no_connection_of_an_agent_or_of_another_caller() -> None:
     peers = ConnectionPeers(400)
     kept = [Line(), Line()]
-    ConnectionPeer(peers, "10.0.0.1", kept[0]).belongs_to("node-1", agent=True)
-    ConnectionPeer(peers, "10.0.0.1", kept[1]).belongs_to("namespace team-a", agent=False)
+    ConnectionPeer(peers, "10.0.0.1", kept[0]).belongs_to(PeerKind.AGENT, "node-1")
+    ConnectionPeer(peers, "10.0.0.1", kept[1]).belongs_to(PeerKind.CALLER, "namespace team-a")
     opened(peers, "10.0.0.1", 1000)
     assert [line.is_cut for line in kept] == [False, False]
+
+
+def test_pods_that_keep_connections_take_none_of_an_agent_or_of_a_person() -> None:
+    """Nor do those of a namespace with many pods take one of a namespace with few."""
+    peers = ConnectionPeers(400)  # 50 pods
+    kept = [Line(), Line(), Line()]
+    ConnectionPeer(peers, "10.0.0.1", kept[0]).belongs_to(PeerKind.AGENT, "node-1")
+    ConnectionPeer(peers, "10.0.0.1", kept[1]).belongs_to(PeerKind.CALLER, "jane")
+    ConnectionPeer(peers, "10.0.0.1", kept[2]).belongs_to(PeerKind.POD, "namespace team-a")
+    for _ in range(100):
+        ConnectionPeer(peers, "10.0.0.1", Line()).belongs_to(PeerKind.POD, "namespace team-b")
+    assert [line.is_cut for line in kept] == [False] * 3
+    assert peers.cut == 51
 
 
 def test_one_node_keeps_its_latest_connections() -> None:
     peers = ConnectionPeers(400)
     lines = [Line() for _ in range(20)]
     for line in lines:
-        ConnectionPeer(peers, "10.0.0.1", line).belongs_to("node-1", agent=True)
+        ConnectionPeer(peers, "10.0.0.1", line).belongs_to(PeerKind.AGENT, "node-1")
     assert [line.is_cut for line in lines] == [True] * 4 + [False] * 16
 
 
@@ -76,7 +89,7 @@ def test_who_left_or_was_cut_is_counted_no_more() -> None:
     opened(peers, "10.0.0.1", 50)
     assert line.is_cut
     first.left()
-    first.belongs_to("node-1", agent=True)  # its last request was under way
+    first.belongs_to(PeerKind.AGENT, "node-1")  # its last request was under way
     for _ in range(100):
         ConnectionPeer(peers, "10.0.0.3", Line()).left()
     assert peers.cut == 2  # the first of the hundred took a place, and gave it back
@@ -123,7 +136,7 @@ class Known(App):
     """Every request is of an agent's node."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        belongs_to(scope, "node-1", agent=True)
+        belongs_to(scope, PeerKind.AGENT, "node-1")
         await super().__call__(scope, receive, send)
 
 

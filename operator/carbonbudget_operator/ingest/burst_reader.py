@@ -2,7 +2,8 @@
 
 A report that arrives alone finds the processor's caches cold: TLS, HTTP and our code each cost several times what they
 cost right after the same work for another report. So while many agents send, their data is collected for a tenth of a
-second, and the reports are handled in bursts (docs/design/2026-11-25-ingest.md).
+second, and the reports are handled in bursts (docs/design/2026-11-25-ingest.md). What others send is never collected,
+however many they are: they neither wait nor make agents wait.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, cast
 from carbonbudget_operator.ingest.connection_limits import ClientConnection, most_connections
 from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, ConnectionPeers
 
-# Data is collected only if so many connections send: a few agents never wait.
+# Data is collected only if so many agents send: a few never wait.
 _SEVERAL = 8
 _COLLECT_SECONDS = 0.1
 _MOST_BYTES = 1 << 20
@@ -72,6 +73,9 @@ class BurstReader:
     def received(self, connection: ClientConnection, size: int) -> None:
         """`size` bytes of the buffer were received: pass them on, now or with the data of other connections."""
         data = bytes(self.buffer[:size])
+        if connection.peer is None or not connection.peer.has_reported:
+            connection.data_received(data)
+            return
         if self._collecting:
             self._collected.append((connection, data))
             self._size += size

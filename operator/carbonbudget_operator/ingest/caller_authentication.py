@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 
 from carbonbudget_operator.ingest.connection_limits import belongs_to
+from carbonbudget_operator.ingest.connection_peers import PeerKind
 from carbonbudget_operator.ingest.proxied_caller import TOKEN_HEADER, caller_stated_by_proxy
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller, Unauthenticated
@@ -20,15 +21,17 @@ async def authenticated(
     request: Request,
     read_token: Callable[[str], Awaitable[Caller]] | None = None,
     user_tokens: bool = False,
+    owner_of: Callable[[Caller], tuple[PeerKind, str]] = lambda caller: (PeerKind.CALLER, tenant_of(caller.user)),
 ) -> Caller:
     """The caller that a request's bearer token belongs to, or that a trusted proxy states.
 
     `read_token` returns the caller of a read token; None where such tokens are not accepted. `user_tokens`: whether
-    tokens for the API server itself are accepted. Raises Refusal 401, or 503 if the caller cannot be known.
+    tokens for the API server itself are accepted. `owner_of`: whose the request's connection is. Raises Refusal 401,
+    or 503 if the caller cannot be known.
     """
     stated = caller_stated_by_proxy(request, access.proxies)
     if stated is not None:
-        belongs_to(request.scope, tenant_of(stated.user))
+        belongs_to(request.scope, PeerKind.CALLER, tenant_of(stated.user))
         return stated
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if not scheme:
@@ -47,7 +50,7 @@ async def authenticated(
         raise Refusal(401, "unauthenticated", str(error)) from None
     except AccessUnavailable as error:
         raise Refusal(503, "api_server", str(error), 5) from None
-    belongs_to(request.scope, caller.node or tenant_of(caller.user), bool(caller.node))
+    belongs_to(request.scope, *owner_of(caller))
     return caller
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from carbonbudget_operator.ingest.connection_peers import ConnectionPeer
+from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, PeerKind
 
 MOST_REQUESTS = 2_000
 _MOST_CONNECTIONS = 14_000
@@ -52,11 +52,11 @@ def common_name(certificate: object) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-def belongs_to(scope: Scope, owner: str, agent: bool = False) -> None:
-    """Count the connection of an authenticated request as that of its node (an agent's) or user."""
+def belongs_to(scope: Scope, kind: PeerKind, owner: str) -> None:
+    """Count the connection of an authenticated request as that of its owner."""
     peer = scope.get("state", {}).get("peer")
     if isinstance(peer, ConnectionPeer):
-        peer.belongs_to(owner, agent)
+        peer.belongs_to(kind, owner)
 
 
 class ClientConnection(HttpToolsProtocol):

@@ -1,14 +1,25 @@
 """Limits the number of connections for each node, user and address, so that nobody can use up all of them.
 
-A connection belongs to its address until a request on it was authenticated, from then on to its node or user. Each
-group of owners has its own limit: strangers cannot take the connections of agents. When a limit is reached, the owner
-with the most connections loses its oldest. So an owner of one connection does not lose it to an owner of hundreds.
+A connection belongs to its address until a request on it was authenticated, from then on to its node (an agent's), its
+namespace (a pod's that asks or posts for itself) or its user. Each of these four kinds has its own limit: strangers and
+pods cannot take the connections of agents. When a limit is reached, the owner with the most connections loses its
+oldest. So an owner of one connection does not lose it to an owner of hundreds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
+
+
+class PeerKind(Enum):
+    """Who is on the other side of a connection, as far as its requests have shown."""
+
+    STRANGER = "stranger"
+    AGENT = "agent"
+    POD = "pod"
+    CALLER = "caller"
 
 
 class Abortable(Protocol):
@@ -50,18 +61,24 @@ class _Group:
 
 
 class ConnectionPeer:
-    """The other side of one connection. `transport` is aborted when there are too many."""
+    """The other side of one connection. `transport` is aborted when there are too many.
+
+    `has_reported`: an agent has sent a request on it. It stays so, whoever sends the next.
+    """
+
+    has_reported = False
 
     def __init__(self, peers: ConnectionPeers, address: str, transport: Abortable) -> None:
         self.transport: Abortable = transport
         self._peers = peers
         self._place: tuple[_Group, str] | None = None
-        self._move(peers.strangers, address)
+        self._move(peers.group(PeerKind.STRANGER), address)
 
-    def belongs_to(self, owner: str, agent: bool) -> None:
-        """Count the connection as the node's (`agent`) or another caller's, after a request was authenticated."""
+    def belongs_to(self, kind: PeerKind, owner: str) -> None:
+        """Count the connection as this owner's, after a request was authenticated."""
+        self.has_reported |= kind is PeerKind.AGENT
         if self._place is not None:  # else it was cut, and its last request is still under way
-            self._move(self._peers.agents if agent else self._peers.callers, owner)
+            self._move(self._peers.group(kind), owner)
 
     def left(self) -> None:
         """The connection has ended."""
@@ -87,9 +104,16 @@ class ConnectionPeers:
     """All connections of one server. `cut` counts those that were ended because there were too many."""
 
     def __init__(self, most: int) -> None:
-        """`most`: as many connections as there may be; three quarters of them, at least, are the agents'."""
-        others = min(1_000, most // 8)
-        self.strangers = _Group(ConnectionLimits(others, min(256, others)))
-        self.callers = _Group(ConnectionLimits(others, min(64, others)))
-        self.agents = _Group(ConnectionLimits(most - 2 * others, 16))
+        """`most`: as many connections as there may be; five eighths of them, at least, are the agents'."""
+        others, pods = min(1_000, most // 8), min(2_000, most // 8)
+        self._groups = {
+            PeerKind.STRANGER: _Group(ConnectionLimits(others, min(256, others))),
+            PeerKind.CALLER: _Group(ConnectionLimits(others, min(64, others))),
+            PeerKind.POD: _Group(ConnectionLimits(pods, min(500, pods))),
+            PeerKind.AGENT: _Group(ConnectionLimits(most - 2 * others - pods, 16)),
+        }
         self.cut = 0
+
+    def group(self, kind: PeerKind) -> _Group:
+        """The connections of this kind."""
+        return self._groups[kind]

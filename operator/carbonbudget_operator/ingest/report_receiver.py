@@ -16,7 +16,8 @@ from starlette.requests import Request
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ingest import report_checks
 from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
-from carbonbudget_operator.ingest.caller_authentication import authenticated
+from carbonbudget_operator.ingest.caller_authentication import authenticated, tenant_of
+from carbonbudget_operator.ingest.connection_peers import PeerKind
 from carbonbudget_operator.ingest.node_report_body import parse_report, unpack
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.refused_reports import RefusedReports
@@ -80,7 +81,7 @@ class ReportReceiver:
         """
         sender = "unknown"
         try:
-            caller = await authenticated(self._access, request)
+            caller = await authenticated(self._access, request, owner_of=self._owner_of)
             sender = caller.node or caller.user
             if caller.user != self._agent_account:
                 raise Refusal(403, "account", f"{caller.user} is not the agents' account {self._agent_account}")
@@ -109,6 +110,12 @@ class ReportReceiver:
         if result is BookingResult.STORED:
             self._on_stored(booked.report)
         return str(result.value)
+
+    def _owner_of(self, caller: Caller) -> tuple[PeerKind, str]:
+        """Every pod's token names a node, so a node's name alone shows no agent."""
+        if caller.user == self._agent_account and caller.node:
+            return PeerKind.AGENT, caller.node
+        return PeerKind.CALLER, tenant_of(caller.user)
 
     def _read(self, caller: Caller, encoding: str, body: bytes) -> CheckedReport:
         """The checked report. Runs in the writer's thread, one report after the other. Raises Refusal."""

@@ -15,11 +15,12 @@ from starlette.routing import Route
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.pod_figures import slice_starts
-from carbonbudget_operator.ingest.caller_authentication import authenticated
+from carbonbudget_operator.ingest.caller_authentication import authenticated, tenant_of
+from carbonbudget_operator.ingest.connection_peers import PeerKind
 from carbonbudget_operator.ingest.node_report_body import read_body, unpack
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestLimits, RequestShare
-from carbonbudget_operator.kube.access_reviews import CallingPod
+from carbonbudget_operator.kube.access_reviews import Caller, CallingPod
 from carbonbudget_operator.ledger import span_store
 from carbonbudget_operator.ledger.controller_pods import RunPod, pods_by_uid
 from carbonbudget_operator.ledger.pod_hours import first_start
@@ -103,7 +104,7 @@ class SelfRequests:
 
     async def pod(self, request: Request) -> CallingPod:
         """The pod that asks. Raises Refusal: 401, 403, 429, 503."""
-        caller = await authenticated(self._asking.access, request)
+        caller = await authenticated(self._asking.access, request, owner_of=_owner_of)
         if caller.pod is None:
             raise Refusal(
                 403, "no_pod", f"{printable(caller.user)} has a token of no pod: use the pod's projected token"
@@ -239,6 +240,11 @@ class SelfRequests:
         return Response(
             PostedAnswer(accepted=accepted, refused=list(refused)).model_dump_json(), media_type="application/json"
         )
+
+
+def _owner_of(caller: Caller) -> tuple[PeerKind, str]:
+    """Pods keep their connections, so they have a limit of their own, for each namespace."""
+    return (PeerKind.CALLER if caller.pod is None else PeerKind.POD), tenant_of(caller.user)
 
 
 def _json(text: bytes) -> Response:

@@ -52,7 +52,11 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 
         def serve(made: BurstReader, app: Any = None) -> AbstractAsyncContextManager[Running]:
             return running(
-                BoundedApplication(OfAgents(app or App())), http=made.connection, trust=trust, timeout_keep_alive=60, **files
+                BoundedApplication(OfAgents(app or App())),
+                http=made.connection,
+                trust=trust,
+                timeout_keep_alive=60,
+                **files,
             )
 
         with asyncio.Runner(loop_factory=new_loop) as runner:

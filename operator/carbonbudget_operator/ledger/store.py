@@ -16,9 +16,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot, begin_snapshot
+
 _MIGRATE_LOCK = 0x6362_0002
 # Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
 OLDEST_SCHEMA = "0008"
+_READERS = 3  # connections of a worker process: its shared snapshot, and two that an answer opens beside it
 _POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller gets its answer before it gives up
 # A server that is gone without a word is noticed: by default a connection waits for a quarter of an hour.
 _POSTGRES = {
@@ -93,10 +96,12 @@ def read_only(engine: sa.Engine, statement_seconds: float) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         path = f"file:{quote(engine.url.database or '')}"
         url = engine.url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})
-        made = sa.create_engine(url, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
+        made = sa.create_engine(url, pool_size=_READERS, max_overflow=0, pool_timeout=_POOL_SECONDS)
         sa.event.listen(made, "connect", _set_up_reading_sqlite)
         return made
-    made = sa.create_engine(engine.url, pool_pre_ping=True, pool_size=2, max_overflow=0, pool_timeout=_POOL_SECONDS)
+    made = sa.create_engine(
+        engine.url, pool_pre_ping=True, pool_size=_READERS, max_overflow=0, pool_timeout=_POOL_SECONDS
+    )
     sa.event.listen(made, "connect", lambda connection, _: _set(connection, "SET default_transaction_read_only = on"))
     bound_statements(made, statement_seconds)
     return made
@@ -155,13 +160,15 @@ def printable_url(engine: sa.Engine) -> str:
 
 @contextmanager
 def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection whose questions all see the ledger as it was at the first of them, whatever is booked meanwhile."""
-    if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            yield connection
+    """A connection whose questions all see the ledger as it was at the first of them, whatever is booked meanwhile.
+
+    Of an engine with a SharedSnapshot it is that one's, which stays open.
+    """
+    shared = SharedSnapshot.of(engine)
+    if shared is not None:
+        yield shared.connection()
         return
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN")  # SQLite's driver begins only before a statement that writes
+    with begin_snapshot(engine) as connection:
         yield connection
 
 

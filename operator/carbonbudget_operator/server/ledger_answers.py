@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
@@ -67,6 +67,7 @@ from carbonbudget_operator.server.worker_pools import Question
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.spans.span_bodies import ProgressAnswer
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -86,7 +87,14 @@ class LedgerAnswers:
         self.workloads = WorkloadPredictions(queries.book, self.predictions)
 
     def answer(self, question: Question) -> bytes:
-        """The answer as JSON, within the question's allowance. Raises Refusal."""
+        """The answer as JSON, within the question's allowance; with `known`, after its version. Raises Refusal."""
+        if question.known is None:
+            return self._text(question)
+        # The version is read before the answer: an answer may be newer than its version, and is then sent again.
+        version = _VERSIONS[question.kind](self.queries.book, question.given)
+        return version if version.decode() in question.known else version + b"\n" + self._text(question)
+
+    def _text(self, question: Question) -> bytes:
         try:
             text = _KINDS[question.kind](self, question)
         except TooManyRows:
@@ -199,10 +207,6 @@ def _emissions(answers: LedgerAnswers, question: Question) -> bytes:
     return emission_answer(answers.queries.book, question.given)
 
 
-def _emissions_version(answers: LedgerAnswers, question: Question) -> bytes:
-    return emission_version(answers.queries.book, question.given)
-
-
 def _public_runs(answers: LedgerAnswers, question: Question) -> bytes:
     return runs_answer(answers.queries.book, question.given)
 
@@ -214,16 +218,8 @@ def _public_run(answers: LedgerAnswers, question: Question) -> bytes:
     return run_answer(answers.queries.book, question.given, rest_of_run)
 
 
-def _public_runs_version(answers: LedgerAnswers, question: Question) -> bytes:
-    return runs_answer_version(answers.queries.book, question.given)
-
-
 def _opencost(answers: LedgerAnswers, question: Question) -> bytes:
     return opencost_answer(answers.queries.book, question.given)
-
-
-def _opencost_version(answers: LedgerAnswers, question: Question) -> bytes:
-    return opencost_version(answers.queries.book, question.given)
 
 
 def _intensity(answers: LedgerAnswers, question: Question) -> bytes:
@@ -291,13 +287,9 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "closed": _closed,
     "prepare": _prepare,
     "emissions": _emissions,
-    "emissions_version": _emissions_version,
     "public_runs": _public_runs,
-    "public_runs_version": _public_runs_version,
     "public_run": _public_run,
-    "public_run_version": _public_runs_version,
     "opencost": _opencost,
-    "opencost_version": _opencost_version,
     "intensity": _intensity,
     "factors": _factors,
     "nodes": _nodes,
@@ -309,4 +301,11 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
     "external_parse": _external_parse,
     "pod_spans": _pod_spans,
     "pod_prediction": _pod_prediction,
+}
+# What changes whenever the answer may, for a fraction of its cost.
+_VERSIONS: Final[Mapping[str, Callable[[ValuedReader, Mapping[str, Any]], bytes]]] = {
+    "emissions": emission_version,
+    "public_runs": runs_answer_version,
+    "public_run": runs_answer_version,
+    "opencost": opencost_version,
 }

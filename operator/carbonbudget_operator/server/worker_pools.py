@@ -9,6 +9,7 @@ because threads share one interpreter lock with the node reports and cannot be e
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 UPKEEP_THREADS: Final = 4
 _MIB: Final = 2**20
+VERSION_BYTES: Final = 100  # at most, of a version and its line break
 _WAIT_SECONDS: Final = 20.0  # the controller gives a question 30 s
 _ANSWER_SECONDS: Final = 25.0
 STATEMENT_MARGIN_SECONDS: Final = 5.0  # the database ends a statement so much later than its asker is refused
@@ -65,7 +67,11 @@ class Question:
     `server/ledger_answers.py`.
 
     `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
-    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process.
+    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process. `asked_at` is when it was
+    asked, by time.monotonic(): its answer has all that was stored before.
+
+    `known`: the versions of the answer that the caller has. Then an answer begins with its version; a line break and
+    the text follow unless the caller has it. None: without a version.
     """
 
     kind: str
@@ -75,6 +81,8 @@ class Question:
     given: Mapping[str, Any] = field(default_factory=dict)
     parsed: BaseModel | None = None
     seconds: int = 0
+    asked_at: float = field(default_factory=time.monotonic)
+    known: frozenset[str] | None = None
 
 
 class Answers(Protocol):

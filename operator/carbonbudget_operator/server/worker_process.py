@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from typing import Final
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot
 from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger, read_only
 from carbonbudget_operator.logs import stderr_handler
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
@@ -36,6 +38,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _NICE: Final = 10
 _MIB: Final = 2**20
 _ROW_BYTES: Final = 700
+_SHARED_SECONDS: Final = 0.2  # a snapshot stays open so long after a question, for the next one
 _COME_AGAIN_SECONDS: Final = 30
 
 
@@ -100,13 +103,16 @@ def _fork_on_demand(control: socket.socket, setup: Setup) -> None:
 
 def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) -> None:
     """Answer questions until the server closes the connection, or the memory limit is reached."""
+    shared = SharedSnapshot(answers.queries.book.engine)
     while True:
         refusal: Refusal | None = None
+        if shared.is_open and not select.select([connection], [], [], _SHARED_SECONDS)[0]:
+            shared.end()
         try:
             question = receive_question(connection)
             if question is None:
                 return
-            connection.sendall(pack_answer(_answer(answers, question)))
+            connection.sendall(pack_answer(_answer(answers, question, shared)))
         except Refusal as error:
             error.__traceback__ = None  # it refers to all that the answer was made of
             refusal = error
@@ -130,12 +136,17 @@ def out_of_memory(memory_mib: int) -> Refusal:
     return Refusal(503, "memory", reason, _COME_AGAIN_SECONDS)
 
 
-def _answer(answers: LedgerAnswers, question: Question) -> bytes:
+def _answer(answers: LedgerAnswers, question: Question, shared: SharedSnapshot) -> bytes:
     try:
         engine = answers.queries.book.engine
         with ledger_errors(engine):
             bound_statements(engine, question.seconds + STATEMENT_MARGIN_SECONDS)
-            return answers.answer(question)
+            shared.begin_question(question.asked_at, question.seconds)
+            try:
+                return answers.answer(question)
+            except BaseException:
+                shared.end()  # a statement that failed, or rows that nobody read, may have left it unusable
+                raise
     except LedgerError as error:
         raise ledger_away(error) from None
     except (Refusal, MemoryError):

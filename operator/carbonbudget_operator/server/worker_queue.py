@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.worker_messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
-from carbonbudget_operator.server.worker_pools import Question, Turns, run_within
+from carbonbudget_operator.server.worker_pools import VERSION_BYTES, Question, Turns, run_within
 from carbonbudget_operator.server.worker_process import Setup
 
 _P = ParamSpec("_P")
@@ -70,7 +70,7 @@ class Worker:
         writer.write(pack_question(replace(question, parsed=None)))
         await writer.drain()
         head, body = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
-        if head > MAX_HEAD or body > question.allowance.answer_bytes:
+        if head > MAX_HEAD or body > question.allowance.answer_bytes + VERSION_BYTES:
             raise ValueError(f"a worker announced {head} and {body} bytes")
         if head:
             raise unpack_refusal(await reader.readexactly(head))

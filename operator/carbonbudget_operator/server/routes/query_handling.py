@@ -117,19 +117,20 @@ class QueryCaller:
     ) -> Response:
         """Answer a question that has no body and is authorized already, by 304 if the caller has this version of it.
 
-        The version is read before the answer: an answer may be newer than its tag, and is then sent again.
         Raises Refusal.
         """
-        question = Question(endpoint, int(self._asking.now()), self.readers.allowance, given=given)
+        question = Question(
+            endpoint, int(self._asking.now()), self.readers.allowance, given=given, known=frozenset(known)
+        )
 
         async def answered() -> Response:
             async with self.readers.pool.turn(self.who):
                 with self._asking.timed(_template(self._request)):
-                    version = (await self.readers.pool.answer(replace(question, kind=f"{endpoint}_version"))).decode()
-                    headers = _caching(version)
-                    if version in known:
+                    version, is_sent, text = (await self.readers.pool.answer(question)).partition(b"\n")
+                    headers = _caching(version.decode())
+                    if not is_sent:
                         return Response(status_code=304, headers=headers)
-                    return self.respond(await self.readers.pool.answer(question), media_type, headers)
+                    return self.respond(text, media_type, headers)
 
         return await self._unless_gone(answered())
 

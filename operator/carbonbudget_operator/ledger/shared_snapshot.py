@@ -1,0 +1,72 @@
+"""One snapshot of the ledger for several questions, each of which sees everything that was stored before it was asked.
+
+While many people ask, questions wait for their turn, and all that waited can be answered from one snapshot: what is
+made of an open hour, which every report changes, is then made once for them. A question that did not wait gets a new
+one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import sqlalchemy as sa
+
+_OPTION: Final = "shared_snapshot"
+
+
+def begin_snapshot(engine: sa.Engine) -> sa.Connection:
+    """A connection whose questions all see the ledger as it was at the first of them, whatever is booked meanwhile."""
+    if engine.dialect.name == "postgresql":
+        return engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    connection = engine.connect()
+    try:
+        connection.exec_driver_sql("BEGIN")  # SQLite's driver begins only before a statement that writes
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class SharedSnapshot:
+    """The snapshot that `store.snapshot` gives out for an engine. One thread uses it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._connection: sa.Connection | None = None
+        self._begun_at, self._seconds = 0.0, 0
+        engine.update_execution_options(**{_OPTION: self})
+
+    @staticmethod
+    def of(engine: sa.Engine) -> SharedSnapshot | None:
+        """The engine's shared snapshot, if it has one."""
+        found = engine.get_execution_options().get(_OPTION)
+        return found if isinstance(found, SharedSnapshot) else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a snapshot is there, so that the database keeps what it shows."""
+        return self._connection is not None
+
+    def begin_question(self, asked_at: float, seconds: int) -> None:
+        """End a snapshot that began before the question was asked, or whose statements have another limit of time.
+
+        `asked_at` is an instant of time.monotonic(), which all processes of a machine share.
+        """
+        if self._begun_at < asked_at or self._seconds != seconds:
+            self.end()
+        self._seconds = seconds
+
+    def connection(self) -> sa.Connection:
+        """The snapshot's connection. Raises SQLAlchemyError."""
+        if self._connection is None:
+            begun_at = time.monotonic()  # before the first read: the snapshot is never older than this
+            self._connection = begin_snapshot(self.engine)
+            self._begun_at = begun_at
+        return self._connection
+
+    def end(self) -> None:
+        """End the snapshot, if there is one: at the latest after an error, and when no question waits."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

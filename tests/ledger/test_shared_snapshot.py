@@ -45,47 +45,52 @@ def report_of(node: str, url: str) -> None:
 
 def test_what_was_stored_before_a_question_was_asked_is_in_its_answer(shared: SharedSnapshot, url: str) -> None:
     for number in range(1, 4):
-        shared.begin_question(time.monotonic(), 10)
+        shared.begin_question(time.monotonic())
         assert nodes(shared) == number
         report_of(f"more-{number}", url)
 
 
 def test_questions_that_were_asked_before_the_snapshot_began_share_it(shared: SharedSnapshot, url: str) -> None:
     first, second = time.monotonic(), time.monotonic()
-    shared.begin_question(first, 10)
+    shared.begin_question(first)
     assert nodes(shared) == 1
     report_of("later", url)
-    shared.begin_question(second, 10)
+    shared.begin_question(second)
     assert nodes(shared) == 1
     assert shared.is_open
 
 
 def test_a_snapshot_begins_at_its_first_read_and_not_before(shared: SharedSnapshot, url: str) -> None:
     """A worker may prepare for long before it reads: what is stored meanwhile counts."""
-    shared.begin_question(time.monotonic(), 10)
+    shared.begin_question(time.monotonic())
     report_of("meanwhile", url)
     assert nodes(shared) == 2
 
 
-def test_a_question_with_another_limit_of_time_gets_a_snapshot_of_its_own(shared: SharedSnapshot, url: str) -> None:
-    """PostgreSQL has the limit of a statement with the connection: a report's 600 s are no question's 30 s."""
+def test_a_question_that_takes_minutes_has_snapshots_of_its_own_and_leaves_none_open(
+    shared: SharedSnapshot, url: str
+) -> None:
+    """One snapshot of ten minutes would keep PostgreSQL from removing dead rows, and SQLite from shortening its log."""
     asked = time.monotonic()
-    shared.begin_question(asked, 10)
+    shared.begin_question(asked)
     assert nodes(shared) == 1
-    report_of("later", url)
-    shared.begin_question(asked, 600)
+    shared.begin_question(asked, is_shared=False)
+    assert not shared.is_open
+    assert nodes(shared) == 1
+    report_of("meanwhile", url)
     assert nodes(shared) == 2
+    assert not shared.is_open
 
 
 def test_a_snapshot_that_ended_leaves_nothing_open_and_the_next_is_new(shared: SharedSnapshot, url: str) -> None:
     asked = time.monotonic()
-    shared.begin_question(asked, 10)
+    shared.begin_question(asked)
     assert nodes(shared) == 1
     shared.end()
     assert not shared.is_open
     assert shared.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     report_of("later", url)
-    shared.begin_question(asked, 10)
+    shared.begin_question(asked)
     assert nodes(shared) == 2
 
 

@@ -2,7 +2,7 @@
 
 While many people ask, questions wait for their turn, and all that waited can be answered from one snapshot: what is
 made of an open hour, which every report changes, is then made once for them. A question that did not wait gets a new
-one.
+one. One that takes minutes does not share: it reads hour by hour, each in a snapshot of its own.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ class SharedSnapshot:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self._connection: sa.Connection | None = None
-        self._begun_at, self._seconds = 0.0, 0
+        self._begun_at, self._is_shared = 0.0, False
         engine.update_execution_options(**{_OPTION: self})
 
     @staticmethod
     def of(engine: sa.Engine) -> SharedSnapshot | None:
-        """The engine's shared snapshot, if it has one."""
+        """The engine's shared snapshot, if it has one and the present question shares it."""
         found = engine.get_execution_options().get(_OPTION)
-        return found if isinstance(found, SharedSnapshot) else None
+        return found if isinstance(found, SharedSnapshot) and found._is_shared else None
 
     @property
     def is_open(self) -> bool:
         """Whether a snapshot is there, so that the database keeps what it shows."""
         return self._connection is not None
 
-    def begin_question(self, asked_at: float, seconds: int) -> None:
-        """End a snapshot that began before the question was asked, or whose statements have another limit of time.
+    def begin_question(self, asked_at: float, is_shared: bool = True) -> None:
+        """End a snapshot that began before the question was asked, or if the question does not share it.
 
         `asked_at` is an instant of time.monotonic(), which all processes of a machine share.
         """
-        if self._begun_at < asked_at or self._seconds != seconds:
+        if self._begun_at < asked_at or not is_shared:
             self.end()
-        self._seconds = seconds
+        self._is_shared = is_shared
 
     def connection(self) -> sa.Connection:
         """The snapshot's connection. Raises SQLAlchemyError."""

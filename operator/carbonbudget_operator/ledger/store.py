@@ -21,7 +21,7 @@ from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot, begin_s
 _MIGRATE_LOCK = 0x6362_0002
 # Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
 OLDEST_SCHEMA = "0008"
-_READERS = 3  # connections of a worker process: its shared snapshot, and two that an answer opens beside it
+_READERS = 2  # connections of a worker process: its shared snapshot, and one that an answer opens beside it
 _POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller gets its answer before it gives up
 # A server that is gone without a word is noticed: by default a connection waits for a quarter of an hour.
 _POSTGRES = {

@@ -67,8 +67,8 @@ class Question:
     `server/ledger_answers.py`.
 
     `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
-    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process. `asked_at` is when it was
-    asked, by time.monotonic(): its answer has all that was stored before.
+    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process, `is_long` whether it
+    may take minutes. `asked_at` is when it was asked, by time.monotonic(): its answer has all that was stored before.
 
     `known`: the versions of the answer that the caller has. Then an answer begins with its version; a line break and
     the text follow unless the caller has it. None: without a version.
@@ -81,6 +81,7 @@ class Question:
     given: Mapping[str, Any] = field(default_factory=dict)
     parsed: BaseModel | None = None
     seconds: int = 0
+    is_long: bool = False
     asked_at: float = field(default_factory=time.monotonic)
     known: frozenset[str] | None = None
 

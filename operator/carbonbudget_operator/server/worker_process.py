@@ -141,7 +141,7 @@ def _answer(answers: LedgerAnswers, question: Question, shared: SharedSnapshot) 
         engine = answers.queries.book.engine
         with ledger_errors(engine):
             bound_statements(engine, question.seconds + STATEMENT_MARGIN_SECONDS)
-            shared.begin_question(question.asked_at, question.seconds)
+            shared.begin_question(question.asked_at, not question.is_long)
             try:
                 return answers.answer(question)
             except BaseException:

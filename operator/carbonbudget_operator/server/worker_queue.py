@@ -227,7 +227,7 @@ class QuestionQueue:
         try:
             async with asyncio.timeout(seconds):
                 worker = self._take() or await self._start()
-                answer = await worker.ask(replace(question, seconds=seconds))
+                answer = await worker.ask(replace(question, seconds=seconds, is_long=long))
             reason = ""
         except TimeoutError:
             reason = "time"

@@ -15,7 +15,7 @@ from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server import worker_pools
-from carbonbudget_operator.server.worker_pools import WorkerPool
+from carbonbudget_operator.server.worker_pools import Turns, WorkerPool
 
 QUESTION = {"queries": [{"id": "q", "namespaces": ["team-a"], "start": HOUR, "end": HOUR + 3600}]}
 
@@ -150,3 +150,35 @@ async def test_a_turn_that_comes_in_the_moment_of_its_end_is_given_back() -> Non
     async with pool.turn("c"):
         pass
     pool.close()
+
+
+async def test_a_pause_begins_when_all_turns_have_ended_and_those_who_waited_come_after_it() -> None:
+    turns, told, go_on = Turns("questions", 2, 2, 8), list[str](), asyncio.Event()
+
+    async def ask(who: str) -> None:
+        async with turns.turn(who):
+            told.append(f"{who} begins")
+            await go_on.wait()
+
+    async def pause() -> None:
+        async with turns.paused(30):
+            told.append("pause")
+
+    first = asyncio.create_task(ask("first"))
+    await eventually(lambda: told)
+    pausing = asyncio.create_task(pause())
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(ask(f"later-{number}")) for number in range(2)]
+    await eventually(lambda: turns.has_waiting)
+    assert told == ["first begins"]
+    go_on.set()
+    await asyncio.gather(first, pausing, *waiting)
+    assert told == ["first begins", "pause", "later-0 begins", "later-1 begins"]
+
+
+async def test_a_pause_waits_for_a_long_turn_no_longer_than_it_may() -> None:
+    turns = Turns("questions", 1, 1, 8)
+    async with turns.turn("long"), turns.paused(0.01):
+        pass
+    async with asyncio.timeout(10), turns.turn("next"):
+        pass

@@ -52,9 +52,11 @@ class Asking:
         self._worker = threading.Thread(target=serve, args=(self._theirs, Counting(self.reading), 192))
         self._worker.start()
 
-    def ask(self, asked_at: float, kind: str = "count") -> bytes:
+    def ask(self, asked_at: float, kind: str = "count", others_wait: bool = True) -> bytes:
         allowance = QueryAllowance(1, 1, 1, 1, 100)
-        self._ours.sendall(pack_question(Question(kind, 0, allowance, seconds=5, asked_at=asked_at)))
+        self._ours.sendall(
+            pack_question(Question(kind, 0, allowance, seconds=5, asked_at=asked_at, others_wait=others_wait))
+        )
         head, body = LENGTHS.unpack(self._ours.recv(LENGTHS.size, socket.MSG_WAITALL))
         return self._ours.recv(head or body, socket.MSG_WAITALL)
 
@@ -93,6 +95,11 @@ def test_questions_that_waited_see_the_same_ledger(asking: Asking) -> None:
     asking.store_another("node-2")
     assert [asking.ask(waited) for _ in range(3)] == [b"1"] * 3
     assert asking.open_connections == 1
+
+
+def test_a_question_that_nobody_waits_behind_leaves_no_snapshot_open(asking: Asking) -> None:
+    asking.ask(time.monotonic(), others_wait=False)
+    assert asking.open_connections == 0
 
 
 def test_a_refusal_ends_the_snapshot_that_it_was_made_of(asking: Asking) -> None:

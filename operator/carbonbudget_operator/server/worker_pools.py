@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar
 
@@ -67,8 +67,9 @@ class Question:
     `server/ledger_answers.py`.
 
     `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
-    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process, `is_long` whether it
-    may take minutes. `asked_at` is when it was asked, by time.monotonic(): its answer has all that was stored before.
+    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process, `is_long` whether it may take
+    minutes, `others_wait` whether more questions wait for a worker. `asked_at` is when it was asked, by
+    time.monotonic(): its answer has all that was stored before.
 
     `known`: the versions of the answer that the caller has. Then an answer begins with its version; a line break and
     the text follow unless the caller has it. None: without a version.
@@ -82,6 +83,7 @@ class Question:
     parsed: BaseModel | None = None
     seconds: int = 0
     is_long: bool = False
+    others_wait: bool = False
     asked_at: float = field(default_factory=time.monotonic)
     known: frozenset[str] | None = None
 
@@ -118,6 +120,26 @@ class Turns:
         self._wait_seconds = seconds
         self._running: Counter[str] = Counter()
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._paused: asyncio.Event | None = None
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a request waits for its turn."""
+        return bool(self._waiting)
+
+    @asynccontextmanager
+    async def paused(self, seconds: float) -> AsyncIterator[None]:
+        """Begin no turn until the block ends. It begins when all turns have ended, at the latest after `seconds`."""
+        self._paused = asyncio.Event()
+        try:
+            if self._running:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._paused.wait()
+            yield
+        finally:
+            self._paused = None
+            self._begin_waiting()
 
     @asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
@@ -155,19 +177,23 @@ class Turns:
             raise
 
     def _may_run(self, who: str) -> bool:
-        return self._running.total() < self._size and self._running[who] < self._each
+        return self._paused is None and self._running.total() < self._size and self._running[who] < self._each
 
     def _end(self, who: str) -> None:
         self._running[who] -= 1
         if not self._running[who]:
             del self._running[who]
-        for place in self._waiting:
+        if self._paused is not None and not self._running:
+            self._paused.set()
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        for place in list(self._waiting):
             next_who, turn = place
             if not turn.done() and self._may_run(next_who):  # done: its time is up, and its task has not run yet
                 self._waiting.remove(place)
                 self._running[next_who] += 1
                 turn.set_result(None)
-                return
 
     def _busy(self, why: str) -> Refusal:
         return Refusal(503, "busy", f"{self._name} are busy, {why}: try again later", _COME_AGAIN_SECONDS)

@@ -112,7 +112,10 @@ def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) ->
             question = receive_question(connection)
             if question is None:
                 return
-            connection.sendall(pack_answer(_answer(answers, question, shared)))
+            answer = _answer(answers, question, shared)
+            if not question.others_wait:
+                shared.end()
+            connection.sendall(pack_answer(answer))
         except Refusal as error:
             error.__traceback__ = None  # it refers to all that the answer was made of
             refusal = error

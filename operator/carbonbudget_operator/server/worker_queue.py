@@ -204,6 +204,12 @@ class QuestionQueue:
         async with self._long.turn(who), self._turns.turn(who):
             yield
 
+    @asynccontextmanager
+    async def paused(self, seconds: float) -> AsyncIterator[None]:
+        """Send no question to a worker until the block ends. It begins when none has one, at most after `seconds`."""
+        async with self._turns.paused(seconds):
+            yield
+
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
         """Call a short function in a thread.
 
@@ -227,7 +233,9 @@ class QuestionQueue:
         try:
             async with asyncio.timeout(seconds):
                 worker = self._take() or await self._start()
-                answer = await worker.ask(replace(question, seconds=seconds, is_long=long))
+                answer = await worker.ask(
+                    replace(question, seconds=seconds, is_long=long, others_wait=self._turns.has_waiting)
+                )
             reason = ""
         except TimeoutError:
             reason = "time"

@@ -58,9 +58,9 @@ def test_a_result_goes_to_the_run_that_was_active_when_the_span_began() -> None:
     of_first = span()
     log.started(of_first)
     runs.append("second")
-    log.arrived(of_first, FOUND)
-    log.arrived(of_first, FINAL)
-    log.arrived(of_first, FINAL)  # it is forgotten after its final result
+    log.log_result(of_first, FOUND)
+    log.log_result(of_first, FINAL)
+    log.log_result(of_first, FINAL)  # it is forgotten after its final result
     assert log.wait(10)
     assert written == [("first", "provisional"), ("first", "final")]
 
@@ -80,7 +80,7 @@ def test_what_a_tracker_raises_is_said_once_and_the_next_result_is_written(
     for name in ("bad", "bad", "good"):
         each = span(name)
         log.started(each)
-        log.arrived(each, FOUND)
+        log.log_result(each, FOUND)
     assert log.wait(10)
     assert written == ["good"]
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -101,7 +101,7 @@ def test_a_tracker_that_hangs_delays_nobody_and_what_does_not_fit_is_dropped(
     for _ in range(50):
         each = span()
         log.started(each)
-        log.arrived(each, FOUND)
+        log.log_result(each, FOUND)
     assert time.monotonic() - started < 5
     going_on.set()
     assert log.wait(10)
@@ -174,10 +174,10 @@ def test_a_prediction_goes_to_the_newest_run_at_its_step() -> None:
         written.append((run, span.step, metrics(span, result)))
 
     log = TrackerLog("T", lambda: "run", write)
-    log.predicted({"energy_uj": 3_600_000_000_000})  # nothing was tracked
+    log.log_prediction({"energy_uj": 3_600_000_000_000})  # nothing was tracked
     log.started(span(step=4))
-    log.predicted(None)
-    log.predicted({"energy_uj": 7_200_000_000_000, "emissions_ug": 9_000_000, "state": "provisional"})
+    log.log_prediction(None)
+    log.log_prediction({"energy_uj": 7_200_000_000_000, "emissions_ug": 9_000_000, "state": "provisional"})
     assert log.wait(10)
     assert written == [("run", 4, {"carbon/predicted/energy_kwh": 2.0, "carbon/predicted/co2e_g": 9.0})]
 
@@ -191,14 +191,14 @@ def test_a_prediction_does_not_go_to_a_run_that_ended_before_the_newest_span_of_
     other = threading.Thread(target=log.started, args=(span(),))  # MLflow's active run is that of a thread
     other.start()
     other.join()
-    log.predicted({"energy_uj": 1})
+    log.log_prediction({"energy_uj": 1})
     assert log.wait(10)
     assert written == ["first"]
     log.started(span())
-    log.predicted({"energy_uj": 2})
+    log.log_prediction({"energy_uj": 2})
     runs.append("second")
     log.started(span())
-    log.predicted({"energy_uj": 3})
+    log.log_prediction({"energy_uj": 3})
     assert log.wait(10)
     assert written == ["first", "second"]
 

@@ -84,7 +84,7 @@ class TargetFigures:
                 one.missing = one.missing or told_reason(hours.reason(one.start, end))
             if not names and one.namespaces:
                 continue  # what names no pods: it has no emissions of its own
-            one.add_part(names, known)
+            one.add_namespace_hours(names, known)
         for one in spans:
             for part in one.parts:
                 if not part.names:

@@ -26,8 +26,8 @@ from carbonbudget_operator.api.wire_names import (
     Resource,
 )
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.deferral_decisions import declined, is_deferred
 from carbonbudget_operator.enforcement.deferral_patches import early_start_patch
+from carbonbudget_operator.enforcement.deferral_state import declined, is_deferred
 from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, parse_job
 from carbonbudget_operator.enforcement.job_store import JOBS
 from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from carbonbudget_operator.api.cluster_bodies import ClosedReportText, NodesAnswer, PeriodReport, ReportsAnswer
 from carbonbudget_operator.api.external_bodies import ExternalAnswer
+from carbonbudget_operator.api.node_bodies import NodesAnswer
+from carbonbudget_operator.api.report_bodies import ClosedReportText, PeriodReport, ReportsAnswer
 from carbonbudget_operator.server.public.public_parameters import (
     NOT_FOUND,
     Cursor,

@@ -17,9 +17,8 @@ from carbonbudget_operator.admission.workload_kinds import DAEMON_SET, JOB, POD,
 from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
-from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
+from carbonbudget_operator.budgets.workload_demand import INSTANCE_TYPE_LABELS, duration_s, pod_demand
 
-INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _KUBE_SYSTEM = "system:serviceaccount:kube-system:"
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

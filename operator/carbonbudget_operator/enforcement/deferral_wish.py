@@ -10,12 +10,11 @@ from typing import Final
 from carbonbudget_core.jsons import at, mapping, objects, text, texts, whole_number
 from carbonbudget_operator.api.wire_names import DEFER_LABEL, EXPECTED_DURATION_ANNOTATION, FINISH_BY_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
-from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
+from carbonbudget_operator.budgets.workload_demand import INSTANCE_TYPE_LABELS, duration_s, pod_demand
 
-INSTANCE_TYPE_LABELS: Final = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _MAX_TEXT: Final = 60
 _MAX_NAME: Final = 253
-_MOST_PODS: Final = 10**6
+_MOST_PODS: Final = 10**6  # more than a cluster runs; only here: what the webhook reads of a review, it does not store
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.cli.report_charts import energy_chart, namespace_chart
 from carbonbudget_operator.cli.report_html import MOST_ROWS, _cells, _changes
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 JUNE, JULY = 1_748_736_000, 1_751_328_000  # 2025
 HOSTILE = '"><script>alert(1)</script><img src=//x.example onerror=alert(2)>{{ 7*7 }}'

@@ -16,7 +16,7 @@ from tests.databases import make_tables
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.settings import Settings, SettingsError
 from carbonbudget_operator.settings_defects import CHART_KEYS
 from carbonbudget_operator.settings_sections import sections_in

@@ -33,7 +33,7 @@ from carbonbudget_operator.enforcement.deferral_actions import DeferredJobSummar
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.targets.target_verdict import TargetState
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"

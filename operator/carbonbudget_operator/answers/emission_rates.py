@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 from carbonbudget_operator.answers.emission_series import coverage_percent
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,

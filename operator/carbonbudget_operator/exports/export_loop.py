@@ -22,7 +22,7 @@ from carbonbudget_operator.exports.export_target_sender import TargetFormat, Tar
 from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.remote_write import RemoteWrite
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
-from carbonbudget_operator.ledger.store import ledger_errors, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import ledger_errors, open_ledger
 from carbonbudget_operator.line_protocol_text import tag_name
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

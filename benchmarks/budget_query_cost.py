@@ -32,7 +32,8 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.settings import Settings

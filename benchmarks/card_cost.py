@@ -23,7 +23,8 @@ from tests.ledger.reports import HOUR, a_report, arrival
 
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.run_labels import MODEL, RUN, STAGE
 
 DAY = 24

@@ -20,7 +20,8 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_operator.ingest.node_report_body import parse_report
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -27,7 +27,8 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_operator.exports.exported_rows import content_digest
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 
 NODES = 50
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.budget_query_cost import DAY, HOUR, fill
 from tests.serving import Answer, Serving, serving
 
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

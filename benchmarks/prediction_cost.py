@@ -25,8 +25,9 @@ from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.answers.workload_prediction import WorkloadPredictions
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.span_store import DAY, Post, ProgressPoint, SpanStore
-from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.server.known_predictions import KnownPredictions
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.spans.span_bodies import ProgressAnswer

@@ -20,7 +20,8 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_operator.answers.allocation_groups import allocation_json, group_rows
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, QUARTERS
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.settings import Settings

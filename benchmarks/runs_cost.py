@@ -24,7 +24,8 @@ from tests.ledger.reports import book as book_reports
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow, ValuedUnit
 from carbonbudget_operator.run_labels import MODEL, RUN
 from carbonbudget_operator.server.public.run_answers import run_answer, runs_answer, runs_answer_version

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from figures import Figures, arguments, show
 
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.unit_days import DAY, HOUR, with_hour
 from carbonbudget_operator.ledger.unit_store import UnitStore, WantedCounter, read_units
 from carbonbudget_operator.ledger.unit_tables import unit_day

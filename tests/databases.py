@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 from tests.postgres import PostgresServer
 
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 
 
 @functools.cache

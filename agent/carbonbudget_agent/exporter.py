@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from typing import TypeVar
 
-from prometheus_client import MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from carbonbudget_agent.metrics_listener import MetricsListener
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.node_report import NodeReport
@@ -23,7 +20,6 @@ _KEEP_SECONDS = 600.0  # ended pods stay long enough to be scraped twice
 # A counter whose first sample is not 0 loses that sample in increase(); so a new series stands at 0 for a
 # minute, in which every Prometheus with a usual interval sees it.
 _ZERO_SECONDS = 60.0
-_AT_ONCE = 8  # scrapes; a thread each
 _MAX_PODS = 4_000  # series of pods; a node has at most some hundred pods, the rest have ended
 _JOULE = 1_000_000
 _L = TypeVar("_L", bound=tuple[str, ...])
@@ -36,47 +32,6 @@ class _Series:
     began: float
     last: float
     energy_uj: int = 0
-
-
-class _Handler(MetricsHandler):
-    timeout = 5.0  # an incomplete request is ended
-
-
-class _Server(ThreadingHTTPServer):
-    """Sleeps until a request arrives. `serve_forever` would check twice a second whether to end: 8 ms a minute."""
-
-    def __init__(self, address: str, port: int, registry: CollectorRegistry) -> None:
-        found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family = found[0][0]
-        self._stopped, self._free = False, threading.Semaphore(_AT_ONCE)
-        super().__init__((address, port), _Handler.factory(registry))
-
-    def answer_until_stopped(self) -> None:
-        while not self._stopped:
-            self.handle_request()
-
-    # Ignored twice: the typeshed allows datagrams here, which a stream server never gets.
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # socketserver types the request as socket or tuple
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread was started, so none releases the semaphore
-            self._free.release()
-            raise
-
-    # As above: no datagram comes here.
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # socketserver types the request as socket or tuple
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def stop(self) -> None:
-        self._stopped = True
-        with contextlib.suppress(OSError):  # a last connection ends its wait
-            socket.create_connection((str(self.server_address[0]), self.server_port), timeout=1).close()
 
 
 class Exporter(Collector):
@@ -102,7 +57,7 @@ class Exporter(Collector):
         """Answer /metrics in a thread, until what is returned is called. Raises OSError if the port is taken."""
         registry = CollectorRegistry()
         registry.register(self)
-        server = _Server(address, port, registry)
+        server = MetricsListener(address, port, registry)
         thread = threading.Thread(target=server.answer_until_stopped, name="metrics", daemon=True)
         thread.start()
 

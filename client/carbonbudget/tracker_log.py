@@ -81,9 +81,9 @@ class TrackerLog:
     def follow(self) -> None:
         """Begin to follow; once more has no effect."""
         add_start_listener(self.started)
-        SESSION.add_listener(self.arrived)
-        if self.predicted not in SESSION.prediction_listeners:
-            SESSION.prediction_listeners.append(self.predicted)
+        SESSION.add_listener(self.log_result)
+        if self.log_prediction not in SESSION.prediction_listeners:
+            SESSION.prediction_listeners.append(self.log_prediction)
 
     def started(self, span: TrackedSpan) -> None:
         """A span has begun in this thread."""
@@ -100,8 +100,8 @@ class TrackerLog:
             while len(self._runs) > _MOST_SPANS:
                 self._runs.popitem(last=False)
 
-    def arrived(self, span: TrackedSpan, result: Result) -> None:
-        """A result has come."""
+    def log_result(self, span: TrackedSpan, result: Result) -> None:
+        """Queue a result of a span for the run that was active when the span began."""
         with self._lock:
             run = self._runs.get(span.id)
             if result.state == "final":
@@ -109,8 +109,8 @@ class TrackerLog:
         if run is not None:
             self._put(run, span, result)
 
-    def predicted(self, prediction: Mapping[str, Any] | None) -> None:
-        """A prediction of the whole training has come; it goes to the run of the newest span, at that span's step."""
+    def log_prediction(self, prediction: Mapping[str, Any] | None) -> None:
+        """Queue a prediction of the whole training for the run of the newest span, at that span's step."""
         newest = self._newest
         if prediction is not None and newest is not None:
             self._put(newest[0], Predicted(newest[1]), Result(prediction))

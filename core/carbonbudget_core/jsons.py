@@ -59,7 +59,7 @@ def texts(value: object) -> dict[str, str]:
     return {key: entry for key, entry in value.items() if isinstance(entry, str)}
 
 
-def whole(value: object, absent: int) -> int:
+def whole_number(value: object, absent: int) -> int:
     """`value` if it is a number from 0 on, else `absent`. JSON has no other integers than these."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else absent
 

@@ -5,7 +5,6 @@ The module `settings.py` includes them as `exports`.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -13,13 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from carbonbudget_operator.intensity_settings import SettingsSection
+from carbonbudget_operator.line_protocol_text import tag_name
 
 Label = Annotated[str, Field(min_length=1, max_length=317)]
-
-
-def tag_name(label: str) -> str:
-    """The tag of a pod's label: `app.kubernetes.io/name` becomes `label_app_kubernetes_io_name`."""
-    return "label_" + re.sub(r"[^a-zA-Z0-9_]", "_", label)
 
 
 class ExportTargetSettings(SettingsSection):

@@ -1,4 +1,4 @@
-"""Escapes tags of InfluxDB line protocol, for exports to files and to databases. Pure."""
+"""Names and escapes tags of InfluxDB line protocol, for exports to files and to databases. Pure."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ def tag_value(stored: str) -> str:
 
 def _percent(found: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def tag_name(label: str) -> str:
+    """The tag of a pod's label: `app.kubernetes.io/name` becomes `label_app_kubernetes_io_name`."""
+    return "label_" + re.sub(r"[^a-zA-Z0-9_]", "_", label)

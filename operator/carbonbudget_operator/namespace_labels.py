@@ -42,7 +42,7 @@ class Namespaces:
         """The labels of each namespace; None until all namespaces are read."""
         return self._labels if self.listed else None
 
-    def exist(self, name: str) -> bool:
+    def has_namespace(self, name: str) -> bool:
         """Whether a namespace of this name exists now."""
         return name in self._labels
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from carbonbudget_operator.printable import printable
-from carbonbudget_operator.settings_sentences import key_of, sections_in, sentence_of, tags_of
+from carbonbudget_operator.settings_sections import sections_in, tags_of
+from carbonbudget_operator.settings_sentences import key_of, sentence_of
 
 # Keys of the chart's values.yaml that no settings file has. A file with one of them is meant for Helm.
 CHART_KEYS: Final = frozenset({

@@ -7,15 +7,16 @@ None of its words reaches a person: an error of a type that is not known here ge
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final, get_args
+from typing import Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.settings_sections import sections_in, tags_of
 
 IN_WORDS: Final = "in_words"  # type of an error whose message is such a sentence already
 _MOST_KEY: Final = 200
@@ -110,20 +111,3 @@ def _fields_at(model: type[BaseModel], path: Iterable[int | str]) -> list[FieldI
         else:
             return fields
     return fields
-
-
-def tags_of(section: type[BaseModel]) -> set[Any]:
-    """The values of `type` or `kind` by which an entry of a list is this section."""
-    return {field.default for name, field in section.model_fields.items() if name in ("type", "kind")}
-
-
-def sections_in(annotation: object) -> list[type[BaseModel]]:
-    """All sections in a type, also inside a list, a union or a timeline."""
-    return list(_sections(annotation))
-
-
-def _sections(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _sections(inner)

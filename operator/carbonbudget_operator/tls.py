@@ -1,6 +1,6 @@
-"""TLS contexts of servers. Changed certificate files are loaded without a restart.
+"""TLS contexts of servers, and the name in a client's certificate.
 
-The controller renews certificates while server and webhook run.
+Changed certificate files are loaded without a restart: the controller renews them while server and webhook run.
 """
 
 from __future__ import annotations
@@ -152,3 +152,12 @@ def _state(cert: Path, key: Path) -> tuple[bytes, bytes] | None:
         return cert.read_bytes(), key.read_bytes()
     except OSError:
         return None
+
+
+def common_name(certificate: object) -> str:
+    """The common name of a verified certificate, as `SSLSocket.getpeercert` returns it; empty without exactly one."""
+    if not isinstance(certificate, dict):
+        return ""
+    subject = certificate.get("subject", ())
+    names = [str(value) for parts in subject for key, value in parts if key == "commonName"]
+    return names[0] if len(names) == 1 else ""

@@ -8,8 +8,8 @@ import pytest
 from tests.admission.given import Bench, a_budget, a_review, an_object
 
 from carbonbudget_operator.admission.check_command_figures import FIGURES
-from carbonbudget_operator.admission.review_parser import CHECK_MANAGER
 from carbonbudget_operator.admission.webhook_budget import webhook_budget
+from carbonbudget_operator.api.wire_names import CHECK_MANAGER
 from carbonbudget_operator.enforcement.enforced_budgets import parse_budget
 
 STATED = {"name": "train", "annotations": {"carbonbudget.dev/expected-duration": "2h"}}

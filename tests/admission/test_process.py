@@ -26,7 +26,6 @@ from carbonbudget_operator.admission.budget_cache import MAX_AGE_SECONDS
 from carbonbudget_operator.admission.metrics import AdmissionMetrics
 from carbonbudget_operator.admission.projection_cache import ProjectionCache, keep_fetching
 from carbonbudget_operator.admission.review_parser import BadReview, parse_review
-from carbonbudget_operator.admission.run import follow_workloads
 from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
@@ -277,7 +276,7 @@ async def test_workloads_are_watched_while_a_budget_blocks_and_no_longer() -> No
     bench.budgets.wide.listed.set()
     bench.budgets.namespaces.listed = True
     workload_kind = bench.workloads.kinds["Deployment"]
-    async with an_api_server(answer) as client, running(follow_workloads(client, bench.budgets, bench.workloads)):
+    async with an_api_server(answer) as client, running(bench.workloads.follow(client, bench.budgets)):
         await asyncio.sleep(0)
         bench.budgets.own.put("ADDED", a_budget(ends=FAR, until=FAR, enforce={"kinds": ["Deployment"]}))
         bench.budgets.own.changed()
@@ -309,7 +308,7 @@ async def test_ten_namespaces_that_block_three_kinds_leave_every_watch_of_budget
     bench.budgets.own.listed.set()
     bench.budgets.wide.listed.set()
     bench.budgets.namespaces.listed = True
-    async with an_api_server(answer) as client, running(follow_workloads(client, bench.budgets, bench.workloads)):
+    async with an_api_server(answer) as client, running(bench.workloads.follow(client, bench.budgets)):
         budgets = bench.budgets.watches(client)
         await until(lambda: len(watching) == 7)
         assert (await client.request("GET", BUDGET.collection))["items"] == []

@@ -10,7 +10,7 @@ from tests.admission.given import NOW, Bench, a_budget, a_review, an_object
 from carbonbudget_operator.admission.admission_decision import MAX_LENGTH, Mode
 from carbonbudget_operator.admission.app import answer
 from carbonbudget_operator.admission.check_command_figures import FIGURES
-from carbonbudget_operator.admission.review_parser import CHECK_MANAGER
+from carbonbudget_operator.api.wire_names import CHECK_MANAGER
 from carbonbudget_operator.budgets.expected_emissions import NoExpectation
 
 WITHIN: dict[str, Any] = {"state": "WithinBudget", "percent": 10, "used_g": 100}

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.prometheus import Prometheus, free_port, tool, until
 
-from carbonbudget_agent import exporter as exporter_module
+from carbonbudget_agent import metrics_listener
 from carbonbudget_agent.exporter import Exporter
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.work_counters import WorkCounters
@@ -136,7 +136,7 @@ def test_what_prometheus_adds_up_of_a_pod_is_what_its_reports_say(
 
 
 def test_who_asks_in_halves_takes_no_thread_for_ever_and_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter_module._Handler, "timeout", 3.0)
+    monkeypatch.setattr(metrics_listener._MetricsRequest, "timeout", 3.0)
     port = free_port()
     stop = Exporter(WorkCounters(), None).serve("127.0.0.1", port)
     before = threading.active_count()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 DAY = 1_751_328_000  # 2025-07-01
 

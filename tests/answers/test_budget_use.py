@@ -18,7 +18,7 @@ from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

@@ -28,7 +28,7 @@ from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.csv_text import csv_list
 from carbonbudget_operator.decimal_text import grams
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.time_slices import HOUR, slice_start
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.settings import Settings

@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry
 from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
-from carbonbudget_operator.answers.allocation_groups import UNLABELLED
-from carbonbudget_operator.answers.emission_rates import OTHER, accounted, emission_rates
+from carbonbudget_operator.answers.emission_rates import accounted, emission_rates
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
+from carbonbudget_operator.special_label_values import OTHER_VALUES, UNLABELLED
 
 KEYS = ["team", "model"]
 
@@ -59,7 +59,7 @@ async def test_the_smallest_together_are_one_row_and_nothing_is_lost(face: Face,
     assert few is not None
     assert sums(few.by_namespace) == sums(whole.by_namespace)
     assert len(few.by_namespace) <= most + 1
-    assert (OTHER in few.by_namespace) == (len(whole.by_namespace) > most)
+    assert (OTHER_VALUES in few.by_namespace) == (len(whole.by_namespace) > most)
     for key in KEYS:
         assert sum(its == key for its, _ in few.by_label) <= most + 1
 
@@ -128,11 +128,11 @@ async def test_models_are_apart_by_namespace_and_the_smallest_together(tmp_path:
         assert whole is not None
         assert few is not None
         assert set(whole.by_model) == {("ns-0", "m0"), ("ns-1", "m0"), ("ns-0", "m1"), ("ns-1", "m1"), ("ns-0", "m2")}
-        assert set(few.by_model) == {("ns-0", "m2"), ("ns-1", "m1"), (OTHER, OTHER)}
+        assert set(few.by_model) == {("ns-0", "m2"), ("ns-1", "m1"), (OTHER_VALUES, OTHER_VALUES)}
         assert sums(few.by_model) == sums(whole.by_model)
         assert ("ns-1", "m0", "v1") in whole.by_model_version
         assert ("ns-0", "m2", UNLABELLED) in whole.by_model_version
-        assert set(few.by_model_version) - set(whole.by_model_version) == {(OTHER, OTHER, OTHER)}
+        assert set(few.by_model_version) - set(whole.by_model_version) == {(OTHER_VALUES, OTHER_VALUES, OTHER_VALUES)}
         assert sums(few.by_model_version) == sums(whole.by_model_version) == sums(whole.by_model)
         registry = CollectorRegistry()
         metrics = EmissionMetrics(face.pools.book, [], 2, lambda: HOUR + 7200.0)

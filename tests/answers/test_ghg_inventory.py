@@ -21,7 +21,7 @@ from tests.valuation.test_grid_hours import HOUR, NOW, Told
 from carbonbudget_core.node_report import NodeInfo
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.answers.ghg_inventory import InventoryAmounts, inventory_rows
-from carbonbudget_operator.answers.report_comparison import canonical, digest
+from carbonbudget_operator.answers.report_hash import canonical_json, digest
 from carbonbudget_operator.intensity_settings import ElectricityMapsSettings, IntensitySettings, StaticSourceSettings
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
@@ -178,7 +178,7 @@ def former(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_report_that_a_former_version_closed_is_shown_verified_and_compared_as_it_was(ledger: Ledger) -> None:
-    text = canonical(former(ledger.report("--period", "2025-07")))
+    text = canonical_json(former(ledger.report("--period", "2025-07")))
     with ledger.engine.begin() as connection:
         close_report(connection, "default", ClosedReport("2025-07", DAY + 40 * 86_400, digest(text), text.decode()))
     assert ledger.report("--period", "2025-07")["closed"]["restatement"] == []

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonbudget_operator.answers.allocation_groups import (
-    UNLABELLED,
     GroupingError,
     field_of,
     parse_filter,
@@ -16,6 +15,7 @@ from carbonbudget_operator.answers.allocation_groups import (
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
 from carbonbudget_operator.name_rules import is_label_value
 from carbonbudget_operator.run_labels import MODEL, RUN, as_label
+from carbonbudget_operator.special_label_values import UNLABELLED
 
 USE = "use namespace, workload, node, run, model, model-version, stage or label:KEY"
 

@@ -16,8 +16,9 @@ from carbonbudget_operator.answers.target_figures import TargetFigures
 from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpan, TargetSpanAnswer
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
-from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -25,7 +25,7 @@ from carbonbudget_operator.answers.required_labels import MOST_VALUES, RequiredL
 from carbonbudget_operator.answers.time_ranges import TimeRangeError, parse_time_range, time_range_before
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, ValuedRow
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 

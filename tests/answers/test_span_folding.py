@@ -12,8 +12,8 @@ from carbonbudget_operator.answers.pod_spans import PodSpansReader
 from carbonbudget_operator.answers.span_folding import SpanFolding
 from carbonbudget_operator.ledger import schema, span_tables
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.span_store import DAY, Post, ProgressPoint, SpanStore, read_spans
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.spans.span_bodies import SelfAnswer, SpanResult

@@ -25,8 +25,8 @@ from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpa
 from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitCounter
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
-from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps

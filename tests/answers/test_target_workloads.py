@@ -18,7 +18,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, WorkloadU
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpan
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

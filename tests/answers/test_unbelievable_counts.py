@@ -14,8 +14,9 @@ from tests.ledger.reports import a_report, book
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
-from carbonbudget_operator.ledger.store import migrate, open_ledger
 
 
 @pytest.fixture

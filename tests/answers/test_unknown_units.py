@@ -18,8 +18,9 @@ from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.labelled_units import pod_namespaces
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
-from carbonbudget_operator.ledger.store import migrate, open_ledger
 from carbonbudget_operator.ledger.unit_store import read_units
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings

@@ -29,7 +29,8 @@ from tests.external.given import FILES
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 

@@ -17,7 +17,7 @@ from tests.external.given import content as external
 
 from carbonbudget_operator.cli import kubectl, main
 from carbonbudget_operator.controller.certificates import make_ca
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 DAYS = ["--from", "2025-11-10", "--to", "2025-11-11"]
 REPORT = ["report", "--period", "2025-11"]

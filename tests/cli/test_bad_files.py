@@ -14,7 +14,7 @@ from tests.cli.bad_world import run as run
 from tests.cli.bad_world import world as world
 
 from carbonbudget_operator.ledger.closed_reports import ClosedReport, close_report
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 WRITERS = {
     "ledger backup": (["ledger", "backup"], []),

@@ -19,7 +19,7 @@ from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.cli import kubectl, main
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.closed_reports import ClosedReport, close_report
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 HERE = ["--ledger", "sqlite:///{ledger}"]
 AWAY = ["--ledger", "postgresql+psycopg://me@127.0.0.1:1/d"]

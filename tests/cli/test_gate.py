@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
 
 SINCE = ("--from", "2025-11-24")

@@ -13,7 +13,7 @@ from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report
 
 from carbonbudget_core.node_report_json import encode_report
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
 

@@ -18,10 +18,10 @@ from tests.ledger.reports import a_report, book
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.cli.report_charts import energy_columns, namespace_bars
+from carbonbudget_operator.cli.report_charts import energy_chart, namespace_chart
 from carbonbudget_operator.cli.report_html import MOST_ROWS, _cells, _changes
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 JUNE, JULY = 1_748_736_000, 1_751_328_000  # 2025
 HOSTILE = '"><script>alert(1)</script><img src=//x.example onerror=alert(2)>{{ 7*7 }}'
@@ -156,14 +156,14 @@ def test_columns_and_bars_are_within_their_charts() -> None:
         f"2025-07-{day:02d}T0{hour}:00Z": [1, None, day * 1000 + hour, 1] for day in range(1, 31) for hour in range(5)
     }
     factors = {f"f{n}": {"zone": f"Z{n}", "hours": hours} for n in range(7)}
-    made = energy_columns(factors, 31 * 86_400)
+    made = energy_chart(factors, 31 * 86_400)
     assert made is not None
     assert (made.step, len(made.columns), len(made.series)) == ("day", 30, 5)
     assert max(block.bottom + block.height for column in made.columns for block in column.blocks) == 1000
-    assert energy_columns(factors, 86_400).step == "hour"  # type: ignore[union-attr]
-    assert energy_columns(factors, 366 * 86_400).step == "month"  # type: ignore[union-attr]
-    assert energy_columns({}, 86_400) is None
-    assert namespace_bars({"n": {"location_ug": 0, "location_g": "0"}}) == []
+    assert energy_chart(factors, 86_400).step == "hour"  # type: ignore[union-attr]
+    assert energy_chart(factors, 366 * 86_400).step == "month"  # type: ignore[union-attr]
+    assert energy_chart({}, 86_400) is None
+    assert namespace_chart({"n": {"location_ug": 0, "location_g": "0"}}) == []
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")

@@ -24,7 +24,7 @@ from tests.databases import make_tables
 from carbonbudget_operator.cluster.pods import PodIndex
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.kube import watch_restart
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server import wiring
 from carbonbudget_operator.settings import load_settings

@@ -16,10 +16,10 @@ from tests.databases import make_tables
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.settings import Settings, SettingsError
 from carbonbudget_operator.settings_defects import CHART_KEYS
-from carbonbudget_operator.settings_sentences import sections_in
+from carbonbudget_operator.settings_sections import sections_in
 
 DAYS = ("--from", "2025-11-10", "--to", "2025-11-11")
 READING = [("allocate", *DAYS), ("report", *DAYS), ("factors",)]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from carbonbudget_operator.cli.kubectl import app as plugin
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.run_labels import MODEL, RUN, STAGE
 

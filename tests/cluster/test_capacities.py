@@ -38,7 +38,15 @@ def test_a_node_object_says_where_the_node_is_and_what_it_has() -> None:
 
 
 @pytest.mark.parametrize(
-    "capacity", [{}, {"cpu": "8"}, {"cpu": "x", "memory": "1Gi"}, {"cpu": 8, "memory": "1Gi"}, None]
+    "capacity",
+    [
+        {},
+        {"cpu": "8"},
+        {"cpu": "x", "memory": "1Gi"},
+        {"cpu": 8, "memory": "1Gi"},
+        None,
+        {"cpu": "8", "memory": "99999Pi"},
+    ],
 )
 def test_a_node_that_does_not_say_what_it_has_is_not_known(capacity: object) -> None:
     assert node_object({"metadata": {}, "status": {"capacity": capacity}}, 5.0) is None

@@ -37,7 +37,7 @@ def put_all(puts: list[tuple[str, int, bool, bool]]) -> None:
         fitted = room.fits(owner, size)
         room.put(owner, key, size, first)
         owned[owner][key] = size
-        while (beyond := room.beyond(owner)) is not None:
+        while (beyond := room.key_to_remove(owner)) is not None:
             assert not fitted
             (loser,) = [name for name, its in owned.items() if beyond in its]
             has = sum(owned[loser].values())
@@ -56,7 +56,7 @@ def test_what_came_last_goes_before_what_was_there_and_what_is_marked_goes_first
     room.put("owner", b"d", 10)
     gone = []
     for _ in range(2):
-        beyond = room.beyond("owner")
+        beyond = room.key_to_remove("owner")
         assert beyond is not None
         room.take("owner", beyond)
         gone.append(beyond)

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 from tests.kube.test_client import client_of
 from tests.ledger.reports import HOUR, a_report, book
 
-from carbonbudget_operator.cluster import agentless
-from carbonbudget_operator.cluster.agentless import BY_SETTING, agentless_labels, kinds
+from carbonbudget_operator.cluster import nodes_without_agent
 from carbonbudget_operator.cluster.expected_nodes import NodeLister
+from carbonbudget_operator.cluster.nodes_without_agent import BY_SETTING, kinds_without_agent, labels_without_agent
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.node_coverage import (
@@ -96,7 +96,7 @@ def test_without_a_list_a_node_is_expected_while_it_reports(engine: sa.Engine) -
     ],
 )
 def test_nodes_that_run_no_agent_are_not_expected(labels: dict[str, str], expected: bool) -> None:
-    assert (not agentless.without_agent(labels, {})) is expected
+    assert (not nodes_without_agent.kind_without_agent(labels, {})) is expected
 
 
 async def test_the_list_is_kept_and_one_that_fails_changes_nothing(
@@ -166,7 +166,8 @@ async def test_nodes_that_cannot_run_an_agent_are_counted_apart_and_not_missed(
     assert expected(engine) == [ExpectedNodeTime("a", HOUR + GRACE, None, silent=True)]
     assert registry.get_sample_value("carbonbudget_ingest_nodes_expected") == 1
     counts = {
-        what: registry.get_sample_value("carbonbudget_ingest_nodes_without_agent", {"what": what}) for what in kinds()
+        what: registry.get_sample_value("carbonbudget_ingest_nodes_without_agent", {"what": what})
+        for what in kinds_without_agent()
     }
     assert {what: number for what, number in counts.items() if number} == {"EKS Fargate": 1, "not Linux": 1}
     assert registry.get_sample_value("carbonbudget_ingest_pods_without_agent", {"namespace": "team-a"}) == 2
@@ -231,6 +232,6 @@ def test_the_charts_agents_keep_off_all_nodes_that_the_server_does_not_expect() 
     (term,) = node_affinity["nodeSelectorTerms"]
     assert all(expression["operator"] == "NotIn" for expression in term["matchExpressions"])
     kept_off = {(rule["key"], value) for rule in term["matchExpressions"] for value in rule["values"]}
-    assert kept_off == {(mark.label, mark.value) for mark in agentless_labels()}
+    assert kept_off == {(mark.label, mark.value) for mark in labels_without_agent()}
     assert values["nodeSelector"] == {"kubernetes.io/os": "linux"}
     assert values["nodesWithoutAgent"] == {}

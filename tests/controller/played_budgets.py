@@ -33,7 +33,7 @@ from carbonbudget_operator.controller.transfer_loop import TransferLoop
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials
 from carbonbudget_operator.ledger.adjustment_tables import adjustment
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.server.routes.adjustment_booking import book_and_answer
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable

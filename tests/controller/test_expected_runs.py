@@ -19,8 +19,8 @@ from carbonbudget_operator.controller.budget_queries import period_answers, peri
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
 from carbonbudget_operator.controller.run_events import RunEvents
 from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
-from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -16,8 +16,8 @@ from tests.controller.objects import NOW, Body, a_body
 from carbonbudget_operator.api.wire_names import BUDGET
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.kopf_setup import EndlessBackoffs, configure
+from carbonbudget_operator.controller.liveness_probe import serve_probe
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, prepare_budget
-from carbonbudget_operator.controller.run import serve_probe
 from carbonbudget_operator.namespace_labels import Namespaces
 
 

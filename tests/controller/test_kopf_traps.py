@@ -22,7 +22,7 @@ from tests.controller.objects import Body, a_body, a_cluster_body
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, RESOURCES, Resource
 from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.kopf_setup import EndlessBackoffs, configure, registry_of, stopped_watches
-from carbonbudget_operator.controller.run import serve_probe
+from carbonbudget_operator.controller.liveness_probe import serve_probe
 from carbonbudget_operator.controller.watch_audit import WatchAudit
 from carbonbudget_operator.controller.watch_proxy import BudgetWatchProxy
 from carbonbudget_operator.kube.client import KubeClient

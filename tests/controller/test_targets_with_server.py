@@ -21,7 +21,7 @@ from carbonbudget_operator.answers.selected_units import SelectedUnits  # noqa: 
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery  # noqa: E402
 from carbonbudget_operator.api.wire_names import TARGET  # noqa: E402
 from carbonbudget_operator.ledger.booking import Booker  # noqa: E402
-from carbonbudget_operator.ledger.store import open_ledger  # noqa: E402
+from carbonbudget_operator.ledger.ledger_engine import open_ledger  # noqa: E402
 from carbonbudget_operator.server.target_counters import digest_of  # noqa: E402
 from carbonbudget_operator.settings import CarbonSettings, Settings  # noqa: E402
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader  # noqa: E402

@@ -19,7 +19,7 @@ from carbonbudget_operator.controller.budget_evaluation import evaluate_budget
 from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
 from carbonbudget_operator.controller.prepared_budget import prepare_budget
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_core.jsons import at, items, mapping, objects, parse_json, parse_object, text, texts, whole
+from carbonbudget_core.jsons import at, items, mapping, objects, parse_json, parse_object, text, texts, whole_number
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -24,7 +24,7 @@ def test_no_shape_breaks_a_reader_and_what_has_the_right_one_is_given_as_it_is(v
     assert list(objects(value)) == [one for one in items(value) if isinstance(one, dict)]
     assert texts(value) == {key: one for key, one in mapping(value).items() if isinstance(one, str)}
     assert at(value, "a", "b") == mapping(mapping(mapping(value).get("a")).get("b"))
-    assert whole(value, -1) == (value if type(value) is int and value >= 0 else -1)
+    assert whole_number(value, -1) == (value if type(value) is int and value >= 0 else -1)
 
 
 def test_an_object_needs_not_be_a_dict() -> None:

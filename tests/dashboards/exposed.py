@@ -29,11 +29,11 @@ from carbonbudget_operator.budgets.verdict import State
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.target_evaluation import TargetEvaluation
 from carbonbudget_operator.controller.target_metrics import TargetMetrics
-from carbonbudget_operator.enforcement.deferral_actions import WaitingJobs
+from carbonbudget_operator.enforcement.deferral_actions import DeferredJobSummary
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.watch_status import WatchMetrics, WatchStatuses
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.targets.target_verdict import TargetState
 
 AGENT = "system:serviceaccount:carbonbudget-agent:carbonbudget-agent"
@@ -181,7 +181,7 @@ def a_target(registry: CollectorRegistry) -> None:
 
 def deferred_jobs(metrics: EnforcementMetrics) -> None:
     """A Job that waits for its start."""
-    waiting = WaitingJobs()
+    waiting = DeferredJobSummary()
     waiting.add(int(time.time()) + 3600, int(time.time()) + 7200)
     metrics.report_waiting({"team-a": waiting})
 

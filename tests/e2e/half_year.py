@@ -43,7 +43,8 @@ from carbonbudget_operator.controller.target_metrics import TargetMetrics
 from carbonbudget_operator.controller.target_store import TargetStore
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.unit_store import UnitStore, WantedCounter
 from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.settings import CarbonSettings, Settings

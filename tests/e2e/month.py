@@ -38,7 +38,8 @@ from carbonbudget_operator.enforcement.enforcement_loop import EnforcementLoop
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.namespace_labels import Namespaces
 from carbonbudget_operator.settings import CarbonSettings, EnforcementSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps

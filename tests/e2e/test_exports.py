@@ -18,7 +18,7 @@ from tests.e2e.conftest import Release, wait_for
 from tests.exports.exporting import HOUR, by_workload, fill, full_hour_ago
 from tests.exports.receivers import InfluxServer, PrometheusReceiver
 
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 pytestmark = pytest.mark.cluster
 

@@ -28,19 +28,15 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     ChooseStart,
     DeclineDeferral,
     DeferralAction,
+    DeferredJobSummary,
     HoldStart,
     LeaveJob,
     SpreadStart,
     StartJob,
-    WaitingJobs,
 )
-from carbonbudget_operator.enforcement.deferral_decisions import (
-    decide_deferrals,
-    is_deferred,
-    latest_start,
-    starts_first,
-)
+from carbonbudget_operator.enforcement.deferral_decisions import decide_deferrals, starts_first
 from carbonbudget_operator.enforcement.deferral_patches import patch_of_deferral
+from carbonbudget_operator.enforcement.deferral_state import is_deferred, latest_start
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget
 from carbonbudget_operator.enforcement.job_fields import Job
 
@@ -174,7 +170,7 @@ def test_a_block_wins_over_the_deadline_and_is_said_once() -> None:
     decision = decide_deferrals([held], [BLOCKING], {}, terms())
     assert decision.actions == []
     assert decision.wake_at == NOW + 60
-    assert decision.waiting == {"team-a": WaitingJobs(1, 0, 0)}  # no alert goes by its deadline
+    assert decision.waiting == {"team-a": DeferredJobSummary(1, 0, 0)}  # no alert goes by its deadline
     assert actions(held) == [StartJob(held)]  # the block is over; jitter_s is 0
 
 

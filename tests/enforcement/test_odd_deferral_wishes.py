@@ -12,8 +12,8 @@ from tests.enforcement.worlds import HOUR, NOW
 
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.enforcement.deferral_actions import ChooseStart, DeclineDeferral, StartJob
-from carbonbudget_operator.enforcement.deferral_decisions import latest_start
 from carbonbudget_operator.enforcement.deferral_patches import patch_of_deferral
+from carbonbudget_operator.enforcement.deferral_state import latest_start
 
 
 @pytest.mark.parametrize("past_s", [1, HOUR, 365 * 24 * HOUR])

@@ -68,7 +68,7 @@ class Export:
 
     async def step(self, now: int) -> bool:
         # All of it at once: how long the machine takes for it is not what these tests are about.
-        return await self.sender.step(now, seconds=3600)
+        return await self.sender.send_step(now, seconds=3600)
 
     async def close(self) -> None:
         await self.http.close()

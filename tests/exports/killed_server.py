@@ -16,7 +16,7 @@ from tests.exports.exporting import Export, settings_of
 
 from carbonbudget_operator.exports.export_target_http import RowsRefused, TargetHttp
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 POINTS = (
     "before it is written down what is sent", "before a request", "before an answer is read",

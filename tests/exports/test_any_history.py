@@ -17,7 +17,7 @@ from tests.exports.exporting import HOUR, Export, allocated, fill, settings_of, 
 from tests.exports.test_encoders import series_of
 
 from carbonbudget_operator.exports.export_target_http import RowsRefused, TargetAway
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.settings import Settings
 
 FIRST = 1_764_000_000

@@ -13,7 +13,7 @@ from tests.exports.receivers import InfluxServer
 from tests.prometheus import free_port
 from tests.serving import serving
 
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 
 async def nobody(_: web.Request) -> web.StreamResponse:

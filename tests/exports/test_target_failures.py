@@ -110,9 +110,9 @@ async def test_nobody_there_is_told_without_an_address(engine: sa.Engine, target
 
 
 async def test_a_step_ends_in_time_and_the_next_one_goes_on(export: Export, target: ScriptedTarget) -> None:
-    assert await export.sender.step(NOW, seconds=0) is True
+    assert await export.sender.send_step(NOW, seconds=0) is True
     assert hours_of(target) == []
-    assert await export.sender.step(NOW) is False
+    assert await export.sender.send_step(NOW) is False
     assert len(hours_of(target)) == HOURS
 
 

@@ -13,7 +13,7 @@ from tests.exports.scripted_target import FIRST, HOURS, NOW, ScriptedTarget, an_
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 from carbonbudget_operator.exports.export_target_http import TargetAway
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 
 
 async def test_only_one_of_two_servers_sends_until_its_lease_ends(engine: sa.Engine, target: ScriptedTarget) -> None:

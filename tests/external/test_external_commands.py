@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from carbonbudget_operator.cli.main import app
 from carbonbudget_operator.external.file_rows import MAX_BYTES
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 OCTOBER = 1_759_276_800
 FORMATS = {

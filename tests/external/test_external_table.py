@@ -26,8 +26,9 @@ from carbonbudget_operator.ledger.external_figure_store import (
     store_file,
 )
 from carbonbudget_operator.ledger.ledger_copy import copy_ledger
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.ledger.retention import drop_before
-from carbonbudget_operator.ledger.store import LedgerError, downgrade, migrate
+from carbonbudget_operator.ledger.schema_migration import downgrade, migrate
 from carbonbudget_operator.settings import Settings
 
 OCTOBER, NOVEMBER = (1_759_276_800, 1_761_955_200), (1_761_955_200, 1_764_547_200)

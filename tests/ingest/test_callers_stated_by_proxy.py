@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from carbonbudget_operator.ingest.connection_limits import CERTIFICATE_NAME, common_name
+from carbonbudget_operator.ingest.connection_limits import CERTIFICATE_NAME
 from carbonbudget_operator.ingest.proxied_caller import caller_stated_by_proxy
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Caller
+from carbonbudget_operator.tls import common_name
 
 PROXIES = {"web"}
 ANN = [("x-remote-user", "ann")]

@@ -21,7 +21,7 @@ from carbonbudget_operator.ledger.booked_adjustments import (
 )
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.ledger_copy import copy_ledger
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 OCTOBER, NOVEMBER, DECEMBER = 1790812800, 1793491200, 1796083200
 KG = 10**9

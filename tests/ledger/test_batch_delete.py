@@ -15,9 +15,9 @@ from carbonbudget_operator.ledger import batch_delete, schema, seal
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import forget_pods, seal_hour
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import StoredUnits
 from carbonbudget_operator.ledger.valued_rows import ValuedUnit
 from carbonbudget_operator.settings import CarbonSettings, Settings

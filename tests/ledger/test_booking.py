@@ -23,7 +23,8 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger import writer as writer_module
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans, read_hour
-from carbonbudget_operator.ledger.store import LedgerError, migrate, open_ledger, require_schema
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate, require_schema
 from carbonbudget_operator.ledger.time_slices import slice_end, slice_start, spread
 from carbonbudget_operator.ledger.writer import LedgerWriter
 

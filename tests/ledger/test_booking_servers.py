@@ -20,7 +20,8 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.bulk_rows import texts, written_array
-from carbonbudget_operator.ledger.store import LedgerError, migrate, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
 FULL = {

@@ -23,8 +23,8 @@ from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.cuts import MAX_A_DAY, MAX_AN_HOUR, cuts_at, load_cuts
 from carbonbudget_operator.ledger.fact_reader import read_hour
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS
-from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

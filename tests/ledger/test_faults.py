@@ -22,7 +22,7 @@ from carbonbudget_core.node_report_json import encode_report
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_hour
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
 # `CARBONBUDGET_KILLS=100` kills as often as a bad month would.
@@ -31,7 +31,7 @@ KILLED = """
 import sys
 from carbonbudget_operator.ingest.node_report_body import parse_report
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 booker = Booker(open_ledger(sys.argv[1]))
 print("ready", flush=True)
 for line in sys.stdin:

@@ -12,8 +12,9 @@ from carbonbudget_operator.ledger import label_limits as module
 from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.fact_reader import read_hour
-from carbonbudget_operator.ledger.label_limits import OTHER, LabelBound
+from carbonbudget_operator.ledger.label_limits import LabelBound
 from carbonbudget_operator.run_labels import MODEL, RUN, RUN_LABELS
+from carbonbudget_operator.special_label_values import OTHER_VALUES
 
 
 def values(engine: sa.Engine, hour: int = HOUR) -> dict[str, int]:
@@ -37,7 +38,7 @@ def test_ten_thousand_values_become_the_bound_and_one_more_and_all_energy_counts
         assert set(book(booker, *reports)) == {BookingResult.STORED}
     found = values(engine)
     assert len(found) == 101
-    assert found[OTHER] == 7 * 9_900
+    assert found[OTHER_VALUES] == 7 * 9_900
     assert sum(found.values()) == 70_000
     assert booker.ids.label_bound.collapsed == 9_900
     *_, checked = check_ledger(engine)
@@ -49,7 +50,7 @@ def test_a_pod_that_goes_on_keeps_the_value_it_got(engine: sa.Engine) -> None:
     for minute in range(3):
         book(booker, a_report(HOUR + 60 * minute, pods={"p": 7}, labels={"run": "first"}))
         book(booker, a_report(HOUR + 60 * minute, "n2", {"q": 5}, labels={"run": "second"}))
-    assert values(engine) == {"first": 21, OTHER: 15}
+    assert values(engine) == {"first": 21, OTHER_VALUES: 15}
     assert booker.ids.label_bound.collapsed == 1  # asked for once, when the pod was new
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM pod")) == 2
@@ -59,7 +60,7 @@ def test_a_pod_that_goes_on_keeps_the_value_it_got(engine: sa.Engine) -> None:
 def test_namespaces_and_days_have_each_their_own_room(namespace: str, day: int) -> None:
     bound = LabelBound(1)
     assert bound.bound("team-a", {"run": "1", "app": "x"}, 1) == {"run": "1", "app": "x"}
-    assert bound.bound("team-a", {"run": "2", "app": "x"}, 1) == {"run": OTHER, "app": "x"}
+    assert bound.bound("team-a", {"run": "2", "app": "x"}, 1) == {"run": OTHER_VALUES, "app": "x"}
     assert bound.bound(namespace, {"run": "2"}, day) == {"run": "2"}
 
 
@@ -124,7 +125,7 @@ def test_the_labels_of_runs_are_stored_where_other_labels_have_used_up_all_room(
         bound.bound("team-a", {f"n{i}": ""}, 1)
     for i in range(20):
         bound.bound("team-b", {"build": str(i)}, 1)
-    assert bound.bound("team-b", {"build": "new"}, 1) == {"build": OTHER}
+    assert bound.bound("team-b", {"build": "new"}, 1) == {"build": OTHER_VALUES}
     its = dict.fromkeys(RUN_LABELS, "x")
     assert bound.bound("team-a", its | {"one-more": ""}, 1) == its
     assert bound.bound("team-a", {RUN: "y"}, 1) == {RUN: "y"}
@@ -135,9 +136,9 @@ def test_the_values_of_a_namespaces_runs_are_bounded_and_are_no_other_namespaces
 ) -> None:
     bound = LabelBound(3)
     kept = [bound.bound("team-a", {RUN: f"r{i}", MODEL: "m"}, 1)[RUN] for i in range(5)]
-    assert kept == ["r0", "r1", "r2", OTHER, OTHER]
+    assert kept == ["r0", "r1", "r2", OTHER_VALUES, OTHER_VALUES]
     assert bound.bound("team-b", {RUN: "r9"}, 1) == {RUN: "r9"}
     monkeypatch.setattr(module, "_MAX_VALUES_IN_ALL", 2)
-    assert bound.bound("team-b", {RUN: "r10"}, 1) == {RUN: OTHER}
+    assert bound.bound("team-b", {RUN: "r10"}, 1) == {RUN: OTHER_VALUES}
     assert bound.bound("team-b", {"app": "a"}, 1) == {"app": "a"}
     assert bound.bound("team-b", {"app": "b"}, 1) == {"app": "b"}

@@ -18,13 +18,12 @@ from carbonbudget_operator.ledger.booking import Booker, BookingResult
 from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans, read_hour
 from carbonbudget_operator.ledger.facts import PodGroup
-from carbonbudget_operator.ledger.store import (
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+from carbonbudget_operator.ledger.schema_migration import (
     OLDEST_SCHEMA,
-    LedgerError,
     _config,
     downgrade,
     migrate,
-    open_ledger,
     require_schema,
 )
 from carbonbudget_operator.ledger.valued_rows import LOCATION_UG, NAMES, UNSPLIT_UG

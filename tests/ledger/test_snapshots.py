@@ -9,7 +9,7 @@ from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.fact_reader import read_hour
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 
 ROUNDS = 150
 

@@ -11,7 +11,7 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.store import open_ledger, read_only, snapshot
+from carbonbudget_operator.ledger.ledger_engine import open_ledger, read_only, snapshot
 from carbonbudget_operator.ledger.write_ahead_log import log_bytes, shorten
 
 

@@ -17,7 +17,7 @@ from tests.ledger.reports import HOUR, a_report, arrival, booked
 
 from carbonbudget_operator.ledger import writer as module
 from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.wiring import make_pools
 from carbonbudget_operator.server.worker_process import Setup

@@ -14,8 +14,8 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
-from carbonbudget_operator.ledger.store import open_ledger
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE
 
 LEAD, TENANT = "user:lead@*", "user:dev@team-a"

@@ -21,7 +21,7 @@ from tests.server.slow import SlowAnswers
 from tests.server.test_worker_queue import TENANT, ask, runs
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.store import bound_statements, open_ledger, read_only
+from carbonbudget_operator.ledger.ledger_engine import bound_statements, open_ledger, read_only
 from carbonbudget_operator.server.routes import query_handling
 from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
 from carbonbudget_operator.server.worker_queue import Worker

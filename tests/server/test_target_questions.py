@@ -16,7 +16,7 @@ from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQuery, TargetSpan
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.unit_store import WantedCounter
 from carbonbudget_operator.server.target_counters import TargetCounters
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

@@ -14,7 +14,7 @@ from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.query_sender import QuerySender
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller
 from carbonbudget_operator.kube.client import KubeClient, KubeError
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.server import ledger_refusal
 from carbonbudget_operator.server.ledger_refusal import ledger_away
 from carbonbudget_operator.server_client import ServerClient, ServerUnavailable

@@ -13,7 +13,7 @@ from tests.prometheus import free_port
 from tests.server.stored_metrics import full_hour_ago, prometheus_with, scraped
 from tests.serving import serving
 
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.unit_store import UnitStore, WantedCounter, read_units
 from carbonbudget_operator.units.counter_expression import CounterExpression
 

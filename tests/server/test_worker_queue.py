@@ -26,7 +26,7 @@ from tests.postgres import PostgresServer
 from tests.server.server_face import Face, a_face, a_server
 from tests.server.slow import OneForkOnly, SlowAnswers
 
-from carbonbudget_operator.ledger.store import open_ledger, read_only
+from carbonbudget_operator.ledger.ledger_engine import open_ledger, read_only
 from carbonbudget_operator.server_settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from carbonbudget_operator.export_settings import InfluxTargetSettings, RemoteWriteTargetSettings, tag_name
+from carbonbudget_operator.export_settings import InfluxTargetSettings, RemoteWriteTargetSettings
 from carbonbudget_operator.exports.export_target_http import write_url
+from carbonbudget_operator.line_protocol_text import tag_name
 from carbonbudget_operator.settings import SettingsError, parse_settings
 
 V1 = {"name": "a", "kind": "influx", "url": "https://influx.example.org:8086/", "database": "carbon"}

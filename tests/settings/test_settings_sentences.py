@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.settings import Settings, SettingsError, parse_settings
-from carbonbudget_operator.settings_sentences import sections_in
+from carbonbudget_operator.settings_sections import sections_in
 from carbonbudget_operator.unit_settings import UnitSettings
 
 BAD: Final = [

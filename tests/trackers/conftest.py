@@ -19,6 +19,8 @@ from tests.conftest import ENDS_WITH_US, ROOT
 from tests.prometheus import free_port, until
 from tests.trackers.carbon_side import CarbonSide
 
+from carbonbudget import client_notices, init, span_starts
+
 QUIET = {
     "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false",
     "WANDB_SILENT": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -67,6 +69,19 @@ def pod_token(**kubernetes: Any) -> str:
     told = {"namespace": "team-a", "pod": {"name": "train-0", "uid": "1111-2222"}, **kubernetes}
     body = base64.urlsafe_b64encode(json.dumps({"kubernetes.io": told}).encode()).decode().rstrip("=")
     return f"e30.{body}.c2ln"
+
+
+@pytest.fixture
+def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process records no span, has shown no notice, and nobody listens for the start of a span."""
+    monkeypatch.setattr(client_notices, "_shown", set())
+    monkeypatch.setattr(span_starts, "START_LISTENERS", [])
+    for name in ("SERVER_URL", "LOG", "RUN", "NAMESPACE"):
+        monkeypatch.delenv(f"CARBONBUDGET_{name}", raising=False)
+    monkeypatch.setenv("CARBONBUDGET_TOKEN_FILE", "/nowhere")
+    monkeypatch.setenv("CARBONBUDGET_DISABLED", "1")
+    init()  # the session of this process records nothing, whatever a test sets
+    monkeypatch.delenv("CARBONBUDGET_DISABLED")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.fact_reader import read_nodes
-from carbonbudget_operator.ledger.store import open_ledger
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, FACILITY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import BUNDLED, changes, describe, differences

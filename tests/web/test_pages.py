@@ -19,10 +19,10 @@ from carbonbudget_operator.api.budget_bodies import (
     BudgetSeries,
     BudgetSummary,
 )
-from carbonbudget_operator.api.cluster_bodies import NodesAnswer
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer
 from carbonbudget_operator.api.external_bodies import ExternalAnswer
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer
+from carbonbudget_operator.api.node_bodies import NodesAnswer
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
 from carbonbudget_operator.api.status_bodies import ServerStatus
 from carbonbudget_operator.api.target_bodies import (

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, at, text
+from carbonbudget_operator.api.wire_names import CHECK_MANAGER
 from carbonbudget_operator.json_bounds import beginning, first_members
 
-CHECK_MANAGER: Final = "carbonbudget-check"  # the field manager of its dry runs
 _OPERATIONS: Final = ("CREATE", "UPDATE")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|")  # a DNS label; empty for a cluster-wide object
 _MAX_UID: Final = 253  # characters; the answer repeats it

@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole
+from carbonbudget_core.jsons import JsonObject, at, objects, text, texts, whole_number
 from carbonbudget_operator.admission.review_parser import Review
-from carbonbudget_operator.admission.workload_kinds import DAEMON_SET, JOB, POD, WorkloadKind
+from carbonbudget_operator.admission.workload_kinds import DAEMON_SET, JOB, POD, WorkloadKind, pods_at_once
 from carbonbudget_operator.api.kubernetes_event import InvolvedObject
 from carbonbudget_operator.api.wire_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
-from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
+from carbonbudget_operator.budgets.workload_demand import INSTANCE_TYPE_LABELS, duration_s, pod_demand
 
-INSTANCE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _KUBE_SYSTEM = "system:serviceaccount:kube-system:"
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -70,10 +69,10 @@ class ReviewedWork:
         return WorkloadPlan(
             demand=pod_demand(pod),
             at_once=at_once,
-            pods=max(1, whole(spec.get("completions"), at_once)) if is_job else at_once,
+            pods=max(1, whole_number(spec.get("completions"), at_once)) if is_job else at_once,
             stated_s=self.expected_s,
-            deadline_s=whole(spec.get("activeDeadlineSeconds"), 0) if is_job else 0,
-            pod_deadline_s=whole(pod.get("activeDeadlineSeconds"), 0),
+            deadline_s=whole_number(spec.get("activeDeadlineSeconds"), 0) if is_job else 0,
+            pod_deadline_s=whole_number(pod.get("activeDeadlineSeconds"), 0),
             endless=self.workload_kind.endless,
         )
 
@@ -123,16 +122,6 @@ def work_of(review: Review, workload_kind: WorkloadKind) -> ReviewedWork:
 def projects(kind: str) -> bool:
     """Whether the emissions of new work of a kind can be expected: not if the nodes decide how many pods it has."""
     return kind != DAEMON_SET.kind
-
-
-def pods_at_once(found: JsonObject, workload_kind: WorkloadKind) -> int:
-    """How many pods run at a time. For a Job not more than its completions, which only an Indexed Job can raise."""
-    pods = (
-        whole(at(found, *workload_kind.replicas[:-1]).get(workload_kind.replicas[-1]), 1)
-        if workload_kind.replicas
-        else 1
-    )
-    return min(pods, whole(at(found, "spec").get("completions"), pods)) if workload_kind is JOB else pods
 
 
 def _controller(metadata: JsonObject, namespace: str) -> InvolvedObject | None:

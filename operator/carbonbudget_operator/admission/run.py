@@ -31,8 +31,6 @@ Address = tuple[str, int]
 # An API server has up to 25 idle connections to each host, and opens one for each further request.
 _MOST_CALLERS = 128
 _MOST_SCRAPERS = 16
-_SETTLE_SECONDS = 0.5  # so that a budget that changes often does not start and stop watches each time
-_LOOK_SECONDS = 15.0  # a block can end, and a namespace can get a label, without a change of a budget
 
 
 async def run(
@@ -72,7 +70,7 @@ async def run(
     collect_seldom()  # a full collection takes some 20 ms, in which requests wait
     tasks = [
         *budgets.watches(client),
-        asyncio.create_task(follow_workloads(client, budgets, workloads)),
+        asyncio.create_task(workloads.follow(client, budgets)),
         asyncio.create_task(events.post(client)),
         asyncio.create_task(follow_certificate(context, settings.tls_cert, settings.tls_key, registry)),
     ]
@@ -91,22 +89,6 @@ async def run(
         for listener in listeners:
             await listener.close()
         await client.close()
-
-
-async def follow_workloads(client: KubeClient, budgets: BudgetCache, workloads: WorkloadCache) -> None:
-    """Watches the workloads whose scaling a blocking budget may refuse, without end."""
-    changed = asyncio.Event()
-    for cache in (budgets.own, budgets.wide):
-        cache.changed = changed.set
-    while True:
-        if budgets.listed():
-            workloads.want(client, budgets.scaled_kinds(workloads.kinds, int(time.time())))
-        try:
-            await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
-        except TimeoutError:
-            pass
-        await asyncio.sleep(_SETTLE_SECONDS)
-        changed.clear()
 
 
 def _or_nan(age_s: int | None) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carbonbudget_core.jsons import at, texts
+from carbonbudget_operator.admission.budget_cache import BudgetCache
 from carbonbudget_operator.admission.watch_cache import WatchCache
 from carbonbudget_operator.admission.workload_kinds import JOB, POD, WorkloadKind, WorkloadKinds
 from carbonbudget_operator.api.wire_names import EXEMPT_LABEL
@@ -19,6 +21,8 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 # Bytes. Of a workload that takes more when parsed, only the metadata is read, and so no labels of its pods.
 _MOST_PARSED = 8 * 2**20
 _MOST_LABELS_BYTES = 8 * 2**10
+_SETTLE_SECONDS = 0.5  # so that a budget that changes often does not start and stop watches each time
+_LOOK_SECONDS = 15.0  # a block can end, and a namespace can get a label, without a change of a budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,21 @@ class WorkloadCache:
             path = workload_kind.collection(namespace)
             follow = keep_following(client, path, functools.partial(cache.follow, client, path))
             self._watched[workload_kind, namespace] = (cache, asyncio.create_task(follow, name=str(path)))
+
+    async def follow(self, client: KubeClient, budgets: BudgetCache) -> None:
+        """Watches the workloads whose scaling a blocking budget may refuse, without end."""
+        changed = asyncio.Event()
+        for cache in (budgets.own, budgets.wide):
+            cache.changed = changed.set
+        while True:
+            if budgets.listed():
+                self.want(client, budgets.scaled_kinds(self.kinds, int(time.time())))
+            try:
+                await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
+            except TimeoutError:
+                pass
+            await asyncio.sleep(_SETTLE_SECONDS)
+            changed.clear()
 
     def stop(self) -> None:
         """Stops all watches."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from carbonbudget_core.jsons import JsonObject, at, items, texts, whole
+from carbonbudget_core.jsons import JsonObject, at, items, texts, whole_number
 from carbonbudget_operator.admission.review_parser import Review
-from carbonbudget_operator.admission.reviewed_work import pods_at_once
 from carbonbudget_operator.admission.workload_kinds import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -19,6 +18,7 @@ from carbonbudget_operator.admission.workload_kinds import (
     REPLICATION_CONTROLLER,
     STATEFUL_SET,
     WorkloadKind,
+    pods_at_once,
 )
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 
@@ -47,7 +47,7 @@ def growth(review: Review, workload_kind: WorkloadKind) -> str:
     a conflict.
     """
     if review.subresource == "scale":
-        before, after = (whole(at(scale, "spec").get("replicas"), 0) for scale in (review.old, review.object))
+        before, after = (whole_number(at(scale, "spec").get("replicas"), 0) for scale in (review.old, review.object))
         return _more(before, after)
     if workload_kind is POD:
         was_gated, is_gated = (bool(at(pod, "spec").get("schedulingGates")) for pod in (review.old, review.object))
@@ -68,9 +68,9 @@ def _changed(review: Review, workload_kind: WorkloadKind) -> str:
     if workload_kind is REPLICATION_CONTROLLER and at(old, "selector") != at(new, "selector"):
         return "selects other pods"
     if workload_kind is STATEFUL_SET:
-        before, after = (whole(at(spec, "ordinals").get("start"), 0) for spec in (old, new))
+        before, after = (whole_number(at(spec, "ordinals").get("start"), 0) for spec in (old, new))
         return "names its pods anew" if before != after else ""
-    ends_s = whole(_pod_spec(review.old).get("terminationGracePeriodSeconds"), 30)
+    ends_s = whole_number(_pod_spec(review.old).get("terminationGracePeriodSeconds"), 30)
     rolls_out = at(old, "template") != at(new, "template")
     recreates = at(new, "strategy").get("type") == "Recreate"
     if workload_kind is DEPLOYMENT and ends_s > LONGEST_END_SECONDS and rolls_out and not recreates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from carbonbudget_core.jsons import JsonObject, at, whole_number
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.settings import EnforcedKind
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -74,3 +75,13 @@ def workload_kinds(configured: Iterable[EnforcedKind]) -> WorkloadKinds:
         for kind in configured
     )
     return {(workload_kind.group, workload_kind.resource): workload_kind for workload_kind in (*more, *_OWN)}
+
+
+def pods_at_once(found: JsonObject, workload_kind: WorkloadKind) -> int:
+    """How many pods run at a time. For a Job not more than its completions, which only an Indexed Job can raise."""
+    pods = (
+        whole_number(at(found, *workload_kind.replicas[:-1]).get(workload_kind.replicas[-1]), 1)
+        if workload_kind.replicas
+        else 1
+    )
+    return min(pods, whole_number(at(found, "spec").get("completions"), pods)) if workload_kind is JOB else pods

@@ -18,10 +18,10 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedRow,
 )
 from carbonbudget_operator.run_labels import SHORT_NAMES, with_keys
+from carbonbudget_operator.special_label_values import UNLABELLED
 
 _FIELDS = ("namespace", "workload", "node", *SHORT_NAMES)
 _SUMS = ("energy_uj", "location_ug", "market_ug", "embodied_ug", "metered_uj", "embodied_low_ug", "embodied_high_ug")
-UNLABELLED = "__unlabelled__"
 FILTERED = "__filtered__"
 
 

@@ -15,8 +15,8 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQu
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger.controller_pods import first_fact
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations, expected_ms
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     EMBODIED_UG,

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from carbonbudget_operator.answers.allocation_groups import UNLABELLED
 from carbonbudget_operator.answers.emission_series import coverage_percent
 from carbonbudget_operator.answers.required_labels import RequiredLabels
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
@@ -23,9 +22,9 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedRow,
 )
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION
+from carbonbudget_operator.special_label_values import OTHER_VALUES, UNLABELLED
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
-OTHER: Final = "__other__"
 COMPONENTS: Final = ("Dynamic", "Idle", "Overhead")
 
 _Name = TypeVar("_Name", str, tuple[str, str], tuple[str, str, str])
@@ -94,9 +93,9 @@ def emission_rates(
     for row in rows:
         required.add(row)
     return HourEmissions(
-        hour, version, _largest(_by_namespace(rows), most, OTHER), _by_label(rows, keys, most),
-        _largest(_by_model(rows), most, (OTHER, OTHER)),
-        _largest(_by_model_version(rows), most, (OTHER, OTHER, OTHER)),
+        hour, version, _largest(_by_namespace(rows), most, OTHER_VALUES), _by_label(rows, keys, most),
+        _largest(_by_model(rows), most, (OTHER_VALUES, OTHER_VALUES)),
+        _largest(_by_model_version(rows), most, (OTHER_VALUES, OTHER_VALUES, OTHER_VALUES)),
         sorted(found, key=lambda one: (one.zone, one.basis, one.mg_per_kwh, one.pue_permille)),
         coverage_percent(book, expected, hour, hour + HOUR), required,
     )  # fmt: skip
@@ -125,7 +124,7 @@ def _by_label(rows: Sequence[ValuedRow], keys: Sequence[str], most: int) -> dict
         for row in rows:
             if not row.special:
                 _add(found.setdefault(row.labels.get(key, UNLABELLED), [0] * COLUMNS), row.figures)
-        made |= {(key, value): figures for value, figures in _largest(found, most, OTHER).items()}
+        made |= {(key, value): figures for value, figures in _largest(found, most, OTHER_VALUES).items()}
     return made
 
 

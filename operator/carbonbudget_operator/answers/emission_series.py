@@ -20,8 +20,8 @@ from carbonbudget_operator.answers.window_parser import Range, Step, before, ste
 from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import APART, TOGETHER
 from carbonbudget_operator.ledger.valued_rows import (
     EMBODIED_UG,

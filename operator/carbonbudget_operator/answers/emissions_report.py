@@ -22,8 +22,8 @@ from carbonbudget_operator.carbon_price import prices_of
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, data_through, hours_with_facts, node_spans
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations, listed_from, without_agent
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import valid_in_database
 from carbonbudget_operator.ledger.valued_rows import (

@@ -17,7 +17,7 @@ from carbonbudget_operator.answers.source_forecasts import SourceForecasts
 from carbonbudget_operator.carbon.basis_split import DIRECT, LIFECYCLE
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.forecast_tables import grid_forecast
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.spans.intensity_profile import profile_forecast
 from carbonbudget_operator.spans.step_prediction import ForecastHour

@@ -13,7 +13,7 @@ from carbonbudget_operator.carbon.grid_factors import WORLD
 from carbonbudget_operator.intensity_settings import StaticSourceSettings, milligrams
 from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.intensity_store import polls
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.settings import CarbonSettings, MarketSettings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -19,7 +19,7 @@ from carbonbudget_operator.ledger.forecast_store import (
     load_forecasts,
 )
 from carbonbudget_operator.ledger.intensity_store import load_intensities
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

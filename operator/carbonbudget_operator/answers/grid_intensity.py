@@ -19,7 +19,7 @@ from carbonbudget_operator.carbon.grid_factors import WORLD
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.facts import NodeFacts
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valuation.node_factors import Place, Places
 from carbonbudget_operator.valuation.valuation_terms import ValuationTerms

@@ -14,7 +14,7 @@ from carbonbudget_operator.answers.budget_use import BudgetColumns
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, HourlyAnswer
 from carbonbudget_operator.budgets.coverage import Covers, among, selects
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.stored_hour_reader import stored_groups, stored_hours
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedRow

@@ -9,14 +9,12 @@ sums that they are made of are beside them.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import Final
 
-import orjson
-
+from carbonbudget_operator.answers.report_hash import canonical_json, digest
 from carbonbudget_operator.decimal_text import grams
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 
@@ -60,7 +58,7 @@ class _Factor:
             "location_g": grams(self.location_ug),
             "values": self.values,
             "hours": self.hours,
-            "sha256": series_digest(self.hours),
+            "sha256": digest(canonical_json(self.hours)),
         }
         if self.zone:  # not of hours that an earlier version stored
             found["zone"] = self.zone
@@ -102,11 +100,6 @@ class LocationFactors:
 def hour_name(hour: int) -> str:
     """An hour's start, ISO 8601 in UTC."""
     return f"{dt.datetime.fromtimestamp(hour, dt.UTC):%Y-%m-%dT%H:%MZ}"
-
-
-def series_digest(hours: Mapping[str, object]) -> str:
-    """SHA-256 of a series: JSON in UTF-8 with sorted keys and no white space, as the report itself is hashed."""
-    return hashlib.sha256(orjson.dumps(hours, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _mean(weighted: int, energy_uj: int) -> str:

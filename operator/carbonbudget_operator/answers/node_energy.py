@@ -12,8 +12,8 @@ from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import NodeSpan, data_through, node_spans, read_nodes
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import MAX_COUNT, valid_in_database
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

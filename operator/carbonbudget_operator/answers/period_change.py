@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from carbonbudget_operator.answers.required_labels import MOST_VALUES, OTHER_VALUES
+from carbonbudget_operator.answers.required_labels import MOST_VALUES
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
+from carbonbudget_operator.special_label_values import OTHER_VALUES
 
 # The name of a figure here, its key in a total or namespace, its key in a label's value, and how it is written.
 _FIGURES: Final = (

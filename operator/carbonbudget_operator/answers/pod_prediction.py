@@ -18,8 +18,8 @@ from carbonbudget_operator.answers.pod_spans import MOST_SPANS, DividedPod, PodS
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.ledger.controller_pods import pods_by_uid
 from carbonbudget_operator.ledger.fact_reader import read_nodes
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, read_progress, read_spans
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody

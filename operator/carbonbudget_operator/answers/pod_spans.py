@@ -14,8 +14,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.pod_figures import PodFigures, PodFiguresReader
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.span_store import StoredSpan, read_spans
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import TrackedPod, find_tracked, read_windows
 from carbonbudget_operator.spans.counter_curve import PodCurves

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from carbonbudget_operator.api.projection_bodies import FormerRuns, ProjectionAnswer
 from carbonbudget_operator.ledger.controller_pods import FiniteWorkload, finite_workloads, last_pod, pod_milliseconds
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG, MARKET_UG
 from carbonbudget_operator.valuation.capacity_rates import ReservedCapacity, capacity_of_hour, rates_of

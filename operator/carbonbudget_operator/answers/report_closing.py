@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.answers.external_summary import external_summary
 from carbonbudget_operator.answers.period_change import period_change
-from carbonbudget_operator.answers.report_comparison import canonical, digest, restatement, summary
+from carbonbudget_operator.answers.report_comparison import restatement, summary
+from carbonbudget_operator.answers.report_hash import canonical_json, digest
 from carbonbudget_operator.answers.time_ranges import parse_time_range, time_range_before
 from carbonbudget_operator.answers.window_parser import before
 from carbonbudget_operator.ledger import closed_reports
@@ -53,7 +54,7 @@ def period_report(
     else the span of the same length that ends at `start`.
     """
     reporter = _run(engine, settings, span, now, progress)
-    made: dict[str, Any] = json.loads(canonical(reporter.result()))
+    made: dict[str, Any] = json.loads(canonical_json(reporter.result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
     with engine.connect() as connection:  # beside the report, and in no closed one: files come and go
@@ -104,7 +105,7 @@ def prepare(
             "wait until agents have caught up, or, if no more reports will come, close it as it is with --incomplete "
             f"(its coverage would be {_percent(made)})"
         )
-    text = canonical(made)
+    text = canonical_json(made)
     return ClosedReport(period, now, digest(text), text.decode())
 
 

@@ -1,8 +1,7 @@
-"""The text of a closed report that is hashed, and how a later report of the same period differs from it. Pure."""
+"""How a later report of a period differs from the closed one. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
@@ -22,16 +21,6 @@ _ADDED = {f"{part}_{unit}" for part in ("direct", "upstream", "unsplit", "stood_
 _NUMBERS = {
     "location_factors", "without_numbers_uj", "coverage_reported_ms", "coverage_expected_ms", "nodes_listed_from",
 }  # fmt: skip
-
-
-def canonical(report: Mapping[str, object]) -> bytes:
-    """The text that is hashed and stored: JSON in UTF-8 with sorted keys, no white space and no line end."""
-    return orjson.dumps(report, option=orjson.OPT_SORT_KEYS)
-
-
-def digest(text: bytes) -> str:
-    """SHA-256 of all bytes of the text, in hex."""
-    return hashlib.sha256(text).hexdigest()
 
 
 def restatement(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

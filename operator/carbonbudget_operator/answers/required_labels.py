@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from carbonbudget_operator.answers.allocation_groups import UNLABELLED
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, ENERGY_UJ, LOCATION_UG, MARKET_UG, ValuedRow
+from carbonbudget_operator.special_label_values import OTHER_VALUES, UNLABELLED
 
 MOST_VALUES: Final = 1_000  # of one label in a report; tenants choose how many there are
-OTHER_VALUES: Final = "__other__"
 _ENERGY, _LOCATION, _MARKET, _EMBODIED = range(4)
 _COLUMNS: Final = ("energy_uj", "location_ug", "market_ug", "embodied_ug")
 

@@ -18,8 +18,8 @@ from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.labelled_pods import labelled_pods
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.seal import sealed_until
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_HIGH_UG, EMBODIED_LOW_UG, ValuedRow
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE, STAGES
 from carbonbudget_operator.valued_hours.reading_plans import ReadingPlans

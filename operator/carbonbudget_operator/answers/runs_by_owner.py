@@ -29,8 +29,8 @@ from carbonbudget_operator.ledger.controller_pods import (
 )
 from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR, slice_end
 from carbonbudget_operator.ledger.valued_rows import (
     EMBODIED_UG,

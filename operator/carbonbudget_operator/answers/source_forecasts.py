@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.intensity_settings import has_forecast
 from carbonbudget_operator.ledger.forecast_store import load_forecasts
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -16,8 +16,8 @@ from carbonbudget_operator.answers.pod_spans import MOST_SPANS, PodSpansReader, 
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.span_store import DAY, read_spans
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.tracked_pods import tracked_by_id
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -43,7 +43,7 @@ class SummedSpan:
         """The mean of the namespaces, rounded down: one alone cannot make the hours of all others unknown."""
         return self.hours - -(-self.lacking // self.selections) if self.selections else self.hours
 
-    def add_part(self, names: tuple[str, ...], known: bytes) -> None:
+    def add_namespace_hours(self, names: tuple[str, ...], known: bytes) -> None:
         """One namespace's hours, or none's. Those of which all hours are known are one part, summed once."""
         self.selections += 1
         self.lacking += known.count(0)

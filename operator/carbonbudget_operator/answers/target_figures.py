@@ -23,7 +23,7 @@ from carbonbudget_operator.answers.target_units import Digest, TargetUnits
 from carbonbudget_operator.answers.told_reason import told_reason
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 
@@ -84,7 +84,7 @@ class TargetFigures:
                 one.missing = one.missing or told_reason(hours.reason(one.start, end))
             if not names and one.namespaces:
                 continue  # what names no pods: it has no emissions of its own
-            one.add_part(names, known)
+            one.add_namespace_hours(names, known)
         for one in spans:
             for part in one.parts:
                 if not part.names:

@@ -19,9 +19,9 @@ from typing import Final
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, WorkloadUse
 from carbonbudget_operator.ledger.controller_pods import pods_by_uids
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.pods_with_progress import read_telling
 from carbonbudget_operator.ledger.span_store import ProgressPoint
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.spans.step_prediction import PredictedHour, Prediction
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -1,11 +1,13 @@
-"""The base of our custom resources' models, and how a CEL rule is attached to one."""
+"""The base of our custom resources' models, how a CEL rule is attached to one, and a text that bodies share."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+NEXT_PAGE: Final = "The `cursor` of the next page; null on the last one"  # the description of `next` in a page of rows
 
 
 class Model(BaseModel):

@@ -10,9 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from carbonbudget_operator.api.base_model import NEXT_PAGE
 from carbonbudget_operator.api.budget_query_bodies import Accounting
-
-_NEXT = "The `cursor` of the next page; null on the last one"
 
 BudgetKind = Literal["CarbonBudget", "ClusterCarbonBudget"]
 BudgetState = Literal["WithinBudget", "Warning", "Exceeded", "Unknown"]
@@ -63,7 +62,7 @@ class BudgetSummary(BaseModel):
 class BudgetsAnswer(BaseModel):
     """The answer to GET /api/v1/budgets in JSON: in order of kind, namespace and name."""
 
-    next: str | None = Field(description=_NEXT)
+    next: str | None = Field(description=NEXT_PAGE)
     rows: list[BudgetSummary]
 
 

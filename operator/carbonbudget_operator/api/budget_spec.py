@@ -13,8 +13,13 @@ from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, rules
 from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
-from carbonbudget_operator.api.field_rules import TIME_ZONE_RULES, instant_rule, mass_rules, one_line, selector_rules
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.field_rules import (
+    TIME_ZONE_RULES,
+    instant_rule,
+    mass_rules,
+    one_line,
+)
+from carbonbudget_operator.api.selector import LabelSelector, selector_rules
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 
 _INSTANT: Final = rules(instant_rule("start and end"))

@@ -43,3 +43,8 @@ class ClusterCarbonBudget(Model):
 
 
 AnyBudget = CarbonBudget | ClusterCarbonBudget
+
+
+def budget_kind(budget: AnyBudget) -> str:
+    """The kind of its resource: CarbonBudget or ClusterCarbonBudget."""
+    return type(budget).__name__

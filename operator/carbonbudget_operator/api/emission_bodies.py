@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from carbonbudget_operator.api.base_model import NEXT_PAGE
+
 
 class EmissionTotal(BaseModel):
     """Energy and emissions of all rows of the window, on whichever page they are."""
@@ -76,7 +78,7 @@ class EmissionAnswer(BaseModel):
     unlabelled: UnlabelledEnergy | None = Field(
         None, description="With unlabelled=true; null where the settings require no labels"
     )
-    next: str | None = Field(description="The `cursor` of the next page; null on the last one")
+    next: str | None = Field(description=NEXT_PAGE)
     rows: list[EmissionRow]
 
 

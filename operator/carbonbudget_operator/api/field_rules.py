@@ -1,4 +1,4 @@
-"""CEL rules that fields of several kinds share: masses, time zones, lines of text, instants, label selectors.
+"""CEL rules that fields of several kinds share: masses, time zones, lines of text, instants.
 
 Each rule comes with a sentence that says what to write instead.
 """
@@ -47,16 +47,4 @@ def instant_rule(fields: str) -> Rule:
     return (
         "self >= timestamp('1971-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",
         f"{fields} must lie between the years 1971 and 9000",
-    )
-
-
-def selector_rules(name: str) -> tuple[Rule, ...]:
-    """Rules of a spec for its label selector in field `name`."""
-    return (
-        (
-            f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "
-            f"self.{name}.matchExpressions.all(e, "
-            "(e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
-            f"{name}.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none",
-        ),
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-_NEXT = "The `cursor` of the next page; null on the last one"
+from carbonbudget_operator.api.base_model import NEXT_PAGE
 
 
 class IntensityRow(BaseModel):
@@ -73,7 +73,7 @@ class IntensityAnswer(BaseModel):
     zones: list[str]
     sources: list[SourceRow]
     forecasts: list[ForecastSourceRow] = Field(default=[], description="The forecasts that sources publish themselves")
-    next: str | None = Field(description=_NEXT)
+    next: str | None = Field(description=NEXT_PAGE)
     rows: list[IntensityRow]
 
 
@@ -122,5 +122,5 @@ class FactorsAnswer(BaseModel):
     sources: list[SourceRow]
     stated: list[StatedRow]
     instruments: list[InstrumentRow]
-    next: str | None = Field(description=_NEXT)
+    next: str | None = Field(description=NEXT_PAGE)
     rows: list[FactorRow]

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from carbonbudget_operator.api.base_model import NEXT_PAGE
+
 State = Literal["provisional", "final"]
 
 
@@ -60,7 +62,7 @@ class RunsAnswer(BaseModel):
     namespaces: list[str] | None = Field(description="The namespaces that you may read; null for the whole cluster")
     total: RunTotal
     stages: list[RunStage] = Field(description="The total by stage, in the order of a model's life")
-    next: str | None = Field(description="The `cursor` of the next page; null on the last one")
+    next: str | None = Field(description=NEXT_PAGE)
     rows: list[RunRow]
 
 

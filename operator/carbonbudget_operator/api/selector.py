@@ -1,4 +1,4 @@
-"""The Kubernetes label selector as a model, and as text. Which labels it selects: `budgets.coverage.selects`."""
+"""The Kubernetes label selector: model, CEL rules and text. Which labels it selects: `budgets.coverage.selects`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from carbonbudget_operator.api.base_model import rules
+from carbonbudget_operator.api.field_rules import Rule
 
 # Kubernetes' own bounds: a prefix of 253, a slash, a name of 63.
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
@@ -90,3 +91,15 @@ def selector_text(selector: LabelSelector | None) -> str:
         words = {"In": f"{one.key} in{values}", "NotIn": f"{one.key} notin{values}", "Exists": one.key}
         parts.append(words.get(one.operator, f"!{one.key}"))
     return ",".join(parts)
+
+
+def selector_rules(name: str) -> tuple[Rule, ...]:
+    """Rules of a spec for its label selector in field `name`."""
+    return (
+        (
+            f"!has(self.{name}) || !has(self.{name}.matchExpressions) || "
+            f"self.{name}.matchExpressions.all(e, "
+            "(e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
+            f"{name}.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none",
+        ),
+    )

@@ -10,12 +10,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from carbonbudget_operator.api.base_model import NEXT_PAGE
 from carbonbudget_operator.api.budget_bodies import BudgetCondition
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.target_spec import WindowName
 from carbonbudget_operator.api.target_status import TargetStateName
-
-_NEXT = "The `cursor` of the next page; null on the last one"
 
 
 class TargetSummary(BaseModel):
@@ -66,7 +65,7 @@ class TargetSummary(BaseModel):
 class TargetsAnswer(BaseModel):
     """The answer to GET /api/v1/targets in JSON: in order of kind, namespace and name."""
 
-    next: str | None = Field(description=_NEXT)
+    next: str | None = Field(description=NEXT_PAGE)
     rows: list[TargetSummary]
 
 

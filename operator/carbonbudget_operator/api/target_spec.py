@@ -19,9 +19,8 @@ from carbonbudget_operator.api.field_rules import (
     instant_rule,
     mass_rules,
     one_line,
-    selector_rules,
 )
-from carbonbudget_operator.api.selector import LabelSelector
+from carbonbudget_operator.api.selector import LabelSelector, selector_rules
 
 PresetName = Literal[
     "vLLMOutputTokens", "vLLMPromptTokens", "vLLMRequests",

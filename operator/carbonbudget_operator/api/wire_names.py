@@ -1,4 +1,4 @@
-"""Names on the wire: our resources, and the labels and annotations that people and we read."""
+"""Names on the wire: our resources, field managers, media types, and the labels and annotations of objects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from carbonbudget_operator.api_path import ApiPath
 
 GROUP: Final = "carbonbudget.dev"
 VERSION: Final = "v1alpha1"
+
+# Field managers, by which the API server tells who wrote a field: the controller, people's commands, and the dry runs
+# of `carbonbudget check`, which the webhook recognizes by it.
+CONTROLLER_MANAGER: Final = "carbonbudget"
+KUBECTL_MANAGER: Final = "kubectl-carbon"
+CHECK_MANAGER: Final = "carbonbudget-check"
+
+# The formats of rows under /api/v1, by the value of `format`.
+MEDIA_TYPES: Final = {
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+}
 
 
 @dataclass(frozen=True, slots=True)

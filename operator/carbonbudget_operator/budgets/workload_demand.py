@@ -19,6 +19,7 @@ _HOUR_MILLI: Final = 3600 * 1000
 _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?")
 _MAX_SHOWN: Final = 40  # characters of a text that is no duration
 _GPU: Final = "gpu"
+INSTANCE_TYPE_LABELS: Final = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _MIG = re.compile(r"nvidia\.com/mig-([1-7])g\.")
 _MIG_SLICES: Final = 7  # of every MIG-capable GPU
 

@@ -32,8 +32,9 @@ from carbonbudget_operator.ledger import external_figure_store
 from carbonbudget_operator.ledger.closed_reports import ClosedReport
 from carbonbudget_operator.ledger.clusters import require_cluster
 from carbonbudget_operator.ledger.external_figure import imported
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, ledger_errors, open_ledger
+from carbonbudget_operator.ledger.schema_migration import require_schema
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
 from carbonbudget_operator.printable import numbered
 from carbonbudget_operator.server.public.run_answers import runs_answer
 from carbonbudget_operator.settings import Settings

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from carbonbudget_core.jsons import at, mapping, texts
+from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
-from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, GROUP, Resource
-from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
 from carbonbudget_operator.cli.common_options import code_of, fail
 from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.kube.client import ImpossibleName, KubeClient, KubeError
@@ -22,7 +21,6 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 T = TypeVar("T")
 
 WHOLE_CLUSTER: Final = ""
-_ACCESS_REVIEWS: Final = ApiPath("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 _MODELS: Final[dict[str, type[CarbonBudget] | type[ClusterCarbonBudget]]] = {
     BUDGET.kind: CarbonBudget,
     CLUSTER_BUDGET.kind: ClusterCarbonBudget,
@@ -81,33 +79,6 @@ async def list_budgets(client: KubeClient, resource: Resource, namespace: str) -
                 printable_cell(f"{resource.kind} {name} is not understood: {error.errors()[0]['msg']}"), file=sys.stderr
             )
     return found
-
-
-async def may_change(client: KubeClient, resource: Resource, namespace: str, name: str) -> bool | None:
-    """Whether the reader may; None if that is not known."""
-    attributes = {"group": GROUP, "resource": resource.plural, "verb": "update", "namespace": namespace, "name": name}
-    body: dict[str, object] = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
-    }
-    try:
-        answer = await client.request("POST", _ACCESS_REVIEWS, body)
-    except KubeError:
-        return None
-    status = answer.get("status")
-    return status.get("allowed") is True if isinstance(status, dict) else None
-
-
-async def labels_of(client: KubeClient, namespace: str) -> Mapping[str, str] | None:
-    """A namespace's labels; None where they may not be read."""
-    if not namespace:
-        return None
-    try:
-        metadata = (await client.request("GET", ApiPath("", "v1", "namespaces", name=namespace)))["metadata"]
-    except (KubeError, KeyError):
-        return None
-    return texts(mapping(metadata).get("labels"))
 
 
 def kube_sentence(error: KubeError, where: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD
-from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.carbonbudget import AnyBudget, budget_kind
 from carbonbudget_operator.budgets.limit_in_force import limit_in_force_text
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.cli.formatted_values import at, instant_of, micrograms
@@ -61,7 +61,7 @@ def budget_row(budget: AnyBudget) -> BudgetRow:
     status = budget.status
     per = " each" if budget.spec.per == "Workload" else ""
     return BudgetRow(
-        kind=kind_of(budget),
+        kind=budget_kind(budget),
         namespace=budget.metadata.namespace,
         name=budget.metadata.name,
         limit=limit_in_force_text(budget) + per,
@@ -98,7 +98,7 @@ def workload_rows(
             top.emissions,
             top.percent,
             budget.metadata.name,
-            kind_of(budget),
+            budget_kind(budget),
             budget.spec.accounting,
             instant_of(budget.status.period.start if budget.status.period else None),
             instant_of(budget.status.data_through),
@@ -161,8 +161,3 @@ def pro_rata_sentence(instants: Sequence[str]) -> str:
         f"The hour around {' and '.join(instants)} is counted pro rata in time: when in that hour energy was used is "
         "not known."
     )
-
-
-def kind_of(budget: AnyBudget) -> str:
-    """Its kind."""
-    return type(budget).__name__

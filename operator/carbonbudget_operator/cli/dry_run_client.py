@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from carbonbudget_core.jsons import at, objects, parse_object, texts
-from carbonbudget_operator.admission.review_parser import CHECK_MANAGER
-from carbonbudget_operator.api.wire_names import BUDGET, GROUP, VERSION
+from carbonbudget_operator.api.wire_names import BUDGET, CHECK_MANAGER, GROUP, VERSION
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.dry_run_answer import (
     CheckVerdict,

@@ -6,11 +6,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.budget_status import LOCATION_STANDS_IN
-from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
+from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget, budget_kind
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.budgets.limit_in_force import adjusted_limit_text
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds
-from carbonbudget_operator.cli.budget_table import kind_of
 from carbonbudget_operator.cli.explain_effects import cluster, outside, refused_now, thresholds
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
 from carbonbudget_operator.cli.formatted_values import at, instant_of, labels, listed
@@ -40,7 +39,7 @@ def explain(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[
 def as_json(budget: AnyBudget, beside: ReaderContext, sections: Sequence[tuple[str, list[str]]]) -> dict[str, object]:
     """The answer as a machine reads it (docs/reference/commands.md)."""
     return {
-        "kind": kind_of(budget),
+        "kind": budget_kind(budget),
         "namespace": budget.metadata.namespace,
         "name": budget.metadata.name,
         "kinds": list(kinds(budget)),

@@ -39,7 +39,8 @@ def factors(
     from carbonbudget_operator.ledger.clusters import require_cluster
     from carbonbudget_operator.ledger.fact_reader import data_through, node_spans, read_nodes
     from carbonbudget_operator.ledger.intensity_store import polls
-    from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, ledger_errors, open_ledger
+    from carbonbudget_operator.ledger.schema_migration import require_schema
     from carbonbudget_operator.valuation.forecast_poller import FetchedForecast, fetch_now
     from carbonbudget_operator.valuation.grid_hours import Fetched
     from carbonbudget_operator.valuation.node_factors import check_all_places

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from carbonbudget_operator.api.budget_query_bodies import Accounting
-from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.carbonbudget import AnyBudget, budget_kind
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
 from carbonbudget_operator.budgets.quantity import format_percent
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
@@ -32,7 +32,6 @@ from carbonbudget_operator.cli.budget_table import (
     CLUSTER,
     WorkloadRow,
     budget_rows,
-    kind_of,
     pro_rata,
     pro_rata_sentence,
     unlisted_workloads,
@@ -243,7 +242,7 @@ def explain_budget(
     if output is KubectlFormat.JSON:
         print(json.dumps(as_json(chosen, beside, sections), indent=2))
         return
-    print(f"{kind_of(chosen)} {budget}" + (f" in namespace {space}" if space else ""))
+    print(f"{budget_kind(chosen)} {budget}" + (f" in namespace {space}" if space else ""))
     for heading, sentences in sections:
         print(f"\n{heading}")
         for sentence in sentences:
@@ -288,7 +287,7 @@ def _print_pro_rata(budgets: Iterable[AnyBudget]) -> None:
     for budget in budgets:
         if instants := pro_rata(budget):
             name = "/".join(filter(None, (budget.metadata.namespace, budget.metadata.name)))
-            print(printable_cell(f"{kind_of(budget)} {name}: {pro_rata_sentence(instants)}"))
+            print(printable_cell(f"{budget_kind(budget)} {name}: {pro_rata_sentence(instants)}"))
 
 
 def _percent(value: int | None, mass: str) -> str:

@@ -36,14 +36,15 @@ def migrate(
     ledger: Url = None,
 ) -> None:
     """Make the ledger's tables, or bring them up to date. With --to: take them back. Stop the servers first."""
-    from carbonbudget_operator.ledger.store import LedgerError, downgrade, open_ledger, require_file
-    from carbonbudget_operator.ledger.store import migrate as run
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.schema_migration import downgrade, require_ledger_file
+    from carbonbudget_operator.ledger.schema_migration import migrate as run
 
     settings = _settings(config, ledger)
     try:
         engine = open_ledger(settings.server.ledger)
         if to is not None:
-            require_file(engine)
+            require_ledger_file(engine)
         schema = run(engine) if to is None else downgrade(engine, to)
     except LedgerError as error:
         fail(str(error), code_of(error))
@@ -56,7 +57,8 @@ def check(config: Config = None, ledger: Url = None) -> None:
     from rich.console import Console
 
     from carbonbudget_operator.ledger.consistency import CheckResult, check_ledger
-    from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger, require_schema
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, ledger_errors, open_ledger
+    from carbonbudget_operator.ledger.schema_migration import require_schema
 
     result, settings = CheckResult(), _settings(config, ledger)
     try:
@@ -85,8 +87,9 @@ def backup(
     ledger: Url = None,
 ) -> None:
     """Copy the whole ledger, from either database, into an SQLite file. A server may go on meanwhile."""
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
-    from carbonbudget_operator.ledger.store import printable_url as url_of
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.ledger_engine import printable_url as url_of
+    from carbonbudget_operator.ledger.schema_migration import require_schema
 
     settings = _settings(config, ledger)
     try:
@@ -109,7 +112,8 @@ def restore(
     ledger: Url = None,
 ) -> None:
     """Copy a backup into an empty ledger on either database. Stop the servers first."""
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger, require_schema
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.schema_migration import require_schema
 
     settings = _settings(config, ledger)
     if not file.is_file():
@@ -130,8 +134,8 @@ def _copy(source: Engine, url: str) -> None:
     from rich.console import Console
 
     from carbonbudget_operator.ledger.ledger_copy import copy_ledger
-    from carbonbudget_operator.ledger.store import migrate as run
-    from carbonbudget_operator.ledger.store import open_ledger
+    from carbonbudget_operator.ledger.ledger_engine import open_ledger
+    from carbonbudget_operator.ledger.schema_migration import migrate as run
 
     target = open_ledger(url)
     try:
@@ -157,9 +161,9 @@ def import_reports(
     from carbonbudget_operator.ingest.refusal import Refusal
     from carbonbudget_operator.ingest.report_checks import check_report_is_possible, require_booked
     from carbonbudget_operator.ledger.booking import Booker, CheckedReport
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, ledger_errors, open_ledger
+    from carbonbudget_operator.ledger.schema_migration import migrate as run
     from carbonbudget_operator.ledger.selected_labels import StoredLabels
-    from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger
-    from carbonbudget_operator.ledger.store import migrate as run
 
     settings = _settings(config, ledger)
     counts = dict.fromkeys(("stored", "duplicate", "refused"), 0)

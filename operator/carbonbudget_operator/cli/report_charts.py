@@ -56,7 +56,7 @@ class Columns:
     columns: Sequence[Column]
 
 
-def namespace_bars(namespaces: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
+def namespace_chart(namespaces: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
     """The namespaces with the most location-based emissions."""
     found = sorted(namespaces.items(), key=lambda one: (-int(one[1]["location_ug"]), one[0]))[:MOST_BARS]
     most = max((int(figures["location_ug"]) for _, figures in found), default=0)
@@ -67,7 +67,7 @@ def namespace_bars(namespaces: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
     ]
 
 
-def energy_columns(factors: Mapping[str, Mapping[str, Any]], seconds: int) -> Columns | None:
+def energy_chart(factors: Mapping[str, Mapping[str, Any]], seconds: int) -> Columns | None:
     """The energy of a span of that length by hour, day or month, and by grid zone; None without hourly numbers."""
     step, digits = (
         ("hour", 13) if seconds <= _BY_HOUR_SECONDS else ("day", 10) if seconds <= _BY_DAY_SECONDS else ("month", 7)

@@ -11,6 +11,7 @@ from carbonbudget_operator.cli.covered_span import CSV_COVERS, csv_covers
 from carbonbudget_operator.cli.external_output import csv_line
 from carbonbudget_operator.cli.report_cost import COST_COLUMNS, cost_cells
 from carbonbudget_operator.csv_text import csv_cells, csv_list
+from carbonbudget_operator.special_label_values import UNLABELLED
 
 COLUMNS: Final = (
     "it_energy_kwh", "facility_energy_kwh", "location_g", "market_g", "embodied_g", "measured_percent",
@@ -95,7 +96,7 @@ def _label_lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
         for row in rows:
             figures = {
                 "it_energy_kwh": row["energy_kwh"], "location_g": row["location_g"], "market_g": row["market_g"],
-                "embodied_g": row["embodied_g"], "unlabelled": share if row["value"] == "__unlabelled__" else "",
+                "embodied_g": row["embodied_g"], "unlabelled": share if row["value"] == UNLABELLED else "",
             }  # fmt: skip
             yield f"label:{key}", row["value"], figures
     if change.get("has_data"):

@@ -14,6 +14,7 @@ from carbonbudget_operator.cli.common_options import OutputFormat
 from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.table_cells import print_table, printable_cell
 from carbonbudget_operator.csv_text import csv_cells
+from carbonbudget_operator.special_label_values import UNLABELLED
 
 Row = Mapping[str, Any]
 # A cell's heading, and how it is made of a row. Figures are right-aligned.
@@ -78,4 +79,4 @@ def _cell(heading: str, row: Row) -> str:
             return format_mass(int(value))
         case "MEASURED":
             return f"{value} %"
-    return "(no label)" if value == "__unlabelled__" else str(value)
+    return "(no label)" if value == UNLABELLED else str(value)

@@ -41,7 +41,7 @@ def serve(
 
     from carbonbudget_operator.carbon.grid_factors import UnknownZone
     from carbonbudget_operator.kube.client import KubeError
-    from carbonbudget_operator.ledger.store import LedgerError
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError
     from carbonbudget_operator.server.wiring import run
     from carbonbudget_operator.valuation.node_factors import check_all_places
 

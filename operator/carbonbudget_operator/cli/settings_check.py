@@ -36,8 +36,8 @@ def check(
     Exit code 0: all of them would start with it. 2: they would not, one line for each defect.
     """
     from carbonbudget_operator.carbon.grid_factors import UnknownZone
-    from carbonbudget_operator.ledger.store import LedgerError, open_ledger
-    from carbonbudget_operator.ledger.store import printable_url as url_of
+    from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
+    from carbonbudget_operator.ledger.ledger_engine import printable_url as url_of
     from carbonbudget_operator.valuation.node_factors import check_all_places
 
     name = "stdin" if file == "-" else file

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.wire_names import BUDGET, GROUP, TRANSFER, VERSION
+from carbonbudget_operator.api.wire_names import BUDGET, GROUP, KUBECTL_MANAGER, TRANSFER, VERSION
 from carbonbudget_operator.api_path import ApiPath, is_label, is_subdomain
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.budgets.workload_demand import duration_s
@@ -152,7 +152,7 @@ def _object(amount: str, source: str, to: str, reason: str, space: str) -> dict[
 
 
 async def _create(client: KubeClient, body: Mapping[str, object], space: str, dry_run: bool) -> _Answer:
-    params = {"fieldManager": "kubectl-carbon", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    params = {"fieldManager": KUBECTL_MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
     try:
         made = await client.request("POST", TRANSFER.path(space), body, params=params)
     except KubeError as error:

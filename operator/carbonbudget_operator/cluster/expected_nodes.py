@@ -1,7 +1,7 @@
 """Lists the nodes of the cluster that should report, so that a node without reports is visible as missing.
 
-Nodes on which no agent can run (`agentless.py`) are counted separately: they are not missing, and no figure contains
-the energy of their pods.
+Nodes on which no agent can run (`nodes_without_agent.py`) are counted separately: they are not missing, and no figure
+contains the energy of their pods.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.cluster.agentless import OPTED_OUT, kinds, without_agent
+from carbonbudget_operator.cluster.nodes_without_agent import OPTED_OUT, kind_without_agent, kinds_without_agent
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.ledger.node_coverage import forget_listed, store_counts, store_listed
 
@@ -65,7 +65,7 @@ class NodeLister:
                 metadata = item.get("metadata")
                 if isinstance(metadata, dict):
                     name, uid = str(metadata.get("name")), str(metadata.get("uid"))
-                    what = without_agent(_labels(metadata), self._more)
+                    what = kind_without_agent(_labels(metadata), self._more)
                     if what:
                         without[name] = (uid, what)
                     else:
@@ -82,7 +82,7 @@ class NodeLister:
 
     def _show(self, expected: int, counts: Mapping[str, int], names: Set[str]) -> None:
         self._expected.set(expected)
-        for what in kinds():
+        for what in kinds_without_agent():
             self._without.labels(what).set(counts.get(what, 0))
         self.pods_without_agent = self._pods_on(names) if names else {}
         self._pods.clear()

@@ -1,6 +1,6 @@
 """A memory limit that many owners share. If it is exceeded, the owner that uses most loses entries. Pure.
 
-It counts sizes only; the caller stores the entries and removes those that `beyond` returns.
+It counts sizes only; the caller stores the entries and removes those that `key_to_remove` returns.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FairMemory:
         its = self._owned.get(owner)
         return self.used + size <= self._most and (its.used if its else 0) + size <= self._most_each
 
-    def beyond(self, owner: str) -> bytes | None:
+    def key_to_remove(self, owner: str) -> bytes | None:
         """The key to remove after `owner` added one, or None if no limit is exceeded.
 
         The newest key is removed first, so that a flood of new keys does not displace older ones.

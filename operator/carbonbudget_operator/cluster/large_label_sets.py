@@ -156,7 +156,7 @@ class LargeLabelSets:
             return
         memory = self._memories[stored.level]
         memory.put(stored.namespace, key, _size(stored.labels), stored.gone)
-        while (other := memory.beyond(stored.namespace)) is not None:
+        while (other := memory.key_to_remove(stored.namespace)) is not None:
             its = self._stored[other]
             self._take(other, its)
             if its.level == _SEVERAL:

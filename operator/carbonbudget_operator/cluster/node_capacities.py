@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import mapping, text
-from carbonbudget_core.node_report import MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.node_report import MAX_INTEGER, MAX_TEXT, Allocatable, NodeInfo
+from carbonbudget_core.pod_requests import quantity
 from carbonbudget_operator.api_path import ApiPath, InvalidPath
 from carbonbudget_operator.kube.client import JsonObject, KubeClient, KubeError
 from carbonbudget_operator.printable import is_printable
@@ -27,12 +27,6 @@ _DOUBTED_SECONDS: Final = 60
 _AT_ONCE: Final = 8
 _BATCH: Final = 1_000
 _MAX_NODES: Final = 50_000
-# The form in which the API server writes quantities: whole numbers with a suffix.
-_QUANTITY: Final = re.compile(r"([0-9]{1,15})(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
-_MILLI: Final = {
-    None: 1000, "m": 1, "k": 10**6, "M": 10**9, "G": 10**12, "T": 10**15, "P": 10**18,
-    "Ki": 1000 * 2**10, "Mi": 1000 * 2**20, "Gi": 1000 * 2**30, "Ti": 1000 * 2**40, "Pi": 1000 * 2**50,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +92,12 @@ def node_object(value: JsonObject, now: float) -> NodeObject | None:
     labels = mapping(metadata.get("labels"))
     capacity, offered = (mapping(status.get(key)) for key in ("capacity", "allocatable"))
     has = Allocatable(
-        _milli(capacity.get("cpu")),
-        _milli(capacity.get("memory")) // 1000,
-        sum(_milli(amount) // 1000 for name, amount in capacity.items() if name.startswith("nvidia.com/")),
+        _amount(capacity.get("cpu"), 1000),
+        _amount(capacity.get("memory")),
+        sum(_amount(pieces) for name, pieces in capacity.items() if name.startswith("nvidia.com/")),
     )
     if not has.cpu_millicores or not has.memory_bytes:
         return None
-    offers = (_milli(offered.get(name)) for name in ("cpu", "memory", "nvidia.com/gpu"))
-    cpu_millicores, memory_milli, gpus_milli = offers
     info = NodeInfo(
         provider_id=_text(spec.get("providerID")),
         region=_text(labels.get("topology.kubernetes.io/region")),
@@ -113,15 +105,17 @@ def node_object(value: JsonObject, now: float) -> NodeObject | None:
         instance_type=_text(labels.get("node.kubernetes.io/instance-type")),
         threads=has.cpu_millicores // 1000,
         memory_bytes=has.memory_bytes,
-        allocatable=Allocatable(cpu_millicores, memory_milli // 1000, gpus_milli // 1000),
+        allocatable=Allocatable(
+            _amount(offered.get("cpu"), 1000), _amount(offered.get("memory")), _amount(offered.get("nvidia.com/gpu"))
+        ),
     )
     return NodeObject(info, has, now)
 
 
-def _milli(quantity: object) -> int:
-    """A quantity in thousandths; 0 if it is not a quantity that the API server writes."""
-    match = _QUANTITY.fullmatch(quantity) if isinstance(quantity, str) else None
-    return int(match[1]) * _MILLI[match[2]] if match else 0
+def _amount(written: object, unit: int = 1) -> int:
+    """A quantity in parts of 1/`unit`, rounded down; 0 if it is none, or more than a report can state."""
+    amount = int(quantity(text(written)) * unit)
+    return amount if amount <= MAX_INTEGER else 0
 
 
 def _text(value: object) -> str:

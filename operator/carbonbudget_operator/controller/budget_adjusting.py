@@ -59,7 +59,7 @@ class BudgetAdjusting:
             made[key] = replace(made[key], children=ChildBudgets(len(limits[key]), sum(limits[key])))
         return made
 
-    def propose(self, prepared: PreparedBudget, answers: PeriodAnswers, use: UseEvaluation | None) -> None:
+    def propose_adjustments(self, prepared: PreparedBudget, answers: PeriodAnswers, use: UseEvaluation | None) -> None:
         """Propose what the answers about a budget show: how its last period ended, and its overspend so far."""
         booked, current = self._booked(prepared), prepared.budget_limit.period
         if not self._knows(prepared, current.start):

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kopf
-from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
@@ -21,7 +20,8 @@ from carbonbudget_operator.controller.budget_store import BudgetStore
 from carbonbudget_operator.controller.certificate_store import CertificateStore
 from carbonbudget_operator.controller.credit_loop import CreditLoop
 from carbonbudget_operator.controller.evaluation_loop import EvaluationInputs, EvaluationLoop
-from carbonbudget_operator.controller.kopf_setup import configure, registry_of, stopped_watches
+from carbonbudget_operator.controller.kopf_setup import configure, registry_of
+from carbonbudget_operator.controller.liveness_probe import serve_probe
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.suspension_conflicts import ConflictStore
 from carbonbudget_operator.controller.target_loop import TargetLoop
@@ -44,7 +44,6 @@ from carbonbudget_operator.tls import trust_in
 _log = logging.getLogger(__name__)
 _END_SECONDS = 3.0  # for a write that is under way; the kubelet gives 10 s in all
 _KOPF_END_SECONDS = 5.0
-_START_SECONDS = 60.0  # kopf's watchers appear within seconds; until then the probe is patient
 
 
 async def run(whole: Settings, host: str, port: int) -> None:
@@ -175,36 +174,6 @@ def _enforcement(
         is_evaluated=loop.shows_verdict,
         targets=lambda: [one.body for one in targets.snapshot().values()] if targets.listed() else None,
     )
-
-
-async def serve_probe(
-    host: str,
-    port: int,
-    registry: CollectorRegistry,
-    tasks: Sequence[asyncio.Task[None]],
-    patience_seconds: float = _START_SECONDS,
-) -> web.AppRunner:
-    """Serves /metrics and /healthz, which fails when one of `tasks` or a watch of budgets has ended."""
-    began = asyncio.get_running_loop().time()
-
-    async def healthz(_: web.Request) -> web.Response:
-        ended = [task.get_name() for task in tasks if task.done()]
-        young = asyncio.get_running_loop().time() - began < patience_seconds
-        blind = [] if young else [f"the watch of {plural}" for plural in stopped_watches()]
-        if ended or blind:
-            return web.Response(status=500, text=f"ended: {', '.join(ended + blind)}")
-        return web.Response(text="ok")
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), content_type="text/plain")
-
-    app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
 
 
 def _trust(ca_file: Path | None, keys: CertificateStore | None) -> Callable[[], str | None]:

@@ -61,13 +61,13 @@ class TargetPublisher:
                 f"the baseline is {made.frozen.per_unit} CO2e {made.per_unit}; it stays until selector, include, "
                 "accounting, unit or baseline of the spec are edited"
             )
-            await self._writer.post_baseline(stored, sentence, now)
+            await self._writer.post_baseline_event(stored, sentence, now)
         previous = remembered.state or _state_in(stored)
         if needs_target_event(previous, made.state):
             was = previous.value if previous is not None else "new"
             sentence = f"target {stored.key} is {made.state.value}, was {was}: {made.message}"
             log_action(_log, "target", sentence, target=stored.key, state=made.state.value, former=was)
-            await self._writer.post(stored, made.state, made.message, now)
+            await self._writer.post_state_event(stored, made.state, made.message, now)
         remembered.state = made.state
 
 

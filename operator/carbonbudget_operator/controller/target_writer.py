@@ -37,12 +37,12 @@ class TargetWriter:
         """Write the status if it differs visibly. Returns whether the object now has it."""
         return await self._statuses.write(stored, status)
 
-    async def post(self, stored: StoredTarget, state: TargetState, message: str, now: int) -> None:
+    async def post_state_event(self, stored: StoredTarget, state: TargetState, message: str, now: int) -> None:
         """Post the Event of a state. A failure is logged once, until an Event is posted again."""
         kind, reason = _REASONS[state]
         await self._event(stored, kind, reason, message, now)
 
-    async def post_baseline(self, stored: StoredTarget, message: str, now: int) -> None:
+    async def post_baseline_event(self, stored: StoredTarget, message: str, now: int) -> None:
         """Post that a baseline was computed."""
         await self._event(stored, "Normal", BASELINE_FROZEN, message, now)
 

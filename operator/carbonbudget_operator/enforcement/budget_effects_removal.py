@@ -18,6 +18,7 @@ from carbonbudget_operator.api.wire_names import (
     BLOCKING_LABEL,
     BUDGET,
     CLUSTER_BUDGET,
+    CONTROLLER_MANAGER,
     DEFER_LABEL,
     SUSPEND_AT_ANNOTATION,
     SUSPENDABLE_LABEL,
@@ -26,9 +27,9 @@ from carbonbudget_operator.api.wire_names import (
     Resource,
 )
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.deferral_decisions import declined, is_deferred
 from carbonbudget_operator.enforcement.deferral_patches import early_start_patch
-from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, parse_job
+from carbonbudget_operator.enforcement.deferral_state import declined, is_deferred
+from carbonbudget_operator.enforcement.job_fields import Job, parse_job
 from carbonbudget_operator.enforcement.job_store import JOBS
 from carbonbudget_operator.enforcement.kueue import GROUP, parse_workload, patch_of_workload, workloads
 from carbonbudget_operator.enforcement.kueue_versions import served_version, served_versions, serves_workloads
@@ -252,7 +253,7 @@ class BudgetEffectsRemoval:
                     await asyncio.sleep(_PAUSE_S * attempt)
 
     async def _patch(self, path: ApiPath, body: dict[str, object]) -> None:
-        await self._client.request("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, MERGE_PATCH)
+        await self._client.request("PATCH", path, body, {"fieldManager": CONTROLLER_MANAGER}, MERGE_PATCH)
 
     async def _list(
         self, path: ApiPath, params: dict[str, str] | None = None, may_be_missing: bool = True

@@ -66,8 +66,8 @@ DeferralAction = ChooseStart | SpreadStart | HoldStart | StartJob | DeclineDefer
 
 
 @dataclass(slots=True)
-class WaitingJobs:
-    """The Jobs of a namespace that wait; the earliest chosen and the earliest latest start, 0 where none is known.
+class DeferredJobSummary:
+    """How many Jobs of a namespace wait for their start, the earliest chosen and the earliest latest one; 0: not known.
 
     Those that a budget holds are counted, and their times are left out.
     """
@@ -114,7 +114,7 @@ class DeferralDecision:
     """
 
     actions: list[DeferralAction] = field(default_factory=list)
-    waiting: dict[str, WaitingJobs] = field(default_factory=dict)
+    waiting: dict[str, DeferredJobSummary] = field(default_factory=dict)
     wake_at: int = 0
     reviewed: set[str] = field(default_factory=set)
 

@@ -18,12 +18,8 @@ from typing import Final, TypeVar
 
 from carbonbudget_operator.api.wire_names import (
     DEFERRED_HELD_BY_ANNOTATION,
-    DEFERRED_START_ANNOTATION,
     DEFERRED_STARTED_ANNOTATION,
-    EXPECTED_DURATION_ANNOTATION,
-    FINISH_BY_ANNOTATION,
 )
-from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.cleaner_hours.start_choice import choose_start
 from carbonbudget_operator.enforcement.deferral_actions import (
     ChooseStart,
@@ -31,14 +27,20 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     DeferralAction,
     DeferralDecision,
     DeferralTerms,
+    DeferredJobSummary,
     HoldStart,
     LeaveJob,
     SpreadStart,
     StartJob,
-    WaitingJobs,
 )
-from carbonbudget_operator.enforcement.deferral_record import DeferralRecord, record_of, stated_instant
-from carbonbudget_operator.enforcement.deferral_wish import DeferralWish
+from carbonbudget_operator.enforcement.deferral_record import DeferralRecord, record_of
+from carbonbudget_operator.enforcement.deferral_state import (
+    chosen_start,
+    declined,
+    latest_start,
+    stated_duration_s,
+    wish_defect,
+)
 from carbonbudget_operator.enforcement.enforced_budgets import BudgetsByNamespace, EnforcedBudget, is_enforced_namespace
 from carbonbudget_operator.enforcement.job_fields import Job
 from carbonbudget_operator.enforcement.suspension_decisions import jitter
@@ -73,14 +75,14 @@ def decide_deferrals(
     for job in jobs:
         if job.wish is None or job.finished_at or job.marked or DEFERRED_STARTED_ANNOTATION in job.annotations:
             continue
-        if sentence := _declined(job, job.wish, terms.enabled):
+        if sentence := declined(job, terms.enabled):
             decider.decision.actions.append(DeclineDeferral(job, sentence))
         elif job.managed:
             continue
         elif not job.suspended:
-            if _planned(job):
+            if chosen_start(job):
                 decider.decision.actions.append(LeaveJob(job))
-        elif _planned(job):
+        elif chosen_start(job):
             decider.due(job)
             planned.append(job)
         else:
@@ -106,7 +108,7 @@ class _Decider:
 
     def due(self, job: Job) -> None:
         """Decide about a Job that has a start: whether it is due, and what holds it."""
-        now, start, latest = self._terms.now, _planned(job), latest_start(job)
+        now, start, latest = self._terms.now, chosen_start(job), latest_start(job)
         spread_at = now + jitter(job.uid, self._spread_s(latest))
         held = DEFERRED_HELD_BY_ANNOTATION in job.annotations
         if not self._terms.enabled and start > now + self._terms.jitter_s:
@@ -144,9 +146,9 @@ class _Decider:
 
     def review(self, job: Job, may_choose: bool) -> bool:
         """Compare a chosen start with the newest forecast, and return whether that was done."""
-        now, start, forecast, wish = self._terms.now, _planned(job), self._terms.forecast, job.wish
+        now, start, forecast, wish = self._terms.now, chosen_start(job), self._terms.forecast, job.wish
         assert wish is not None
-        if start <= now or not self._terms.enabled or _defect(wish):
+        if start <= now or not self._terms.enabled or wish_defect(wish):
             return False
         latest, known = latest_start(job), record_of(job)
         misses = start > (latest if latest >= now else now + self._terms.jitter_s)
@@ -167,14 +169,19 @@ class _Decider:
 
     def _is_worth_it(self, job: Job, start: int) -> bool:
         assert self._terms.forecast is not None
-        hours, length_s, latest = self._terms.forecast.hours, _duration_s(job), latest_start(job)
+        hours, length_s, latest = self._terms.forecast.hours, stated_duration_s(job), latest_start(job)
         found, now = hours.exposure(start, length_s), choose_start(hours, length_s, self._terms.now, latest + length_s)
         if found.unknown_s != now.chosen.unknown_s:
             return now.chosen.unknown_s < found.unknown_s
         return now.chosen.mg_s * 100 < found.mg_s * _WORTH_PERCENT
 
     def _choice(self, job: Job, again: bool) -> ChooseStart:
-        now, length_s, latest, forecast = self._terms.now, _duration_s(job), latest_start(job), self._terms.forecast
+        now, length_s, latest, forecast = (
+            self._terms.now,
+            stated_duration_s(job),
+            latest_start(job),
+            self._terms.forecast,
+        )
         choice = None if forecast is None else choose_start(forecast.hours, length_s, now, latest + length_s)
         start = now if choice is None else choice.start
         # After the chosen start where the deadline leaves room for that, else before it.
@@ -204,28 +211,8 @@ class _Decider:
         self.decision.actions.append(action)
 
     def _waits(self, job: Job, start: int, latest: int, wake_at: int) -> None:
-        self.decision.waiting.setdefault(job.namespace, WaitingJobs()).add(start, latest)
+        self.decision.waiting.setdefault(job.namespace, DeferredJobSummary()).add(start, latest)
         self.decision.wake(wake_at)
-
-
-def is_deferred(job: Job) -> bool:
-    """Whether it is suspended and waits for its start, which somebody has to give it."""
-    waits = job.wish is not None and job.suspended and not job.managed and not job.marked and not job.finished_at
-    if not waits or DEFERRED_STARTED_ANNOTATION in job.annotations:
-        return False
-    return bool(_planned(job)) or not declined(job)
-
-
-def declined(job: Job) -> str:
-    """Why its owner's wish cannot be met, where deferral is on; empty where it can or there is none."""
-    return _declined(job, job.wish, enabled=True) if job.wish is not None else ""
-
-
-def latest_start(job: Job) -> int:
-    """The latest start that still ends by the deadline (UTC seconds); with broken annotations the chosen one."""
-    if job.wish is None or _defect(job.wish):
-        return _planned(job)
-    return stated_instant(job.wish.finish_by) - _duration_s(job)
 
 
 def starts_first(actions: Iterable[DeferralAction]) -> list[DeferralAction]:
@@ -247,40 +234,3 @@ def fairly(items: Iterable[_Item], job_of: Callable[[_Item], Job]) -> Iterator[_
         yield queue.popleft()
         if queue:
             waiting.append(queue)
-
-
-def _declined(job: Job, wish: DeferralWish, enabled: bool) -> str:
-    """Why its start is not chosen; empty where it is, and for a Job that runs as its owner wanted."""
-    if _planned(job) or not (job.suspended or wish.unchanged):
-        return ""
-    if job.managed:
-        return f"{job.manager} decides when it runs, so its start is not deferred"
-    if not job.suspended or not wish.unchanged:
-        what = "it is started by its owner" if job.suspended else "it runs already"
-        return f"it was not created with spec.suspend: true, so its start is not deferred: {what}"
-    if defect := _defect(wish):
-        return f"{defect}; until then it stays suspended"
-    if not enabled:
-        return "deferral is switched off in this cluster (enforcement.deferral): start it by spec.suspend: false"
-    return ""
-
-
-def _defect(wish: DeferralWish) -> str:
-    """What is wrong with the annotations; empty where they can be read."""
-    if not stated_instant(wish.finish_by):
-        stated = f'is "{wish.finish_by}", which is no instant' if wish.finish_by else "is missing"
-        return f"its annotation {FINISH_BY_ANNOTATION} {stated}: write e.g. 2026-12-01T08:00:00Z"
-    if not duration_s(wish.duration):
-        what = "no duration" if duration_s(wish.duration) is None else "zero"
-        stated = f'is "{wish.duration}", which is {what}' if wish.duration else "is missing"
-        return f"its annotation {EXPECTED_DURATION_ANNOTATION} {stated}: write e.g. 2h30m"
-    return ""
-
-
-def _planned(job: Job) -> int:
-    """The chosen start; 0 without one that can be read."""
-    return stated_instant(job.annotations.get(DEFERRED_START_ANNOTATION))
-
-
-def _duration_s(job: Job) -> int:
-    return (duration_s(job.wish.duration) if job.wish is not None else None) or 0

@@ -22,8 +22,8 @@ from carbonbudget_operator.enforcement.deferral_actions import (
     SpreadStart,
     StartJob,
 )
-from carbonbudget_operator.enforcement.deferral_decisions import latest_start
 from carbonbudget_operator.enforcement.deferral_record import record_of
+from carbonbudget_operator.enforcement.deferral_state import latest_start
 from carbonbudget_operator.enforcement.job_fields import Job
 from carbonbudget_operator.enforcement.job_patches import EventText, Patch, job_patch
 

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_core.jsons import at, mapping, objects, text, texts, whole
+from carbonbudget_core.jsons import at, mapping, objects, text, texts, whole_number
 from carbonbudget_operator.api.wire_names import DEFER_LABEL, EXPECTED_DURATION_ANNOTATION, FINISH_BY_ANNOTATION
 from carbonbudget_operator.budgets.expected_emissions import WorkloadPlan
-from carbonbudget_operator.budgets.workload_demand import duration_s, pod_demand
+from carbonbudget_operator.budgets.workload_demand import INSTANCE_TYPE_LABELS, duration_s, pod_demand
 
-INSTANCE_TYPE_LABELS: Final = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _MAX_TEXT: Final = 60
 _MAX_NAME: Final = 253
-_MOST_PODS: Final = 10**6
+_MOST_PODS: Final = 10**6  # more than a cluster runs; only here: what the webhook reads of a review, it does not store
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def parse_wish(body: Mapping[str, object]) -> DeferralWish | None:
     return DeferralWish(
         finish_by=text(mapping(metadata.get("annotations")).get(FINISH_BY_ANNOTATION)).strip()[:_MAX_TEXT],
         duration=(duration := stated_duration(body)[:_MAX_TEXT]),
-        unchanged=whole(metadata.get("generation"), 1) <= 1,
+        unchanged=whole_number(metadata.get("generation"), 1) <= 1,
         plan=job_plan(spec, duration_s(duration) or 0),
         workload=counted_workload(metadata)[: 2 * _MAX_NAME],
         instance_type=sys.intern(instance_type_of(spec)[:_MAX_NAME]),
@@ -71,13 +70,13 @@ def instance_type_of(spec: Mapping[str, object]) -> str:
 def job_plan(spec: Mapping[str, object], stated_s: int) -> WorkloadPlan:
     """The pods of a Job's spec, as many of them at once as it allows."""
     pod = at(spec, "template", "spec")
-    parallelism = min(whole(spec.get("parallelism"), 1), _MOST_PODS)
-    completions = min(whole(spec.get("completions"), parallelism), _MOST_PODS)
+    parallelism = min(whole_number(spec.get("parallelism"), 1), _MOST_PODS)
+    completions = min(whole_number(spec.get("completions"), parallelism), _MOST_PODS)
     at_once = min(parallelism, completions)
     return WorkloadPlan(
         demand=pod_demand(pod), at_once=at_once, pods=max(1, completions), stated_s=stated_s,
-        deadline_s=whole(spec.get("activeDeadlineSeconds"), 0),
-        pod_deadline_s=whole(pod.get("activeDeadlineSeconds"), 0),
+        deadline_s=whole_number(spec.get("activeDeadlineSeconds"), 0),
+        pod_deadline_s=whole_number(pod.get("activeDeadlineSeconds"), 0),
     )  # fmt: skip
 
 

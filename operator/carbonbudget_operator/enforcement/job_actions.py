@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from carbonbudget_operator.api.kubernetes_event import InvolvedObject, event_body
+from carbonbudget_operator.api.wire_names import CONTROLLER_MANAGER
 from carbonbudget_operator.api_path import ApiPath
-from carbonbudget_operator.enforcement.job_fields import FIELD_MANAGER, Job, patched_job
+from carbonbudget_operator.enforcement.job_fields import Job, patched_job
 from carbonbudget_operator.enforcement.job_patches import EventText, Patch
 from carbonbudget_operator.enforcement.job_store import JOBS, JobStore
 from carbonbudget_operator.enforcement.kueue import patch_of_workload, patched_workload, workloads
@@ -21,7 +22,7 @@ from carbonbudget_operator.logs import FailureLog, log_action
 
 _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
-_MANAGER: Final = {"fieldManager": FIELD_MANAGER}
+_MANAGER: Final = {"fieldManager": CONTROLLER_MANAGER}
 
 WriteResult = Literal["written", "gone", "failed"]
 

@@ -19,6 +19,7 @@ from carbonbudget_core.jsons import JsonObject, at, mapping, objects, text
 from carbonbudget_operator.api.wire_names import (
     AS_OF_ANNOTATION,
     BUDGET_ANNOTATION,
+    CONTROLLER_MANAGER,
     DEFERRED_FORECAST_ANNOTATION,
     DEFERRED_HELD_BY_ANNOTATION,
     DEFERRED_START_ANNOTATION,
@@ -37,7 +38,6 @@ from carbonbudget_operator.api.wire_names import (
 )
 from carbonbudget_operator.enforcement.deferral_wish import DeferralWish, parse_wish
 
-FIELD_MANAGER: Final = "carbonbudget"
 _QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 _OWN_CONTROLLER: Final = "kubernetes.io/job-controller"
 # These owners resume a suspended Job of theirs at once, so that its pods would be lost for nothing: JobSet
@@ -213,6 +213,6 @@ def writers_of(metadata: Mapping[str, object], field: str) -> dict[str, str]:
     found = {
         sys.intern(text(entry.get("manager"))): text(entry.get("time"))
         for entry in objects(metadata.get("managedFields"))
-        if f"f:{field}" in at(entry, "fieldsV1", "f:spec") and text(entry.get("manager")) != FIELD_MANAGER
+        if f"f:{field}" in at(entry, "fieldsV1", "f:spec") and text(entry.get("manager")) != CONTROLLER_MANAGER
     }
     return dict(islice(sorted(found.items()), _MAX_MANAGERS))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.enforcement.deferral_actions import (
-    WaitingJobs,
+    DeferredJobSummary,
 )
 
 
@@ -69,7 +69,7 @@ class EnforcementMetrics:
             registry=registry,
         )
 
-    def report_waiting(self, waiting: Mapping[str, WaitingJobs]) -> None:
+    def report_waiting(self, waiting: Mapping[str, DeferredJobSummary]) -> None:
         """The deferred Jobs that wait, by namespace; a namespace without any is no longer reported."""
         for gauge in (self.deferred, self.deferred_start, self.deferred_latest_start):
             gauge.clear()

@@ -45,7 +45,7 @@ class WorkloadKey(NamedTuple):
         return _KINDS[self.kind].at(self.namespace, self.name)
 
 
-class WorkloadState(NamedTuple):
+class UrgentAnnotations(NamedTuple):
     """The three annotations whose change is written before a change of a figure; None for absent."""
 
     budget: str | None
@@ -65,9 +65,9 @@ class WorkloadAnnotations:
     targets: str | None = None
 
     @property
-    def workload_state(self) -> WorkloadState:
-        """The budget, its state and the targets together."""
-        return WorkloadState(self.budget, self.state, self.targets)
+    def urgent(self) -> UrgentAnnotations:
+        """Those of the six whose change is written first."""
+        return UrgentAnnotations(self.budget, self.state, self.targets)
 
     def patch(self) -> dict[str, str | None]:
         """The annotations by their names in the object."""

@@ -35,9 +35,9 @@ from carbonbudget_operator.enforcement.job_fields import Job, instant
 from carbonbudget_operator.enforcement.job_store import JobStore
 from carbonbudget_operator.enforcement.metrics import EnforcementMetrics
 from carbonbudget_operator.enforcement.workload_annotations import (
+    UrgentAnnotations,
     WorkloadAnnotations,
     WorkloadKey,
-    WorkloadState,
     workload_annotations,
 )
 
@@ -54,12 +54,12 @@ NamespaceLabels = Mapping[str, Mapping[str, str]]
 class _Written:
     """What was last written to a workload, and when (UTC seconds, 0 for not known)."""
 
-    workload_state: WorkloadState = _REMOVED.workload_state
+    urgent: UrgentAnnotations = _REMOVED.urgent
     emissions: str | None = None
     at: int = 0
 
 
-_UNKNOWN: Final = _Written(WorkloadState(None, None, ""))  # differs from whatever is written
+_UNKNOWN: Final = _Written(UrgentAnnotations(None, None, ""))  # differs from whatever is written
 
 
 class WorkloadAnnotator:
@@ -96,7 +96,7 @@ class WorkloadAnnotator:
         jobs = {
             WorkloadKey(job.namespace, "Job", job.name): job for job in self._store.jobs.values() if not job.finished_at
         }
-        annotated = {key for key, last in self._written.items() if last.workload_state != _REMOVED.workload_state}
+        annotated = {key for key, last in self._written.items() if last.urgent != _REMOVED.urgent}
         annotated |= {
             key for key, job in jobs.items() if job.annotations.keys() & {BUDGET_ANNOTATION, TARGETS_ANNOTATION}
         }
@@ -112,7 +112,7 @@ class WorkloadAnnotator:
             self._unsure.discard(key)
             if result == "written":
                 self._metrics.annotations.inc()
-                self._written[key] = _Written(wanted[key].workload_state, wanted[key].emissions, now)
+                self._written[key] = _Written(wanted[key].urgent, wanted[key].emissions, now)
             elif key in named:  # gone, but tried again while it is named: it may be created again
                 self._written[key] = _Written(at=now)
             else:
@@ -133,7 +133,7 @@ class WorkloadAnnotator:
                 if key not in jobs:
                     continue
                 last = _annotations_of(jobs[key], remembered, now)
-            same_state = last.workload_state == values.workload_state
+            same_state = last.urgent == values.urgent
             if same_state and last.emissions == values.emissions:
                 continue
             # `last` may be of a Job's annotations as a restart finds them. A change of state does not wait for these.
@@ -152,10 +152,7 @@ class WorkloadAnnotator:
             key: last
             for key, last in self._written.items()
             if self._is_enforced(key, namespaces)
-            and (
-                now - last.at < _QUIET_S
-                or (key in jobs if key.kind == "Job" else last.workload_state != _REMOVED.workload_state)
-            )
+            and (now - last.at < _QUIET_S or (key in jobs if key.kind == "Job" else last.urgent != _REMOVED.urgent))
         }
 
     def _is_enforced(self, key: WorkloadKey, namespaces: NamespaceLabels) -> bool:
@@ -166,6 +163,6 @@ def _annotations_of(job: Job, remembered: _Written, now: int) -> _Written:
     """What a running Job's annotations say. `as-of` is free text: a time in the future counts as none."""
     as_of = instant(job.annotations.get(AS_OF_ANNOTATION, ""))
     names = (BUDGET_ANNOTATION, STATE_ANNOTATION, TARGETS_ANNOTATION)
-    state = WorkloadState(*(job.annotations.get(name) for name in names))
+    state = UrgentAnnotations(*(job.annotations.get(name) for name in names))
     at = max(remembered.at, as_of if as_of <= now else 0)
     return _Written(state, job.annotations.get(EMISSIONS_ANNOTATION), at)

@@ -17,8 +17,8 @@ from carbonbudget_operator.exports.exported_rows import (
 )
 from carbonbudget_operator.ledger.export_cursor import ExportCursor, HourState
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.valued_hours.unit_calendar import signatures

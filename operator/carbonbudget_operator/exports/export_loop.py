@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_core.backoff import Backoff
-from carbonbudget_operator.export_settings import AnyExportTarget, InfluxTargetSettings, tag_name
+from carbonbudget_operator.export_settings import AnyExportTarget, InfluxTargetSettings
 from carbonbudget_operator.exports.export_hours import HourPlanner
 from carbonbudget_operator.exports.export_metrics import ExportMetrics
 from carbonbudget_operator.exports.export_target_http import TargetAway, TargetHttp, write_url
@@ -22,7 +22,8 @@ from carbonbudget_operator.exports.export_target_sender import TargetFormat, Tar
 from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.remote_write import RemoteWrite
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
-from carbonbudget_operator.ledger.store import ledger_errors, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import ledger_errors, open_ledger
+from carbonbudget_operator.line_protocol_text import tag_name
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -62,7 +63,7 @@ class Exports:
     async def _send_to(self, target: AnyExportTarget, holder: str) -> None:
         http, sender = self.sender(target, holder)
         try:
-            await keep_sending(target.name, sender.step, self._metrics)
+            await keep_sending(target.name, sender.send_step, self._metrics)
         finally:
             await http.close()
 

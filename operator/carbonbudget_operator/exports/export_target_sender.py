@@ -84,7 +84,7 @@ class TargetSender:
         self._failed = FailedUnits()
         metrics.add(name)
 
-    async def step(self, now: int, seconds: float = _STEP_SECONDS) -> bool:
+    async def send_step(self, now: int, seconds: float = _STEP_SECONDS) -> bool:
         """Send hours for about `seconds`; whether there are more.
 
         Raises:

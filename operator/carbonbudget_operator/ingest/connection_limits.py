@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, PeerKind
+from carbonbudget_operator.tls import common_name
 
 MOST_REQUESTS = 2_000
 _MOST_CONNECTIONS = 14_000
@@ -41,15 +42,6 @@ def most_connections() -> int:
     """As many as there may be open files, and at most 14,000."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(_MOST_CONNECTIONS, soft - _SPARE_FILES)
-
-
-def common_name(certificate: object) -> str:
-    """The common name of a verified certificate, as `SSLSocket.getpeercert` returns it; empty without exactly one."""
-    if not isinstance(certificate, dict):
-        return ""
-    subject = certificate.get("subject", ())
-    names = [str(value) for parts in subject for key, value in parts if key == "commonName"]
-    return names[0] if len(names) == 1 else ""
 
 
 def belongs_to(scope: Scope, kind: PeerKind, owner: str) -> None:

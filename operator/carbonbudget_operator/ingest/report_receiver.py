@@ -24,7 +24,7 @@ from carbonbudget_operator.ingest.refused_reports import RefusedReports
 from carbonbudget_operator.ingest.request_limits import RequestBytes, RequestShare
 from carbonbudget_operator.kube.access_reviews import Access, Caller
 from carbonbudget_operator.ledger.booking import BookingResult, CheckedReport
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerBusy, LedgerWriter
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint
 
-from carbonbudget_operator.ledger.columns import ID, metadata
+from carbonbudget_operator.ledger.schema_metadata import ID, metadata
 
 adjustment = Table(
     "adjustment",

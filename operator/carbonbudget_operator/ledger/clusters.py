@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.store import WrongLedger
+from carbonbudget_operator.ledger.ledger_engine import WrongLedger
 
 
 def require_cluster(engine: sa.Engine, cluster: str) -> None:

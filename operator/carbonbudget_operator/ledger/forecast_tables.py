@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, String, Table
 
-from carbonbudget_operator.ledger.columns import key, metadata, polls
+from carbonbudget_operator.ledger.schema_metadata import key, metadata, polls
 
 # The newest forecast of an hour, and the first one, which is compared with what came.
 grid_forecast = Table(

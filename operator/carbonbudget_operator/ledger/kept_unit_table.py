@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, String, Table
 
-from carbonbudget_operator.ledger.columns import key, metadata
+from carbonbudget_operator.ledger.schema_metadata import key, metadata
 
 # Made when the hour is sealed. Counts of pods that had no facts in the hour are in no row.
 kept_units = Table(

@@ -14,8 +14,8 @@ from typing import Final
 
 from carbonbudget_operator.ledger.selected_labels import SelectedLabels
 from carbonbudget_operator.run_labels import RUN_LABELS
+from carbonbudget_operator.special_label_values import OTHER_VALUES
 
-OTHER: Final = "__other__"
 _MAX_VALUES_IN_ALL = 1_000_000  # some 100 MB of them
 _MAX_NAMES = 1_000  # of a namespace; a namespace of many charts has some fifty
 _MAX_NAMES_IN_ALL = 100_000  # some 20 MB of them
@@ -52,7 +52,7 @@ class LabelBound:
                 else:
                     left_out.add(name)
             elif not self._take(label, values, value, name in _RUN_LABELS):
-                changed[name] = OTHER
+                changed[name] = OTHER_VALUES
         if changed or left_out:
             self._keep_selected(namespace, labels, changed, left_out)
         self.collapsed += len(changed) + len(left_out)
@@ -68,7 +68,7 @@ class LabelBound:
             if self.selected.names(namespace, name, labels[name]):
                 changed.pop(name, None)
             else:
-                changed[name] = OTHER
+                changed[name] = OTHER_VALUES
 
     def _has_room(self, namespace: int) -> bool:
         names = self._names.get(namespace, 0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.store import LedgerError, WrongLedger, printable_url, snapshot
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, WrongLedger, printable_url, snapshot
 
 _ROWS = 5_000
 

@@ -20,11 +20,11 @@ from sqlalchemy import (
 )
 
 from carbonbudget_operator.ledger import adjustment_tables, forecast_tables, kept_unit_table, span_tables, unit_tables
-from carbonbudget_operator.ledger.columns import ID as _ID
-from carbonbudget_operator.ledger.columns import count as _count
-from carbonbudget_operator.ledger.columns import facts as _facts
-from carbonbudget_operator.ledger.columns import key as _key
-from carbonbudget_operator.ledger.columns import polls as _polls
+from carbonbudget_operator.ledger.schema_metadata import ID as _ID
+from carbonbudget_operator.ledger.schema_metadata import count as _count
+from carbonbudget_operator.ledger.schema_metadata import facts as _facts
+from carbonbudget_operator.ledger.schema_metadata import key as _key
+from carbonbudget_operator.ledger.schema_metadata import polls as _polls
 from carbonbudget_operator.ledger.valued_rows import NAMES
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 

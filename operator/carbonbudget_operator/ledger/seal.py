@@ -14,7 +14,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.labelled_units import keep_units, units_to_keep
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import valid_rows

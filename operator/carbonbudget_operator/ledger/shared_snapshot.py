@@ -29,7 +29,7 @@ def begin_snapshot(engine: sa.Engine) -> sa.Connection:
 
 
 class SharedSnapshot:
-    """The snapshot that `store.snapshot` gives out for an engine. One thread uses it."""
+    """The snapshot that `ledger_engine.snapshot` gives out for an engine. One thread uses it."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text, UniqueConstraint
 
-from carbonbudget_operator.ledger.columns import ID, count, facts, key, metadata
+from carbonbudget_operator.ledger.schema_metadata import ID, count, facts, key, metadata
 
 # Pods whose windows are stored: they have the label of a run, or they posted something.
 tracked_pod = Table(

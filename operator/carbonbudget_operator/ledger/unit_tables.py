@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, String, Table, Text, UniqueConstraint
 
-from carbonbudget_operator.ledger.columns import ID, count, key, metadata
+from carbonbudget_operator.ledger.schema_metadata import ID, count, key, metadata
 
 # A counter of one namespace (empty: a query over the whole cluster), asked for while a target needs it.
 unit_counter = Table(

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport, lock_bookings
 from carbonbudget_operator.ledger.cuts import new_cuts
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, reason_of, silence
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.selected_labels import Asked, StoredLabels
-from carbonbudget_operator.ledger.store import LedgerError, reason_of, silence
 from carbonbudget_operator.ledger.time_slices import HOUR
 
 _log = logging.getLogger(__name__)

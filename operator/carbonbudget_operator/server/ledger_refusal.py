@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.logs import LogRateLimit
 
 _COME_AGAIN_SECONDS: Final = 10

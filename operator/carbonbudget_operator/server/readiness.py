@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.ledger.store import silence
+from carbonbudget_operator.ledger.ledger_engine import silence
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _FRESH_SECONDS: Final = 1.0

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from carbonbudget_core.backoff import Backoff
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
-from carbonbudget_operator.ledger.store import LedgerError, ledger_errors, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, ledger_errors, open_ledger
 from carbonbudget_operator.ledger.unit_store import FailedHour, StoredCounter, UnitStore
 from carbonbudget_operator.server.unit_metrics import UnitMetrics
 from carbonbudget_operator.server.unit_queries import QueryFailed, UnitQueries

@@ -32,7 +32,8 @@ from carbonbudget_operator.kube.access_reviews import Access
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.watch_restart import keep_following
 from carbonbudget_operator.kube.watch_status import WatchMetrics
-from carbonbudget_operator.ledger.store import ledger_errors, migrate, printable_url
+from carbonbudget_operator.ledger.ledger_engine import ledger_errors, printable_url
+from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.unit_store import UnitStore
 from carbonbudget_operator.ledger.write_ahead_log import LONG_BYTES, log_bytes, shorten
 from carbonbudget_operator.ledger.writer import LedgerWriter

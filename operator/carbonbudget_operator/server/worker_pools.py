@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
-from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, bound_statements, ledger_errors, open_ledger
 from carbonbudget_operator.server.ledger_refusal import ledger_away
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader

@@ -23,8 +23,14 @@ from typing import Final
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.ledger.ledger_engine import (
+    LedgerError,
+    bound_statements,
+    ledger_errors,
+    open_ledger,
+    read_only,
+)
 from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot
-from carbonbudget_operator.ledger.store import LedgerError, bound_statements, ledger_errors, open_ledger, read_only
 from carbonbudget_operator.logs import stderr_handler
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.ledger_refusal import ledger_away

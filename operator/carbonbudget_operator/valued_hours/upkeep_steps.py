@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.earlier_valuation import earlier_hour, totals_of
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
+from carbonbudget_operator.ledger.ledger_engine import LedgerError, snapshot
 from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
-from carbonbudget_operator.ledger.store import LedgerError, snapshot
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, STORED_LEVELS
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import ValuedUnit

@@ -19,8 +19,8 @@ from carbonbudget_operator.ledger.applied_factors import AppliedFactors
 from carbonbudget_operator.ledger.fact_reader import read_hour
 from carbonbudget_operator.ledger.facts import NodeSlice
 from carbonbudget_operator.ledger.intensity_store import load_intensities
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.seal import sealed_hours
-from carbonbudget_operator.ledger.store import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS, TOGETHER, ColumnSums, StoredUnits
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import left_out

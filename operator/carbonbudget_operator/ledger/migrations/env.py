@@ -1,4 +1,4 @@
-"""Alembic's environment: the connection comes from `ledger.store.migrate`, never from a settings file."""
+"""Alembic's environment: the connection comes from `schema_migration.migrate`, never from a settings file."""
 
 from alembic import context
 

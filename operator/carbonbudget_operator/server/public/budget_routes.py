@@ -15,7 +15,7 @@ from carbonbudget_operator.api.budget_bodies import (
     BudgetSummary,
     FormerBudgetPeriod,
 )
-from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
+from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, MEDIA_TYPES, Resource
 from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.server.public.budget_api_rows import budget_detail, history_rows, parse_budget
 from carbonbudget_operator.server.public.budget_series import series_question
@@ -36,7 +36,7 @@ from carbonbudget_operator.server.public.readable_objects import (
     respond_object,
     respond_rows,
 )
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES, Format
+from carbonbudget_operator.server.public.row_formats import Format
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 SeriesStep = Literal["hour", "day"]

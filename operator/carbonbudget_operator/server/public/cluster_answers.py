@@ -8,7 +8,8 @@ from typing import Any
 from carbonbudget_operator.answers import report_closing
 from carbonbudget_operator.answers.node_energy import ReportingNode, node_energy
 from carbonbudget_operator.answers.window_parser import WindowError, check_window
-from carbonbudget_operator.api.cluster_bodies import NodeRow, ReportRow
+from carbonbudget_operator.api.node_bodies import NodeRow
+from carbonbudget_operator.api.report_bodies import ReportRow
 from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server.public.paging import cut, make_cursor, read_cursor

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from carbonbudget_operator.api.cluster_bodies import ClosedReportText, NodesAnswer, PeriodReport, ReportsAnswer
 from carbonbudget_operator.api.external_bodies import ExternalAnswer
+from carbonbudget_operator.api.node_bodies import NodesAnswer
+from carbonbudget_operator.api.report_bodies import ClosedReportText, PeriodReport, ReportsAnswer
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.server.public.public_parameters import (
     NOT_FOUND,
     Cursor,
@@ -21,7 +23,6 @@ from carbonbudget_operator.server.public.public_parameters import (
     versions_of,
     window_of,
 )
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 

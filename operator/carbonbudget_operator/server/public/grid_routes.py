@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from carbonbudget_operator.api.grid_bodies import FactorsAnswer, IntensityAnswer
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.server.public.public_parameters import (
     Cursor,
     FormatName,
@@ -18,7 +19,6 @@ from carbonbudget_operator.server.public.public_parameters import (
     versions_of,
     window_of,
 )
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 

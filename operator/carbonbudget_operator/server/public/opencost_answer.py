@@ -11,7 +11,7 @@ from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.fact_reader import node_spans
-from carbonbudget_operator.ledger.store import snapshot
+from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.stored_units import APART
 from carbonbudget_operator.ledger.valued_rows import ValuedRow
 from carbonbudget_operator.opencost.allocation_body import allocations_json, summary_json

@@ -8,13 +8,13 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.opencost.filter_language import named_namespaces
 from carbonbudget_operator.opencost.opencost_paths import IGNORED_HEADER, MAX_QUERY, PATHS
 from carbonbudget_operator.opencost.request_parameters import AllocationRequest
 from carbonbudget_operator.server.public.opencost_answer import request_of
 from carbonbudget_operator.server.public.public_parameters import versions_of
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.visible_namespaces import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special

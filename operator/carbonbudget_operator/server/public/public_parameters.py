@@ -9,10 +9,11 @@ from pydantic import BaseModel
 
 from carbonbudget_operator.answers.window_parser import Range, WindowError, parse_instant, parse_window
 from carbonbudget_operator.api.emission_bodies import Problem
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server.public.problem_details import MEDIA_TYPE
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES, Format
+from carbonbudget_operator.server.public.row_formats import Format
 
 MAX_ROWS = 50_000
 TOO_MANY_ROWS = "the answer has more rows than `limit`: raise it, ask about less, or use format=json, which has pages"

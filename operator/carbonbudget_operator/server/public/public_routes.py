@@ -16,6 +16,7 @@ from carbonbudget_operator.answers.emission_series import COMPONENTS
 from carbonbudget_operator.answers.window_parser import Step
 from carbonbudget_operator.api.emission_bodies import EmissionAnswer, WhoAmI
 from carbonbudget_operator.api.status_bodies import ServerStatus
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.refused_reports import RefusedReports
 from carbonbudget_operator.server.public.budget_routes import add_budget_routes
@@ -37,7 +38,6 @@ from carbonbudget_operator.server.public.public_parameters import (
     versions_of,
     window_of,
 )
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.public.run_routes import add_run_routes
 from carbonbudget_operator.server.public.target_routes import add_target_routes
 from carbonbudget_operator.server.public.visible_namespaces import VisibleNamespaces

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from carbonbudget_operator.api.wire_names import Resource
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES, Resource
 from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Caller
@@ -21,7 +21,12 @@ from carbonbudget_operator.kube.client import JsonObject
 from carbonbudget_operator.server.public.listed_objects import ListedObjects
 from carbonbudget_operator.server.public.paging import cut, read_cursor
 from carbonbudget_operator.server.public.public_parameters import TOO_MANY_ROWS, versions_of
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES, Format, Row, TooManyRows, render
+from carbonbudget_operator.server.public.row_formats import (
+    Format,
+    Row,
+    TooManyRows,
+    render,
+)
 from carbonbudget_operator.server.public.visible_namespaces import VisibleNamespaces
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

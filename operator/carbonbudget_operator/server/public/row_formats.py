@@ -7,19 +7,13 @@ import datetime as dt
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Literal
+
+from carbonbudget_operator.csv_text import is_formula
 
 Format = Literal["json", "ndjson", "csv"]
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
-
-MEDIA_TYPES: Final[Mapping[Format, str]] = {
-    "json": "application/json",
-    "ndjson": "application/x-ndjson",
-    "csv": "text/csv; charset=utf-8",
-}
-# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class TooManyRows(ValueError):
@@ -52,4 +46,4 @@ def instant(second: int) -> str:
 
 def _cell(value: Cell) -> Cell:
     """Text that a spreadsheet would run gets an apostrophe before it; numbers stay as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and is_formula(value) else value

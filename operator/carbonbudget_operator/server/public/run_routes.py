@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from carbonbudget_operator.api.run_bodies import RunDetail, RunsAnswer
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.name_rules import is_label_value
@@ -24,7 +25,6 @@ from carbonbudget_operator.server.public.public_parameters import (
     versions_of,
     window_of,
 )
-from carbonbudget_operator.server.public.row_formats import MEDIA_TYPES
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 
 # The namespaces that an answer may be about, of those that are named or of all; None for the whole cluster.

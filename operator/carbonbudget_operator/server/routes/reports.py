@@ -52,9 +52,9 @@ def report_routes(asking: QueryHandling) -> APIRouter:
     async def close(asker: QueryCaller = known) -> Response:
         async def store(prepared: bytes) -> bytes:
             async with writing.turn(asker.who):
-                return await writing.ask(stored, prepared)
+                return await writing.ask(closed_report, prepared)
 
-        def stored(queries: BudgetUseQueries, prepared: bytes) -> bytes:
+        def closed_report(queries: BudgetUseQueries, prepared: bytes) -> bytes:
             made = json.loads(prepared)
             closed = ClosedReport(made["period"], made["closed_at"], made["sha256"], made["report"])
             found = refused(lambda: report_closing.store_closure(queries.book.engine, cluster, closed))
@@ -67,7 +67,7 @@ def report_routes(asking: QueryHandling) -> APIRouter:
 
     @router.post("/v1/report/reopen")
     async def reopen(asker: QueryCaller = known) -> Response:
-        def undone(queries: BudgetUseQueries, asked: ReopenPeriod) -> bytes:
+        def reopened(queries: BudgetUseQueries, asked: ReopenPeriod) -> bytes:
             engine, now = queries.book.engine, int(asking.now())
             found = refused(lambda: report_closing.reopen_period(engine, cluster, asked.period, now, asked.reason))
             _log.info("the report of %s was reopened by %s", found.period, asker.caller.user)
@@ -77,7 +77,7 @@ def report_routes(asking: QueryHandling) -> APIRouter:
         await asker.authorize({EVERY_NAMESPACE})
         asked = await asker.read(ReopenPeriod)
         async with writing.turn(asker.who):
-            return asker.respond(await writing.ask(undone, asked))
+            return asker.respond(await writing.ask(reopened, asked))
 
     return router
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from starlette.responses import Response
 
+from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.web.gateway import GatewayError
 from carbonbudget_operator.web.page_handling import PageHandling, Visit
 from carbonbudget_operator.web.page_questions import NotShown, refusal
-
-_FORMATS: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
 
 
 async def answer_file(
@@ -19,7 +17,7 @@ async def answer_file(
 ) -> Response:
     """The answer in the format that the address ends with. Raises NotShown."""
     kind = visit.request.path_params["kind"]
-    if kind not in _FORMATS:
+    if kind not in MEDIA_TYPES:
         raise NotShown(404, "There are csv, json and ndjson.")
     try:
         answer = await handling.gateway.get(path, [*query, ("format", kind)], visit.caller)
@@ -28,4 +26,4 @@ async def answer_file(
     if answer.status != 200:
         raise refusal(answer)
     headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
-    return Response(answer.body, media_type=_FORMATS[kind], headers=headers)
+    return Response(answer.body, media_type=MEDIA_TYPES[kind], headers=headers)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from carbonbudget_core.jsons import JsonObject, items, mapping, objects
 from carbonbudget_operator.budgets.quantity import format_energy, format_mass
+from carbonbudget_operator.special_label_values import UNLABELLED
 from carbonbudget_operator.web.charts.stacked_bars import COLOURS, BarSeries
 from carbonbudget_operator.web.views.answer_figures import (
     amount,
@@ -27,7 +28,7 @@ OTHERS: Final = "all others"
 _FIGURE: Final[Mapping[str, str]] = {"LocationBased": "location_ug", "MarketBased": "market_ug"}
 # Rows of no pod, and pods without the label: names that Kubernetes has for nothing else.
 _WORDS: Final[Mapping[str, str]] = {
-    "": "(none)", "__unlabelled__": "(no label)", "__idle__": "(idle, charged to nobody)",
+    "": "(none)", UNLABELLED: "(no label)", "__idle__": "(idle, charged to nobody)",
     "__system__": "(system, charged to nobody)", "__unseen__": "(not seen by the agent)",
 }  # fmt: skip
 

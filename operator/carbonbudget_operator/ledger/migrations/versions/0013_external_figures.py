@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from carbonbudget_operator.ledger.store import LedgerError
+from carbonbudget_operator.ledger.ledger_engine import LedgerError
 
 revision = "0013"
 down_revision = "0012"

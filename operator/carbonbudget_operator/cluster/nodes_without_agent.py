@@ -20,7 +20,7 @@ OPTED_OUT: Final = "labelled carbonbudget.dev/agent=none"
 
 
 @dataclass(frozen=True, slots=True)
-class AgentlessLabel:
+class LabelWithoutAgent:
     """A label of nodes on which no agent runs, and the kind of these nodes, for people."""
 
     label: str
@@ -28,12 +28,12 @@ class AgentlessLabel:
     what: str
 
 
-def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]]) -> str:
+def kind_without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]]) -> str:
     """The kind of node if no agent can run on it; empty if one can.
 
     `more` is the setting `server.nodes_without_agent`: labels and their values. An empty list means any value.
     """
-    for mark in agentless_labels():
+    for mark in labels_without_agent():
         if labels.get(mark.label) == mark.value:
             return mark.what
     if any(label in labels and (not values or labels[label] in values) for label, values in more.items()):
@@ -42,12 +42,12 @@ def without_agent(labels: Mapping[str, object], more: Mapping[str, Sequence[str]
 
 
 @cache
-def agentless_labels() -> tuple[AgentlessLabel, ...]:
+def labels_without_agent() -> tuple[LabelWithoutAgent, ...]:
     """The bundled table of labels."""
     rows = bundled_rows("carbonbudget_operator", "cluster/data/nodes_without_agent.csv")
-    return tuple(AgentlessLabel(row["label"], row["value"], row["what"]) for row in rows)
+    return tuple(LabelWithoutAgent(row["label"], row["value"], row["what"]) for row in rows)
 
 
-def kinds() -> tuple[str, ...]:
-    """All kinds that `without_agent` can return."""
-    return (*dict.fromkeys(mark.what for mark in agentless_labels()), BY_SETTING, NOT_LINUX)
+def kinds_without_agent() -> tuple[str, ...]:
+    """All kinds that `kind_without_agent` can return."""
+    return (*dict.fromkeys(mark.what for mark in labels_without_agent()), BY_SETTING, NOT_LINUX)

@@ -1,26 +1,17 @@
-"""Opens the ledger: the database engine, SQLite's settings, and the schema's migrations."""
+"""Opens the ledger: the database engine, settings of its connections, snapshots, and its errors in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from sqlite3 import SQLITE_CANTOPEN, SQLITE_NOTADB
 from sqlite3 import Connection as SQLiteConnection
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot, begin_snapshot
 
-_MIGRATE_LOCK = 0x6362_0002
-# Schemas before this one cannot be gone back to: 0006 joined rows that no downgrade could part again.
-OLDEST_SCHEMA = "0008"
 _READERS = 2  # connections of a worker process: its shared snapshot, and one that an answer opens beside it
 _POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller gets its answer before it gives up
 # A server that is gone without a word is noticed: by default a connection waits for a quarter of an hour.
@@ -181,123 +172,13 @@ def ledger_errors(engine: sa.Engine) -> Iterator[None]:
         raise LedgerError(f"ledger {printable_url(engine)}: {reason_of(error)}") from None
 
 
-def migrate(engine: sa.Engine) -> str:
-    """Bring the schema up to date; the revision it now has.
-
-    Raises:
-        LedgerError: the database cannot be opened, or was made by a later version.
-    """
-    return _move(engine, None)
-
-
-def downgrade(engine: sa.Engine, revision: str) -> str:
-    """Take the schema back to an earlier revision, so that the version that knows it can be installed again.
-
-    In one transaction: whatever fails leaves the ledger as it was.
-
-    Raises:
-        LedgerError: the database cannot be opened; the revision is unknown, later than the ledger's, or before
-            `OLDEST_SCHEMA`; or something is stored that the earlier schema has no place for.
-    """
-    return _move(engine, revision)
-
-
-def _move(engine: sa.Engine, back_to: str | None) -> str:
-    """Upgrade to the newest revision, or downgrade to `back_to`, under the lock; the revision there is then."""
-    config = _config()
-    try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            if engine.dialect.name == "postgresql":  # several servers may start at once
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
-            else:  # SQLite's driver begins only before a statement that writes rows: tables would be made outside
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            current = MigrationContext.configure(connection).get_current_revision()
-            known = _revisions(config)
-            if current is not None and current not in known:
-                raise LedgerError(
-                    f"the ledger has schema {current} of a later version: upgrade carbonbudget, or let that version "
-                    f"run `carbonbudget ledger migrate --to {known[0]}`"
-                )
-            if back_to is None:
-                command.upgrade(config, "head")
-            else:
-                _check_downgrade(current, back_to, known)
-                command.downgrade(config, back_to)
-            return str(MigrationContext.configure(connection).get_current_revision())
-    except (sa.exc.SQLAlchemyError, UnicodeError) as error:
-        raise _not_opened(engine, error) from None
-
-
-def _check_downgrade(current: str | None, to: str, known: list[str]) -> None:
-    allowed = known[: known.index(OLDEST_SCHEMA) + 1]
-    if to not in allowed:
-        raise WrongLedger(f"{to} is no schema that a ledger can be taken back to: {', '.join(allowed)}")
-    if current is None or known.index(current) > known.index(to):
-        raise LedgerError(
-            f"the ledger has schema {current or 'none'}, which is not later than {to}: nothing to take back"
-        )
-
-
-def require_file(engine: sa.Engine) -> None:
-    """Raise LedgerError where an SQLite ledger has no file yet, which opening it would make."""
-    if engine.url.database and engine.dialect.name == "sqlite" and not Path(engine.url.database).exists():
-        raise WrongLedger(
-            f"there is no ledger at {engine.url.database}: name another by --ledger, or run the command where the "
-            "ledger is, in the server's pod (kubectl exec deploy/carbonbudget-server -c server)"
-        )
-
-
-def require_schema(engine: sa.Engine) -> None:
-    """Raise LedgerError unless the ledger exists with the schema of this version. Makes nothing.
-
-    The image first: a command of a newer image than the server's must not migrate the ledger under that server.
-    """
-    require_file(engine)
-    known = _revisions(_config())
-    try:
-        with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-    except (sa.exc.SQLAlchemyError, UnicodeError) as error:
-        raise _not_opened(engine, error) from None
-    if current == known[0]:
-        return
-    if current is not None and current not in known:
-        raise LedgerError(
-            f"the ledger has schema {current} of a later version, and this command has {known[0]}: use the image that "
-            "the server runs"
-        )
-    raise LedgerError(
-        f"the ledger has schema {current or 'none'}, and this command needs {known[0]}: use the image that the server "
-        "runs; only if no server runs on this ledger, `carbonbudget ledger migrate` upgrades it"
-    )
-
-
-def _revisions(config: Config) -> list[str]:
-    """The schemas that this version has, newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-
-
-def _not_opened(engine: sa.Engine, error: Exception) -> LedgerError:
-    """The error for a database that cannot be opened: WrongLedger if trying again cannot help."""
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    no_name = isinstance(error, UnicodeError)  # a host that can be no name
-    kind = WrongLedger if no_name or code in (SQLITE_NOTADB, SQLITE_CANTOPEN) else LedgerError
-    return kind(f"ledger {printable_url(engine)} cannot be opened: {_first_line(error)}")
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
 def reason_of(error: Exception) -> str:
     """The message of a database's error, in one line."""
     if isinstance(error, sa.exc.TimeoutError):
         return "all connections of this kind of work are in use"
-    return _first_line(error)
+    return first_line(error)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of the database's own message, else of the error."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]

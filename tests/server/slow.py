@@ -10,7 +10,7 @@ import sys
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
-from carbonbudget_operator.server.worker_pools import Question
+from carbonbudget_operator.server.question import Question
 from carbonbudget_operator.settings import Settings
 
 
@@ -66,8 +66,8 @@ if __name__ == "__main__":  # a server that has a question under way: it says wh
 
     from prometheus_client import CollectorRegistry
 
+    from carbonbudget_operator.server.question import QueryAllowance
     from carbonbudget_operator.server.wiring import make_pools
-    from carbonbudget_operator.server.worker_pools import QueryAllowance
     from carbonbudget_operator.server.worker_process import Setup
 
     async def ask() -> None:

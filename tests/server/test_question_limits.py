@@ -22,8 +22,8 @@ from tests.server.test_worker_queue import TENANT, ask, runs
 
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.ledger_engine import bound_statements, open_ledger, read_only
+from carbonbudget_operator.server.question import QueryAllowance, Question
 from carbonbudget_operator.server.routes import query_handling
-from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
 from carbonbudget_operator.server.worker_queue import Worker
 from carbonbudget_operator.server_settings import QuestionSettings
 

@@ -14,8 +14,9 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.server import worker_pools
-from carbonbudget_operator.server.worker_pools import Turns, WorkerPool
+from carbonbudget_operator.server import turns
+from carbonbudget_operator.server.turns import Turns
+from carbonbudget_operator.server.worker_pools import WorkerPool
 
 QUESTION = {"queries": [{"id": "q", "namespaces": ["team-a"], "start": HOUR, "end": HOUR + 3600}]}
 
@@ -126,7 +127,7 @@ async def test_beyond_the_queue_a_question_is_told_to_come_again() -> None:
 
 
 async def test_a_question_does_not_wait_for_ever_and_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pools, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(turns, "_WAIT_SECONDS", 0.05)
     pool = a_pool(threads=1, each=1, waiting=1)
     async with Busy(pool):
         for _ in range(3):

@@ -21,8 +21,8 @@ from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger, read_only, snapshot
+from carbonbudget_operator.server.question import QueryAllowance, Question
 from carbonbudget_operator.server.worker_messages import LENGTHS, pack_question
-from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
 from carbonbudget_operator.server.worker_process import serve
 
 

@@ -57,13 +57,13 @@ from carbonbudget_operator.server.public.public_parameters import TOO_MANY_ROWS
 from carbonbudget_operator.server.public.row_formats import TooManyRows
 from carbonbudget_operator.server.public.run_answers import run_answer, runs_answer, runs_answer_version
 from carbonbudget_operator.server.public.status_answer import status_answer
+from carbonbudget_operator.server.question import Question
 from carbonbudget_operator.server.routes.budgets import check_hours, check_questions, check_spans
 from carbonbudget_operator.server.routes.namespace_queries import check_order
 from carbonbudget_operator.server.routes.query_handling import parse
 from carbonbudget_operator.server.routes.reports import encoded, refused
 from carbonbudget_operator.server.routes.targets import check_targets
 from carbonbudget_operator.server.target_counters import digest_of
-from carbonbudget_operator.server.worker_pools import Question
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.spans.span_bodies import ProgressAnswer
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE

@@ -9,22 +9,21 @@ because threads share one interpreter lock with the node reports and cannot be e
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
-from pydantic import BaseModel
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
 from carbonbudget_operator.ledger.ledger_engine import LedgerError, bound_statements, ledger_errors, open_ledger
 from carbonbudget_operator.server.ledger_refusal import ledger_away
+from carbonbudget_operator.server.question import QueryAllowance, Question
+from carbonbudget_operator.server.turns import COME_AGAIN_SECONDS, Turns
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -32,60 +31,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 UPKEEP_THREADS: Final = 4
 _MIB: Final = 2**20
-VERSION_BYTES: Final = 100  # at most, of a version and its line break
-_WAIT_SECONDS: Final = 20.0  # the controller gives a question 30 s
 _ANSWER_SECONDS: Final = 25.0
 STATEMENT_MARGIN_SECONDS: Final = 5.0  # the database ends a statement so much later than its asker is refused
 _PROBE_SECONDS: Final = 9.0  # Prometheus gives a scrape 10 s
-_COME_AGAIN_SECONDS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class QueryAllowance:
-    """How much one request may ask for, summed over its questions; more is refused with 422.
-
-    `workloads`: how many its answers may name. `answer_bytes`: how long its answer may be.
-    """
-
-    questions: int
-    spans: int
-    workloads: int
-    hours: int  # 8 bytes each, and as many digits in the answer
-    answer_bytes: int
-
-    def check(self, what: Literal["questions", "spans", "hours"], number: int) -> None:
-        """Raise Refusal 422 if `number` of them are too many."""
-        most: int = getattr(self, what)
-        if number > most:
-            reason = f"{number} {what} in one request, at most {most} for this caller: ask in parts"
-            raise Refusal(422, "unanswerable", reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question, as it also travels to a worker process. `kind` is the name of its function in
-    `server/ledger_answers.py`.
-
-    `body` is what the caller sent, `parsed` the same where this process has parsed it, `given` what else the function
-    takes. `now` is the UTC second, `seconds` the limit of the answer in a worker process, `is_long` whether it may take
-    minutes, `others_wait` whether more questions wait for a worker. `asked_at` is when it was asked, by
-    time.monotonic(): its answer has all that was stored before.
-
-    `known`: the versions of the answer that the caller has. Then an answer begins with its version; a line break and
-    the text follow unless the caller has it. None: without a version.
-    """
-
-    kind: str
-    now: int
-    allowance: QueryAllowance
-    body: bytes = b""
-    given: Mapping[str, Any] = field(default_factory=dict)
-    parsed: BaseModel | None = None
-    seconds: int = 0
-    is_long: bool = False
-    others_wait: bool = False
-    asked_at: float = field(default_factory=time.monotonic)
-    known: frozenset[str] | None = None
 
 
 class Answers(Protocol):
@@ -106,97 +54,6 @@ class Answerer(Protocol):
 
     async def answer(self, question: Question, long: bool = False) -> bytes:
         """The answer as JSON. Raises Refusal."""
-
-
-class Turns:
-    """A queue of callers.
-
-    At most `size` have a turn at once, at most `each` of these are one caller's, and at most `waiting` requests wait,
-    each at most `seconds`.
-    """
-
-    def __init__(self, name: str, size: int, each: int, waiting: int, seconds: float | None = None) -> None:
-        self._name, self._size, self._each, self._most_waiting = name, size, each, waiting
-        self._wait_seconds = seconds
-        self._running: Counter[str] = Counter()
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
-        self._paused: asyncio.Event | None = None
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether a request waits for its turn."""
-        return bool(self._waiting)
-
-    @asynccontextmanager
-    async def paused(self, seconds: float) -> AsyncIterator[None]:
-        """Begin no turn until the block ends. It begins when all turns have ended, at the latest after `seconds`."""
-        self._paused = asyncio.Event()
-        try:
-            if self._running:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await self._paused.wait()
-            yield
-        finally:
-            self._paused = None
-            self._begin_waiting()
-
-    @asynccontextmanager
-    async def turn(self, who: str) -> AsyncIterator[None]:
-        """The caller's turn. The next turn goes to the request that has waited longest and may run.
-
-        Raises:
-            Refusal: 503 if too many wait, or the turn does not come in time.
-        """
-        if self._may_run(who):
-            self._running[who] += 1
-        else:
-            await self._wait(who)
-        try:
-            yield
-        finally:
-            self._end(who)
-
-    async def _wait(self, who: str) -> None:
-        if len(self._waiting) >= self._most_waiting:
-            raise self._busy(f"{self._most_waiting} of them wait already")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = (who, turn)
-        self._waiting.append(place)
-        seconds = _WAIT_SECONDS if self._wait_seconds is None else self._wait_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                await turn
-        except BaseException as error:
-            if place in self._waiting:
-                self._waiting.remove(place)
-            else:  # the turn came at the same moment
-                self._end(who)
-            if isinstance(error, TimeoutError):
-                raise self._busy(f"this one waited {seconds:.0f} s for its turn") from None
-            raise
-
-    def _may_run(self, who: str) -> bool:
-        return self._paused is None and self._running.total() < self._size and self._running[who] < self._each
-
-    def _end(self, who: str) -> None:
-        self._running[who] -= 1
-        if not self._running[who]:
-            del self._running[who]
-        if self._paused is not None and not self._running:
-            self._paused.set()
-        self._begin_waiting()
-
-    def _begin_waiting(self) -> None:
-        for place in list(self._waiting):
-            next_who, turn = place
-            if not turn.done() and self._may_run(next_who):  # done: its time is up, and its task has not run yet
-                self._waiting.remove(place)
-                self._running[next_who] += 1
-                turn.set_result(None)
-
-    def _busy(self, why: str) -> Refusal:
-        return Refusal(503, "busy", f"{self._name} are busy, {why}: try again later", _COME_AGAIN_SECONDS)
 
 
 class WorkerPool:
@@ -254,9 +111,9 @@ class WorkerPool:
     def _too_long(self, has_begun: bool) -> Refusal:
         if not has_begun:
             reason = f"{self._name} are busy, no thread was free within {self._seconds:g} s: try again later"
-            return Refusal(503, "busy", reason, _COME_AGAIN_SECONDS)
+            return Refusal(503, "busy", reason, COME_AGAIN_SECONDS)
         reason = f"this takes longer than {self._seconds:g} s, which is the limit of {self._name}: {self._advice}"
-        return Refusal(503, "time", reason, _COME_AGAIN_SECONDS)
+        return Refusal(503, "time", reason, COME_AGAIN_SECONDS)
 
     def _refuse_ledger_errors(self, work: Callable[[], _T]) -> _T:
         try:

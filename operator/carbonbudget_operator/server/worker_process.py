@@ -34,8 +34,9 @@ from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot
 from carbonbudget_operator.logs import stderr_handler
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.ledger_refusal import ledger_away
+from carbonbudget_operator.server.question import Question
 from carbonbudget_operator.server.worker_messages import pack_answer, pack_refusal, receive_question
-from carbonbudget_operator.server.worker_pools import STATEMENT_MARGIN_SECONDS, Question
+from carbonbudget_operator.server.worker_pools import STATEMENT_MARGIN_SECONDS
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 

@@ -22,8 +22,10 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server.question import VERSION_BYTES, Question
+from carbonbudget_operator.server.turns import Turns
 from carbonbudget_operator.server.worker_messages import LENGTHS, MAX_HEAD, pack_question, unpack_refusal
-from carbonbudget_operator.server.worker_pools import VERSION_BYTES, Question, Turns, run_within
+from carbonbudget_operator.server.worker_pools import run_within
 from carbonbudget_operator.server.worker_process import Setup
 
 _P = ParamSpec("_P")

@@ -13,6 +13,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetQueries, BudgetQ
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.question import QueryAllowance
 from carbonbudget_operator.server.routes.namespace_queries import (
     check_namespaces,
     check_order,
@@ -20,7 +21,6 @@ from carbonbudget_operator.server.routes.namespace_queries import (
     selected_labels,
 )
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
-from carbonbudget_operator.server.worker_pools import QueryAllowance
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 

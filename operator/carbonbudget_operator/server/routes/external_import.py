@@ -20,8 +20,8 @@ from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestSh
 from carbonbudget_operator.ledger.external_figure import ExternalFile, imported, unpack_file
 from carbonbudget_operator.ledger.external_figure_store import ExternalConflict, NoExternalFile, remove_file, store_file
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.server.question import QueryAllowance, Question
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
-from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
 
 _log = logging.getLogger(__name__)
 _PARSED_BYTES: Final = 8 * MAX_BYTES

@@ -24,9 +24,10 @@ from carbonbudget_operator.ingest.request_limits import RequestBytes
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server.public.problem_details import PREFIX
+from carbonbudget_operator.server.question import Question
 from carbonbudget_operator.server.read_token_check import ReadTokenCheck
 from carbonbudget_operator.server.readiness import Readiness
-from carbonbudget_operator.server.worker_pools import Answerer, OperatorPool, QueryWorkers, Question, WorkerPools
+from carbonbudget_operator.server.worker_pools import Answerer, OperatorPool, QueryWorkers, WorkerPools
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 _Question = TypeVar("_Question", bound=BaseModel)

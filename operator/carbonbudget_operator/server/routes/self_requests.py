@@ -28,10 +28,10 @@ from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.printable import is_printable, printable
 from carbonbudget_operator.server.known_predictions import KnownPredictions
+from carbonbudget_operator.server.question import QueryAllowance, Question
 from carbonbudget_operator.server.request_rates import RequestRates
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer, parse
 from carbonbudget_operator.server.span_inbox import SpanInbox
-from carbonbudget_operator.server.worker_pools import QueryAllowance, Question
 from carbonbudget_operator.spans import span_bodies
 from carbonbudget_operator.spans.span_bodies import MAX_BYTES, MAX_RESULTS, PostedAnswer, RefusedLine, SelfAnswer
 from carbonbudget_operator.spans.span_lines import read_spans, read_units

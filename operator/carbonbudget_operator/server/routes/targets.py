@@ -10,6 +10,7 @@ from carbonbudget_operator.api.target_query_bodies import TargetQueries, TargetQ
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.writer import LedgerWriter
+from carbonbudget_operator.server.question import QueryAllowance
 from carbonbudget_operator.server.routes.namespace_queries import (
     check_namespaces,
     check_order,
@@ -18,7 +19,6 @@ from carbonbudget_operator.server.routes.namespace_queries import (
 )
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling
 from carbonbudget_operator.server.target_counters import TargetCounters
-from carbonbudget_operator.server.worker_pools import QueryAllowance
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 _MOST_HOURS = 5 * 366 * 24  # of a span; a baseline is of a month or a year

@@ -63,7 +63,7 @@ def test_strangers_take_no_connection_of_an_agent_or_of_another_caller() -> None
 
 def test_pods_that_keep_connections_take_none_of_an_agent_or_of_a_person() -> None:
     """Nor do those of a namespace with many pods take one of a namespace with few."""
-    peers = ConnectionPeers(400)  # 50 pods
+    peers = ConnectionPeers(400)  # 57 pods
     kept = [Line(), Line(), Line()]
     ConnectionPeer(peers, "10.0.0.1", kept[0]).belongs_to(PeerKind.AGENT, "node-1")
     ConnectionPeer(peers, "10.0.0.1", kept[1]).belongs_to(PeerKind.CALLER, "jane")
@@ -71,7 +71,7 @@ def test_pods_that_keep_connections_take_none_of_an_agent_or_of_a_person() -> No
     for _ in range(100):
         ConnectionPeer(peers, "10.0.0.1", Line()).belongs_to(PeerKind.POD, "namespace team-b")
     assert [line.is_cut for line in kept] == [False] * 3
-    assert peers.cut == 51
+    assert peers.cut == 44
 
 
 def test_one_node_keeps_its_latest_connections() -> None:

@@ -119,7 +119,7 @@ class ApiServer:
             namespace, name, uid = rest.split("/")
             bound = {
                 f"authentication.kubernetes.io/pod-{key}": [value] for key, value in (("name", name), ("uid", uid))
-            }
+            } | {"authentication.kubernetes.io/node-name": ["node-1"]}  # as in every pod's token
             user = {"username": f"system:serviceaccount:{namespace}:default", "extra": bound}
         elif kind == "scoped":  # scoped:USER:the namespaces that are left of the user's
             name, _, scopes = rest.partition(":")

@@ -18,6 +18,7 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import Face, a_face
 
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.node_coverage import store_listed
 from carbonbudget_operator.server.public.row_formats import render
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 
@@ -177,6 +178,19 @@ async def test_a_tag_stands_as_long_as_nothing_changed_however_late_it_is(face: 
     tag = (await get(face, window="7d")).headers["ETag"]
     face.clock[0] += 61
     assert (await get(face, window="7d", **{"If-None-Match": tag})).status_code == 304
+
+
+async def test_a_node_that_is_listed_and_does_not_report_is_a_new_version(face: Face) -> None:
+    """No fact changes, and coverage falls all the same."""
+    first = await get(face, window="7d", step="all")
+    store_listed(face.engine, "default", {"silent": "uid-1"}, HOUR)
+    store_listed(face.engine, "default", {"silent": "uid-1"}, face.clock[0])
+    again = await get(face, window="7d", step="all", **{"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 200
+    assert again.json()["rows"][0]["coverage_percent"] < first.json()["rows"][0]["coverage_percent"]
+    tag = again.headers["ETag"]
+    store_listed(face.engine, "default", {"silent": "uid-1"}, face.clock[0] + 120)  # the same list, read again
+    assert (await get(face, window="7d", step="all", **{"If-None-Match": tag})).status_code == 304
 
 
 async def test_a_late_report_into_the_window_before_is_a_new_version(face: Face) -> None:

@@ -21,7 +21,7 @@ from carbonbudget_operator.budgets.price import Price
 from carbonbudget_operator.carbon_price import Prices, priced_parts, prices_of
 from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_facts, node_spans
 from carbonbudget_operator.ledger.ledger_engine import snapshot
-from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
+from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectation_version, expectations, expected_ms
 from carbonbudget_operator.ledger.stored_units import APART, TOGETHER
 from carbonbudget_operator.ledger.valued_rows import (
     EMBODIED_UG,
@@ -198,12 +198,15 @@ def version_of(reader: ValuedReader, query: SeriesQuery, shown_as: str) -> str:
     with snapshot(reader.engine) as connection:
         revisions = sorted(hours_with_facts(connection, start, end).items())
         through = data_through(node_spans(connection, reader.cluster))
+        expected = expectation_version(connection, reader.cluster)
     who = None if query.namespaces is None else sorted(query.namespaces)
     asked = [window, query.step, query.group_by, query.filters, query.compare, query.after, query.limit]
     # Up to when there are data is part of the answer; of a window that is over it does not change.
     parts = [*asked, query.components, query.required_labels, who, shown_as, min(through, end)]
     prices = priced_parts(prices_of(reader.terms.map(lambda terms: terms.carbon)), start, end)
-    return blake2b(repr([*parts, prices, revisions, reader.derived.description]).encode(), digest_size=16).hexdigest()
+    return blake2b(
+        repr([*parts, prices, revisions, expected, reader.derived.description]).encode(), digest_size=16
+    ).hexdigest()
 
 
 def _coverage(

@@ -104,8 +104,8 @@ class ConnectionPeers:
     """All connections of one server. `cut` counts those that were ended because there were too many."""
 
     def __init__(self, most: int) -> None:
-        """`most`: as many connections as there may be; five eighths of them, at least, are the agents'."""
-        others, pods = min(1_000, most // 8), min(2_000, most // 8)
+        """`most`: as many connections as there may be; three fifths of them, at least, are the agents'."""
+        others, pods = min(1_000, most // 8), min(2_000, most // 7)
         self._groups = {
             PeerKind.STRANGER: _Group(ConnectionLimits(others, min(256, others))),
             PeerKind.CALLER: _Group(ConnectionLimits(others, min(64, others))),

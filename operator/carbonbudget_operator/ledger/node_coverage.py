@@ -80,6 +80,20 @@ def without_agent(connection: sa.Connection, cluster: str, start: int, end: int)
     return {kind: int(nodes) for kind, nodes in rows}
 
 
+def expectation_version(connection: sa.Connection, cluster: str) -> tuple[int, int, int]:
+    """What changes when the list of nodes gives other expectations, while no node reports: listed, newest, present."""
+    listed, counted = schema.node_listed.c, schema.node_count.c
+    last_list = connection.scalar(sa.select(sa.func.max(counted.until)).where(counted.cluster == cluster)) or 0
+    latest = connection.scalar(sa.select(sa.func.max(listed.until)).where(listed.cluster == cluster)) or 0
+    found = connection.execute(
+        sa.select(
+            sa.func.count(), sa.func.max(listed.since),
+            sa.func.count().filter(listed.until >= max(latest, last_list)),
+        ).where(listed.cluster == cluster)
+    ).one()  # fmt: skip
+    return found[0], found[1] or 0, found[2]
+
+
 def expectations(connection: sa.Connection, cluster: str) -> list[ExpectedNodeTime]:
     """Every stretch of time in which a node should have reported."""
     node, span, listed = schema.node.c, schema.node_span.c, schema.node_listed.c

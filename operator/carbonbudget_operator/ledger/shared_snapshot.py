@@ -8,6 +8,7 @@ one. One that takes minutes does not share: it reads hour by hour, each in a sna
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -69,4 +70,9 @@ class SharedSnapshot:
         """End the snapshot, if there is one: at the latest after an error, and when no question waits."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            try:
+                connection.close()
+            except sa.exc.SQLAlchemyError:  # the database has ended it
+                with suppress(sa.exc.SQLAlchemyError):
+                    connection.invalidate()
+                    connection.close()

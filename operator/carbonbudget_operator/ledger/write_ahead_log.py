@@ -6,13 +6,14 @@ processes busy there is none, and the log would grow by half a megabyte a second
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
 LONG_BYTES: Final = 64 * 2**20
-_TRIES: Final = 5  # a commit that is under way makes one fail
+_AGAIN_SECONDS: Final = 0.02  # a commit or a reader that is under way makes a try fail
 
 
 def log_bytes(engine: sa.Engine) -> int:
@@ -23,15 +24,30 @@ def log_bytes(engine: sa.Engine) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def shorten(engine: sa.Engine) -> bool:
-    """Empty the log if nobody reads it now. Commits wait while it is copied. Raises SQLAlchemyError."""
+def copy_log(engine: sa.Engine) -> None:
+    """Copy what the log holds into the database's file, as far as nobody reads it. Commits do not wait for that.
+
+    Raises SQLAlchemyError.
+    """
     with engine.connect() as connection:
-        # It would wait for readers as long as for a lock, and commits with it.
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+
+
+def empty_log(engine: sa.Engine, seconds: float) -> bool:
+    """Empty the log at an instant at which nobody reads it; False if there is none for so long.
+
+    Commits wait while what `copy_log` left is copied, and not for readers. Raises SQLAlchemyError.
+    """
+    until = time.monotonic() + seconds
+    with engine.connect() as connection:
+        # SQLite would wait for readers as long as for a lock, and hold the lock of commits meanwhile.
         wait_ms = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         try:
-            return any(
-                not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0] for _ in range(_TRIES)
-            )
+            while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
+                if time.monotonic() >= until:
+                    return False
+                time.sleep(_AGAIN_SECONDS)
+            return True
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}")

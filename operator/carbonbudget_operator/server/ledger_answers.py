@@ -306,6 +306,5 @@ _KINDS: Final[Mapping[str, Callable[[LedgerAnswers, Question], bytes]]] = {
 _VERSIONS: Final[Mapping[str, Callable[[ValuedReader, Mapping[str, Any]], bytes]]] = {
     "emissions": emission_version,
     "public_runs": runs_answer_version,
-    "public_run": runs_answer_version,
     "opencost": opencost_version,
 }

@@ -33,6 +33,11 @@ class Turns:
         """Whether a request waits for its turn."""
         return bool(self._waiting)
 
+    @property
+    def has_running(self) -> bool:
+        """Whether a request has a turn."""
+        return bool(self._running)
+
     @asynccontextmanager
     async def paused(self, seconds: float) -> AsyncIterator[None]:
         """Begin no turn until the block ends. It begins when all turns have ended, at the latest after `seconds`."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import sqlalchemy as sa
 import uvicorn
 from prometheus_client import CollectorRegistry
 
@@ -35,11 +34,11 @@ from carbonbudget_operator.kube.watch_status import WatchMetrics
 from carbonbudget_operator.ledger.ledger_engine import ledger_errors, printable_url
 from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.unit_store import UnitStore
-from carbonbudget_operator.ledger.write_ahead_log import LONG_BYTES, log_bytes, shorten
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
+from carbonbudget_operator.server.log_shortening import shorten_log
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
 from carbonbudget_operator.server.unit_poller import STEP_SECONDS, UnitPoller
@@ -54,7 +53,6 @@ from carbonbudget_operator.valued_hours.upkeep import Upkeep
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
 
 _log = logging.getLogger(__name__)
-_QUIET_SECONDS = 2.0  # so long at most people's questions wait for the others' end
 
 
 def make_pools(setup: Setup, registry: CollectorRegistry) -> tuple[WorkerPools, QuestionQueue]:
@@ -167,7 +165,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             _every(300, "old spans cannot be folded", lambda: asyncio.to_thread(folding.step, int(time.time()))),
             _started(people),
             _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
-            _every(10, "the ledger's write-ahead log cannot be shortened", lambda: _shorten_log(pools.upkeep, people)),
+            _every(30, "the ledger's write-ahead log cannot be emptied", lambda: shorten_log(pools.upkeep, people)),
             _every(5, "owners of controllers cannot be stored", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),
@@ -190,13 +188,6 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         exports.close()
         await units.close()
         pools.close()
-
-
-async def _shorten_log(engine: sa.Engine, people: QuestionQueue) -> None:
-    """Empty SQLite's log where it has grown long: for that, people's questions wait for a moment."""
-    if await asyncio.to_thread(log_bytes, engine) >= LONG_BYTES:
-        async with people.paused(_QUIET_SECONDS):
-            await asyncio.to_thread(shorten, engine)
 
 
 async def _started(people: QuestionQueue) -> None:

@@ -119,10 +119,7 @@ def serve(connection: socket.socket, answers: LedgerAnswers, memory_mib: int) ->
             question = receive_question(connection)
             if question is None:
                 return
-            answer = _answer(answers, question, shared)
-            if not question.others_wait:
-                shared.end()
-            connection.sendall(pack_answer(answer))
+            connection.sendall(pack_answer(_answer(answers, question, shared)))
         except Refusal as error:
             error.__traceback__ = None  # it refers to all that the answer was made of
             refusal = error
@@ -152,11 +149,14 @@ def _answer(answers: LedgerAnswers, question: Question, shared: SharedSnapshot) 
         with ledger_errors(engine):
             bound_statements(engine, question.seconds + STATEMENT_MARGIN_SECONDS)
             shared.begin_question(question.asked_at, not question.is_long)
+            keep = False
             try:
-                return answers.answer(question)
-            except BaseException:
-                shared.end()  # a statement that failed, or rows that nobody read, may have left it unusable
-                raise
+                answer = answers.answer(question)
+                keep = question.others_wait
+            finally:
+                if not keep:  # after an error too: it may have left the snapshot unusable
+                    shared.end()
+            return answer
     except LedgerError as error:
         raise ledger_away(error) from None
     except (Refusal, MemoryError):

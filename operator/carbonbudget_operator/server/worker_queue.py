@@ -208,8 +208,11 @@ class QuestionQueue:
 
     @asynccontextmanager
     async def paused(self, seconds: float) -> AsyncIterator[None]:
-        """Send no question to a worker until the block ends. It begins when none has one, at most after `seconds`."""
-        async with self._turns.paused(seconds):
+        """Send no question to a worker until the block ends. It begins when none has one, at most after `seconds`.
+
+        Beside a report that takes minutes it begins at once.
+        """
+        async with self._turns.paused(0.0 if self._long.has_running else seconds):
             yield
 
     async def run(self, work: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:

@@ -90,7 +90,8 @@ def add_run_routes(router: APIRouter, asking: QueryHandling, known: Any, visible
             "start": first, "end": last, "namespaces": [namespace], "labels": [], "run": _label_value("run", run),
             "unlabelled": False, "limit": 1, "cursor": "", "format": form,
         }  # fmt: skip
-        return await asker.answer_version("public_run", given, versions_of(request), MEDIA_TYPES[form])
+        # By a digest of the answer: its prediction changes with each step that a pod posts, not with the facts alone.
+        return await asker.answer_tagged("public_run", given, versions_of(request), MEDIA_TYPES[form])
 
 
 def _labels(text: str) -> dict[str, str]:

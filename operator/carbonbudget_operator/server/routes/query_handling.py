@@ -69,11 +69,12 @@ class QueryCaller:
             Refusal: it is malformed, too large, forbidden, or too many are asked.
         """
         body = await read_body(self._request, self._bytes, self.readers.share.limits.body)
+        asked = Question(endpoint, int(self._asking.now()), self.readers.allowance, body)
 
         async def answered() -> Response:
             pool = self.readers.pool
             async with pool.turn(self.who, long):
-                question = Question(endpoint, int(self._asking.now()), self.readers.allowance, body)
+                question = replace(asked, now=int(self._asking.now()))
                 # A caller that may read the whole cluster needs no other right: the worker parses its question.
                 if not self.wide or isinstance(pool, OperatorPool):
                     parsed = await pool.run(parse, kind, body)

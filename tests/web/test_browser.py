@@ -86,7 +86,7 @@ def test_no_page_violates_its_policy_or_writes_to_the_console(chromium: Browser,
 def test_a_page_with_all_its_files_weighs_less_than_150_kb(chromium: Browser, address: str, path: str) -> None:
     with opened(chromium, "about:blank") as (page, _):
         responses: list[Response] = []
-        page.on("response", responses.append)
+        page.on("response", lambda response: responses.append(response))
         page.goto(address + path, wait_until="networkidle")
         weights = [len(response.body()) for response in responses]
         assert len(weights) >= 3  # page, style sheet, script

@@ -10,8 +10,8 @@ from carbonbudget_operator.api_path import ApiPath
 GROUP: Final = "carbonbudget.dev"
 VERSION: Final = "v1alpha1"
 
-# Field managers, by which the API server tells who wrote a field: the controller, people's commands, and the dry runs
-# of `carbonbudget check`, which the webhook recognizes by it.
+# Names that the API server stores as the writer of a field (field managers): of the controller, of people's commands,
+# and of the dry runs of `carbonbudget check`, which the webhook recognizes by this name.
 CONTROLLER_MANAGER: Final = "carbonbudget"
 KUBECTL_MANAGER: Final = "kubectl-carbon"
 CHECK_MANAGER: Final = "carbonbudget-check"

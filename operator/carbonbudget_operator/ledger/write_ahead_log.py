@@ -1,7 +1,7 @@
-"""Keeps SQLite's write-ahead log short where somebody always reads.
+"""Empties SQLite's write-ahead log, also where the ledger is read nearly all the time.
 
-SQLite begins its log anew only at an instant when nobody reads what the log holds. Beside people who keep all worker
-processes busy there is none, and the log would grow by half a megabyte a second.
+SQLite reuses the space of the log only when no reader needs what is in it. While people's questions keep all worker
+processes busy there is always such a reader, and the log would grow by half a megabyte a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def log_bytes(engine: sa.Engine) -> int:
 
 
 def copy_log(engine: sa.Engine) -> None:
-    """Copy what the log holds into the database's file, as far as nobody reads it. Commits do not wait for that.
+    """Copy the log into the database's file, except what readers still need. Commits do not wait for it.
 
     Raises SQLAlchemyError.
     """

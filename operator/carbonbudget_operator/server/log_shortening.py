@@ -1,4 +1,4 @@
-"""Keeps SQLite's write-ahead log short beside people who always ask: their questions wait while it is emptied."""
+"""Keeps SQLite's write-ahead log short while people ask all the time: their questions wait while it is emptied."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _EMPTY_SECONDS: Final = 1.0  # longer than a worker's snapshot stays open withou
 
 
 async def shorten_log(engine: sa.Engine, people: QuestionQueue) -> None:
-    """Empty SQLite's log where it has grown long. For that, people's questions wait for a moment, never for longer.
+    """Empty SQLite's log if it is long. People's questions wait meanwhile, at most twice `_QUIET_SECONDS`.
 
-    Raises LedgerError if somebody read it all the time.
+    Raises LedgerError if it could not be emptied in that time.
     """
     if await asyncio.to_thread(log_bytes, engine) < LONG_BYTES:
         return
@@ -30,4 +30,6 @@ async def shorten_log(engine: sa.Engine, people: QuestionQueue) -> None:
             async with asyncio.timeout(_QUIET_SECONDS):
                 emptied = await asyncio.to_thread(empty_log, engine, _EMPTY_SECONDS)
     if not emptied:
-        raise LedgerError("somebody read it all the time: it is tried again, and grows until then")
+        raise LedgerError(
+            "in the time for it there was always a reader, or no free thread: it grows until the next try"
+        )

@@ -91,12 +91,21 @@ def new_empty_url(database: str, request: pytest.FixtureRequest, tmp_path: Path)
 
 
 @pytest.fixture
-def new_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+def new_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
     """Each call gives the URL of a ledger with its tables and no row."""
     if database == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         template = request.getfixturevalue("postgres_ledger")
-        return lambda: server.database(f"TEMPLATE {template}")
+        given: list[str] = []
+
+        def copy() -> str:
+            given.append(server.copy(template))
+            return given[-1]
+
+        yield copy
+        for url in given:
+            server.give_back(url, template)
+        return
     numbers = count(1)
 
     def copied() -> str:
@@ -104,7 +113,7 @@ def new_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Ca
         path.write_bytes(_migrated()[0])
         return f"sqlite:///{path}"
 
-    return copied
+    yield copied
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ and what kubectl said.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from subprocess import CompletedProcess
 from typing import Any
 
+from tests.api_requests import Answer, api_requests
 from tests.apiserver.chart_policies import OPERATOR, ChartPolicies
 from tests.apiserver.manifests import OWNER, SELECT_X, a_template, work
 from tests.e2e.conftest import SYSTEM, Manifest, wait_for
@@ -33,8 +32,8 @@ _COUNTS = {
     "CronJob": ("spec", "jobTemplate", "spec", "parallelism"),
     "TrainJob": ("spec", "worker", "count"),
 }
-Answer = tuple[bool, str]
 Attempt = Callable[["Field", str, list[str]], Answer]
+Write = Callable[["Field", Any, list[str]], Answer]
 ATTEMPTS: dict[str, Attempt] = {}
 
 
@@ -62,6 +61,7 @@ class Field:
 
     def __init__(self, policies: ChartPolicies, namespace: str) -> None:
         self.policies, self.namespace = policies, namespace
+        self._requests = api_requests(policies.cluster)
         kube_system = "--as=system:serviceaccount:kube-system:"
         self.accounts = {
             "dev": ["--as=dev"],
@@ -146,29 +146,27 @@ class Field:
         where = ("-n", self.namespace, "get", resource, "-l", f"app={app}", "-o", "jsonpath={.items[*].metadata.name}")
         return self.policies.cluster.kubectl(*where).stdout.split()
 
-    def create(self, manifest: Manifest, flags: list[str], *command: str) -> Answer:
-        """Create, or another command that reads a manifest."""
-        write = (*(command or ("create",)), "--dry-run=server", "-f", "-", *flags)
-        return answer(self.policies.cluster.kubectl(*write, stdin=json.dumps(manifest), check=False))
+    def create(self, manifest: Manifest, flags: list[str]) -> Answer:
+        """Create."""
+        return self._requests.create(manifest, "--dry-run=server", *flags)
 
-    def patch(self, kind: str, name: str, change: object, flags: list[str]) -> Answer:
+    def apply(self, manifest: Manifest, flags: list[str]) -> Answer:
+        """Apply, on the server."""
+        return self._requests.apply(manifest, "--dry-run=server", *flags)
+
+    def patch(self, kind: str, name: str, change: Manifest, flags: list[str]) -> Answer:
         """Merge a change into an object."""
-        write = ("patch", kind.lower(), name, "--type=merge", "--dry-run=server", "-p", json.dumps(change), *flags)
-        return answer(self.policies.cluster.kubectl("-n", self.namespace, *write, check=False))
+        version = work(kind, self.namespace)["apiVersion"]
+        return self._requests.patch(version, kind, self.namespace, name, change, "--dry-run=server", *flags)
 
-    def raw(self, verb: str, path: str, body: object, flags: list[str]) -> Answer:
-        """POST ("create") or PUT ("replace") to a path below the namespace's pods."""
+    def raw(self, method: str, path: str, body: object, flags: list[str]) -> Answer:
+        """POST or PUT to a path below the namespace's pods."""
         where = f"/api/v1/namespaces/{self.namespace}/pods/{path}?dryRun=All"
-        write = (verb, "--raw", where, "-f", "-", *flags)
-        return answer(self.policies.cluster.kubectl(*write, stdin=json.dumps(body), check=False))
+        return self._requests.send(method, where, body, *flags)
 
     def read(self, kind: str, name: str) -> dict[str, Any]:
         """An object as it is."""
         return self.policies.cluster.get("-n", self.namespace, kind.lower(), name)
-
-
-def answer(done: CompletedProcess[str]) -> Answer:
-    return done.returncode == 0, done.stderr
 
 
 def laid_over(under: Any, over: Any) -> Any:
@@ -196,18 +194,20 @@ def attempt(function: Attempt) -> Attempt:
     return function
 
 
-def creating(name: str, change: Callable[[Field, str, Manifest], Any], *command: str, **given: Any) -> Attempt:
+def creating(
+    name: str, change: Callable[[Field, str, Manifest], Any], write: Write = Field.create, **given: Any
+) -> Attempt:
     """An attempt to create a new object; `change` is laid over it."""
 
     def tries(field: Field, kind: str, flags: list[str]) -> Answer:
         manifest = work(kind, field.namespace, "new", **given)
-        return field.create(laid_over(manifest, change(field, kind, manifest)), flags, *command)
+        return write(field, laid_over(manifest, change(field, kind, manifest)), flags)
 
     ATTEMPTS[name] = tries
     return tries
 
 
-def changing(name: str, of: str, change: Callable[[str], object]) -> Attempt:
+def changing(name: str, of: str, change: Callable[[str], Any]) -> Attempt:
     """An attempt to change the object OF-KIND."""
 
     def tries(field: Field, kind: str, flags: list[str]) -> Answer:
@@ -221,14 +221,13 @@ def scaling(name: str, of: str) -> Attempt:
     """An attempt to scale the object OF-KIND up."""
 
     def tries(field: Field, kind: str, flags: list[str]) -> Answer:
-        write = ("scale", f"{kind.lower()}/{named(of, kind)}", "--replicas=4", "--dry-run=server", *flags)
-        return answer(field.policies.cluster.kubectl("-n", field.namespace, *write, check=False))
+        return field.patch(kind, named(of, kind), {"spec": {"replicas": 4}}, ["--subresource=scale", *flags])
 
     ATTEMPTS[name] = tries
     return tries
 
 
-def labels(value: dict[str, str | None]) -> dict[str, object]:
+def labels(value: dict[str, str | None]) -> dict[str, Any]:
     return {"metadata": {"labels": value}}
 
 
@@ -251,7 +250,7 @@ def image(kind: str) -> Any:
 
 # New objects.
 creating("create", lambda _f, _k, _m: {})
-creating("create_by_apply", lambda _f, _k, _m: {}, "apply", "--server-side")
+creating("create_by_apply", lambda _f, _k, _m: {}, Field.apply)
 creating("create_managed_elsewhere", lambda _f, _k, _m: {"spec": {"managedBy": "example.com/other"}})
 creating("create_exempt", lambda _f, _k, _m: labels({**EXEMPT, **OUTSIDE}), labels=OUTSIDE)
 creating("create_exempt_selected", lambda _f, _k, _m: labels({**EXEMPT}))
@@ -338,7 +337,7 @@ scaling("scale_suspended", "held")
 scaling("scale_from_zero", "zero")
 
 
-def of_a_pod(name: str, app: str, change: object) -> None:
+def of_a_pod(name: str, app: str, change: Manifest) -> None:
     """An attempt to change a pod that a controller made."""
 
     def tries(field: Field, kind: str, flags: list[str]) -> Answer:
@@ -382,18 +381,18 @@ def change_image_of_pod(field: Field, kind: str, flags: list[str]) -> Answer:
 def add_ephemeral_container(field: Field, kind: str, flags: list[str]) -> Answer:
     pod = field.read(kind, "plain-pod")
     pod["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "busybox:dev"}]
-    return field.raw("replace", "plain-pod/ephemeralcontainers", pod, flags)
+    return field.raw("PUT", "plain-pod/ephemeralcontainers", pod, flags)
 
 
 @attempt
 def resize(field: Field, kind: str, flags: list[str]) -> Answer:
     pod = field.read(kind, "plain-pod")
     pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "20m"}}
-    return field.raw("replace", "plain-pod/resize", pod, flags)
+    return field.raw("PUT", "plain-pod/resize", pod, flags)
 
 
 @attempt
 def bind_gated(field: Field, kind: str, flags: list[str]) -> Answer:
     target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
     body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "gated-pod"}, "target": target}
-    return field.raw("create", "gated-pod/binding", body, flags)
+    return field.raw("POST", "gated-pod/binding", body, flags)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.api_requests import api_requests
 from tests.apiserver.webhook_process import Webhook
 from tests.conftest import ROOT, Cluster
 from tests.e2e.conftest import CHART, SYSTEM, Manifest, budget, wait_for
@@ -170,9 +171,8 @@ class ChartPolicies:
         self.cluster.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, manifests)))
 
     def create(self, manifest: Manifest, *more: str) -> tuple[bool, str]:
-        """Create an object as a person would: whether it was admitted, and what kubectl said on stderr."""
-        done = self.cluster.kubectl("create", "-f", "-", *more, stdin=json.dumps(manifest), check=False)
-        return done.returncode == 0, done.stderr
+        """Create an object as a person would: whether it was admitted, and what kubectl would write on stderr."""
+        return api_requests(self.cluster).create(manifest, *more)
 
     def try_out(self, manifest: Manifest, *more: str) -> tuple[bool, str]:
         """The same as a server-side dry run, which is checked as the real one."""

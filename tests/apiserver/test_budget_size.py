@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.api_requests import api_requests
 from tests.conftest import Cluster
 from tests.e2e.conftest import CHART, budget, wait_for
 
@@ -118,17 +119,15 @@ def refusal(cluster: Cluster, kind: str, metadata: dict[str, Any]) -> str:
     """What is said against making it, empty if nothing; nothing is kept."""
     collection = KINDS[kind].path(SPACE)
     # As it is: kubectl would write the annotation of its own anew.
-    raw = f"{collection}?dryRun=All"
-    done = cluster.kubectl("create", "--raw", raw, "-f", "-", stdin=a_budget(kind, "new", metadata), check=False)
-    return done.stderr if done.returncode else ""
+    made = json.loads(a_budget(kind, "new", metadata))
+    done, said = api_requests(cluster).send("POST", f"{collection}?dryRun=All", made)
+    return "" if done else said
 
 
 def patch(cluster: Cluster, name: str, change: dict[str, Any], *options: str) -> str:
     """The same of a change, which is kept."""
-    done = cluster.kubectl(
-        "-n", SPACE, "patch", "carbonbudget", name, "--type=merge", "-p", json.dumps(change), *options, check=False
-    )
-    return done.stderr if done.returncode else ""
+    done, said = api_requests(cluster).patch("carbonbudget.dev/v1alpha1", "CarbonBudget", SPACE, name, change, *options)
+    return "" if done else said
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,7 +176,7 @@ def test_statuses_and_our_own_account_are_not_narrowed(kept: Cluster) -> None:
     kept.kubectl("apply", "-f", "-", stdin=a_budget("CarbonBudget", "ours", {}))
     more = {"metadata": {"labels": many(65)}}
     assert "at most 64 labels" in patch(kept, "ours", more)
-    assert patch(kept, "ours", more, "--as", OURS, "--as-group", "system:masters") == ""
+    assert patch(kept, "ours", more, f"--as={OURS}", "--as-group=system:masters") == ""
     assert patch(kept, "ours", {"status": {"state": "Exceeded", "message": "used up"}}, "--subresource=status") == ""
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from tests.api_requests import api_requests
 from tests.apiserver.chart_policies import ChartPolicies
 from tests.apiserver.manifests import work
 from tests.budgets.coverage_cases import CASES, OWN, Budget, Case
@@ -65,10 +66,9 @@ class Field:
         if case.before is None:
             return self.policies.try_out(work("Job", self.space(case), labels=labels))
         change: Mapping[str, Any] = dict.fromkeys(case.before) | labels
-        patch = json.dumps({"metadata": {"labels": change}})
-        write = ("patch", "pod", _name(case), "--type=merge", "-p", patch, "--dry-run=server")
-        done = self.policies.cluster.kubectl("-n", self.space(case), *write, check=False)
-        return done.returncode == 0, done.stderr
+        patch = {"metadata": {"labels": change}}
+        requests = api_requests(self.policies.cluster)
+        return requests.patch("v1", "Pod", self.space(case), _name(case), patch, "--dry-run=server")
 
     def _block(self, number: int, budget: Budget) -> None:
         homes = [space for (which, name, _), space in self._spaces.items() if which == number and name == OWN]

@@ -200,13 +200,16 @@ async def test_a_run_that_tells_its_progress_has_what_is_expected_at_its_end(fac
         report = a_report(begins + 60 * minute, "node-1", {"new": 10**9}, labels={RUN: "exp-9"}, namespace="team-a")
         assert (await face.report(report, "node:node-1")).status_code == 200
     window = f"{HOUR},{begins + 3600}"
-    before = RunDetail.model_validate((await get(face, "runs/team-a/exp-9", window=window)).json())
-    assert before.expected is None
+    before = await get(face, "runs/team-a/exp-9", window=window)
+    assert RunDetail.model_validate(before.json()).expected is None
+    tag = before.headers["ETag"]
+    assert (await get(face, "runs/team-a/exp-9", tag=tag, window=window)).status_code == 304
     store = SpanStore(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), "default", 100)
     for done in range(3):
         progress = ProgressPoint("epoch", done, 20, (begins + 300 * done) * 1000)
         assert store.store([Post("team-a", "new", "new", progress=progress)], int(face.clock[0])) == [True]
-    answer = await get(face, "runs/team-a/exp-9", window=window)
+    answer = await get(face, "runs/team-a/exp-9", tag=tag, window=window)
+    assert answer.status_code == 200  # the ledger's units are the same, and what is expected is not
     found = RunDetail.model_validate(answer.json())
     assert found.expected is not None
     assert found.expected.progress_percent == 10

@@ -27,6 +27,8 @@ from tests.server.server_face import Face, a_face, a_server
 from tests.server.slow import OneForkOnly, SlowAnswers
 
 from carbonbudget_operator.ledger.ledger_engine import open_ledger, read_only
+from carbonbudget_operator.server.question import Question
+from carbonbudget_operator.server.worker_queue import Worker
 from carbonbudget_operator.server_settings import QuestionSettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -261,6 +263,30 @@ async def test_how_many_questions_run_and_wait_is_set(url: str) -> None:
         answer = await slow[1]
         assert (answer.status_code, "waited 1 s" in answer.json()["reason"]) == (503, True)
         await stop(slow)
+
+
+async def test_questions_with_a_body_that_waited_were_asked_before_the_first_of_them_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So they share its snapshot (test_worker_snapshots.py); the last tells the worker that nobody follows."""
+    begun: list[tuple[float, Question]] = []
+    sent = Worker.ask
+
+    async def recorded(worker: Worker, question: Question) -> bytes:
+        begun.append((time.monotonic(), question))
+        return await sent(worker, question)
+
+    monkeypatch.setattr(Worker, "ask", recorded)
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db", QuestionSettings(workers=1), SlowAnswers) as face:
+        before = ask(face, "slow")
+        await eventually(lambda: busy(face), seconds=60)
+        waiting = [ask(face, "q", OTHER), ask(face, "q", "user:sre@*")]
+        await eventually(lambda: len(face.people._turns._waiting) == 2)
+        await stop([before])
+        assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200, 200]
+    (_, slow), (first_began, first), (_, second) = begun
+    assert second.asked_at < first_began
+    assert [question.others_wait for question in (slow, first, second)] == [False, True, False]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ was a third of the cost of a report.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -22,7 +23,7 @@ _SIZES = (256, 64, 16, 4, 1)
 
 
 class BulkInsert:
-    """An insert into one table's `columns`, prepared once.
+    """An insert into one table's `columns`.
 
     `merge` is what happens to a row whose key exists: "add" its counts, take the "min" or "max", "set"
     it anew; a column that is not named is unchanged. Without `merge` an existing row is unchanged.
@@ -38,33 +39,9 @@ class BulkInsert:
     ) -> None:
         self._columns = columns
         self._arrays = dialect.name == "postgresql"
-        insert: Any = postgresql.insert(table) if self._arrays else sqlite.insert(table)
-        if self._arrays:
-            self._literals = [_LITERALS.get(type(table.c[name].type)) for name in columns]
-            arrays = [
-                sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type)) if literal is None
-                else written_array(name, table.c[name].type)
-                for name, literal in zip(columns, self._literals, strict=True)
-            ]  # fmt: skip
-            insert = insert.from_select(list(columns), sa.select(*map(sa.func.unnest, arrays)))
-        else:
-            insert = insert.values({name: sa.bindparam(name) for name in columns})
-        if merge:
-            changed = {
-                name: _merged(how, table.c[name], insert.excluded[name], self._arrays) for name, how in merge.items()
-            }
-            insert = insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
-        else:
-            insert = insert.on_conflict_do_nothing(index_elements=list(keys))
-        self._statement = insert
-        if self._arrays:
-            return  # SQLAlchemy compiles it at the first use, and once for all connections
-        compiled = insert.compile(dialect=dialect)
-        sql = str(compiled)
-        assert tuple(compiled.positiontup or ()) == tuple(columns)
-        one = f"({', '.join('?' * len(columns))})"
-        assert sql.count(one) == 1
-        self._sqls = [(size, sql.replace(one, ", ".join([one] * size))) for size in _SIZES]
+        self._literals = [_LITERALS.get(type(table.c[name].type)) for name in columns]
+        self._statement = _insert(self._arrays, table, tuple(columns), tuple(keys), tuple((merge or {}).items()))
+        self._sqls = [] if self._arrays else _sqls(self._statement, tuple(columns))
 
     def put(self, connection: sa.Connection, rows: Iterable[Row]) -> None:
         """Put the rows in, in the order of `columns`. No key may come twice."""
@@ -83,6 +60,38 @@ class BulkInsert:
             while len(listed) - done >= size:
                 connection.exec_driver_sql(sql, tuple(chain.from_iterable(listed[done : done + size])))
                 done += size
+
+
+@functools.cache
+def _insert(
+    arrays: bool, table: sa.Table, columns: tuple[str, ...], keys: tuple[str, ...], merge: tuple[tuple[str, str], ...]
+) -> Any:
+    """The statement, made once for all connections: it takes a millisecond, and SQLAlchemy compiles an object once."""
+    insert: Any = postgresql.insert(table) if arrays else sqlite.insert(table)
+    if arrays:
+        values = [
+            written_array(name, table.c[name].type) if type(table.c[name].type) in _LITERALS
+            else sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type))
+            for name in columns
+        ]  # fmt: skip
+        insert = insert.from_select(list(columns), sa.select(*map(sa.func.unnest, values)))
+    else:
+        insert = insert.values({name: sa.bindparam(name) for name in columns})
+    if not merge:
+        return insert.on_conflict_do_nothing(index_elements=list(keys))
+    changed = {name: _merged(how, table.c[name], insert.excluded[name], arrays) for name, how in merge}
+    return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
+
+
+@functools.cache
+def _sqls(insert: Any, columns: tuple[str, ...]) -> list[tuple[int, str]]:
+    """SQLite's text for each number of rows."""
+    compiled = insert.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+    sql = str(compiled)
+    assert tuple(compiled.positiontup or ()) == columns
+    one = f"({', '.join('?' * len(columns))})"
+    assert sql.count(one) == 1
+    return [(size, sql.replace(one, ", ".join([one] * size))) for size in _SIZES]
 
 
 def integers(values: Iterable[int]) -> str:

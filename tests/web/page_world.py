@@ -24,7 +24,7 @@ from tests.web.data_answers import EXTERNAL, emissions, intensity, node_row, run
 from tests.web.target_answers import TARGETS, target_detail, target_windows
 
 from carbonbudget_operator.web.app import make_app
-from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
+from carbonbudget_operator.web.gateway import AnswerTooLarge, ApiAnswer, GatewayError, PageCaller
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -55,7 +55,12 @@ class World:
         self.asked: list[tuple[str, dict[str, str], PageCaller, str | None]] = []
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
     ) -> ApiAnswer:
         given = dict(query)
         self.asked.append((path, given, caller, etag))
@@ -74,7 +79,10 @@ class World:
         tag = f'"{len(json.dumps(answer))}"'
         if etag == tag:
             return ApiAnswer(304, {"etag": tag}, b"")
-        return ApiAnswer(200, {"content-type": "application/json", "etag": tag}, json.dumps(answer).encode())
+        text = json.dumps(answer).encode()
+        if most_bytes is not None and len(text) > most_bytes:
+            raise AnswerTooLarge(most_bytes)
+        return ApiAnswer(200, {"content-type": "application/json", "etag": tag}, text)
 
     def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
         if path == "/api/v1/emissions":

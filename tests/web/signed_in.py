@@ -42,7 +42,12 @@ class AnsweringGateway:
     most_at_once: int = 0
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
     ) -> ApiAnswer:
         self.asked.append((path, caller.token))
         self.at_once += 1
@@ -56,7 +61,7 @@ class AnsweringGateway:
         if kind != "token":
             return ApiAnswer(401, {}, b'{"detail": "the token is expired, invalid, or not for the audience X"}')
         if path != "/api/v1/whoami":
-            return await self.world.get(path, query, caller, etag)
+            return await self.world.get(path, query, caller, etag, most_bytes)
         body = {"user": name, "groups": [], "all_namespaces": False, "namespaces": ["team-a"]}
         return ApiAnswer(self.status, {}, json.dumps(body).encode())
 

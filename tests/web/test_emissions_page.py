@@ -101,16 +101,25 @@ async def test_answers_of_emissions_are_parsed_and_added_up_beside_the_event_loo
     assert (len(threads), threading.main_thread() in threads) == (4, False)
 
 
-async def test_two_pages_of_emissions_are_made_at_once_and_one_of_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+class Slow(World):
+    """Its answers come when `go_on` is set; that one is too large, it says at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def get(self, *asked: Any) -> ApiAnswer:
+        found = await super().get(*asked)
+        await self.go_on.wait()
+        return found
+
+
+@pytest.mark.parametrize(("small_bytes", "most", "each"), [(2**20, 16, 4), (10, 2, 1)])
+async def test_many_pages_with_small_answers_and_two_with_large_ones_are_made_at_once(
+    monkeypatch: pytest.MonkeyPatch, small_bytes: int, most: int, each: int
+) -> None:
     monkeypatch.setattr(emissions_page, "_TURN_SECONDS", 0.05)
-    go_on = asyncio.Event()
-
-    class Slow(World):
-        async def get(self, *asked: Any) -> ApiAnswer:
-            found = await super().get(*asked)
-            await go_on.wait()
-            return found
-
+    monkeypatch.setattr(emissions_page, "_SMALL_BYTES", small_bytes)
     world, everybody = Slow(), Everybody()
 
     async def opened(name: str) -> int:
@@ -118,14 +127,32 @@ async def test_two_pages_of_emissions_are_made_at_once_and_one_of_each_user(monk
         return (await asking.get("/emissions")).status_code
 
     async with client(make_app(world, everybody)) as asking:
-        first = asyncio.create_task(opened("ann"))
-        await eventually(lambda: len(world.asked) == 2)
+        made: list[asyncio.Task[int]] = []
+
+        async def begin(name: str) -> None:
+            made.append(asyncio.create_task(opened(name)))
+            asked = len(world.asked)
+            await eventually(lambda: len(world.asked) == asked + (2 if small_bytes > 10 else 4))
+
+        for _ in range(each):
+            await begin("ann")
         assert await opened("ann") == 503
-        second = asyncio.create_task(opened("bob"))
-        await eventually(lambda: len(world.asked) == 4)
+        for other in range(most - each):
+            await begin(f"other-{other}")
         assert await opened("cem") == 503
-        go_on.set()
-        assert (await first, await second, await opened("cem")) == (200, 200, 200)
+        world.go_on.set()
+        assert set(await asyncio.gather(*made)) == {200}
+        assert await opened("cem") == 200
+
+
+async def test_a_page_that_was_large_is_asked_for_among_the_large_ones_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emissions_page, "_SMALL_BYTES", 10)
+    world = World()
+    async with client(make_app(world, Everybody())) as asking:
+        for path, questions in (("/emissions", 4), ("/emissions", 2), ("/emissions?window=24h", 4)):
+            before = len(world.asked)
+            assert (await asking.get(path)).status_code == 200
+            assert len(world.asked) == before + questions
 
 
 async def test_market_based_emissions_are_asked_for_and_shown() -> None:

@@ -32,7 +32,12 @@ class OfFace:
         self.face, self.statuses = face, list[int]()
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
     ) -> ApiAnswer:
         headers = {"Authorization": f"Bearer {caller.token}"} | ({"If-None-Match": etag} if etag else {})
         answer = await self.face.client.get(path, params=list(query), headers=headers)

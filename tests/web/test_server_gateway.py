@@ -16,7 +16,7 @@ from tests.web.web_process import AskedServer, asked_server
 
 from carbonbudget_operator.tls import trust_in
 from carbonbudget_operator.web import server_gateway
-from carbonbudget_operator.web.gateway import GatewayError, PageCaller
+from carbonbudget_operator.web.gateway import AnswerTooLarge, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import WebMetrics
 from carbonbudget_operator.web.server_gateway import ServerGateway
 
@@ -69,6 +69,24 @@ async def test_users_share_connections_and_each_question_has_its_own_user_s_toke
         assert [answer.body.decode().split('"')[3] for answer in answers] == names
         peers = {request.transport.get_extra_info("peername") for request in server.asked if request.transport}
         assert len(peers) <= 16
+
+
+async def test_an_answer_that_is_larger_than_asked_for_is_refused_by_its_stated_length(tmp_path: Path) -> None:
+    async with asking(tmp_path) as (gateway, server):
+        whole = asyncio.Event()
+
+        async def begun(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Length": "100"})
+            await response.prepare(request)
+            await whole.wait()
+            await response.write(b"x" * 100)
+            return response
+
+        server.answer = begun
+        with pytest.raises(AnswerTooLarge, match="ask for a shorter window"):
+            await asyncio.wait_for(gateway.get("/api/v1/emissions", [], ANN, most_bytes=99), 20)
+        whole.set()
+        assert len((await gateway.get("/api/v1/emissions", [], ANN, most_bytes=100)).body) == 100
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from carbonbudget_operator.api_path import InvalidPath, ServicePath
 from carbonbudget_operator.cli.answer_source import AnswerSourceError
 from carbonbudget_operator.cli.answers_from_server import SERVICE, TOKEN_HEADER, ApiServerTransport
 from carbonbudget_operator.kube.credentials import Credentials
-from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
+from carbonbudget_operator.web.gateway import AnswerTooLarge, ApiAnswer, GatewayError, PageCaller, told_bytes
 
 _MOST_BYTES: Final = 64 * 2**20
 _TOKEN_USED_SECONDS: Final = 300  # half of the time that a token is good for
@@ -38,7 +38,12 @@ class KubeconfigGateway:
         self._client: httpx.AsyncClient | None = None
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
     ) -> ApiAnswer:
         """See Gateway. The caller is always the user of the kubeconfig."""
         try:
@@ -47,7 +52,9 @@ class KubeconfigGateway:
             headers = [*await asyncio.to_thread(self._own_headers), (TOKEN_HEADER, token)]
             if etag:
                 headers.append(("If-None-Match", etag))
-            answer = await self._ask(self._who.url + service, query, headers)
+            answer = await self._ask(
+                self._who.url + service, query, headers, _MOST_BYTES if most_bytes is None else most_bytes
+            )
         except InvalidPath as error:
             raise GatewayError(f"--server-namespace: {error}") from None
         except AnswerSourceError as error:
@@ -83,17 +90,21 @@ class KubeconfigGateway:
                 self._until = time.monotonic() + _TOKEN_USED_SECONDS
             return self._token
 
-    async def _ask(self, url: str, query: Sequence[tuple[str, str]], headers: list[tuple[str, str]]) -> ApiAnswer:
+    async def _ask(
+        self, url: str, query: Sequence[tuple[str, str]], headers: list[tuple[str, str]], most_bytes: int
+    ) -> ApiAnswer:
         if self._client is None:
             verify = await asyncio.to_thread(self._who.ssl_context) if url.startswith("https") else True
             times = httpx.Timeout(self._timeout, connect=min(self._timeout, 10))
             self._client = httpx.AsyncClient(verify=verify, timeout=times)
         async with self._client.stream("GET", url, params=list(query) or None, headers=headers) as response:
+            if told_bytes(response.headers.get("content-length", "")) > most_bytes:
+                raise AnswerTooLarge(most_bytes)
             body = bytearray()
             async for part in response.aiter_bytes():
                 body += part
-                if len(body) > _MOST_BYTES:
-                    raise ValueError(f"its answer is larger than {_MOST_BYTES} bytes")
+                if len(body) > most_bytes:
+                    raise AnswerTooLarge(most_bytes)
             names = {name.lower(): value for name, value in response.headers.items()}
             return ApiAnswer(response.status_code, names, bytes(body))
 

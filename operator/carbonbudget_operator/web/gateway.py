@@ -21,6 +21,14 @@ class GatewayError(Exception):
         self.status = status
 
 
+class AnswerTooLarge(GatewayError):
+    """The answer has more bytes than it was asked to have."""
+
+    def __init__(self, most_bytes: int) -> None:
+        most = f"{most_bytes >> 20} MiB" if most_bytes >= 2**20 else f"{most_bytes >> 10} KiB"
+        super().__init__(f"The answer is larger than {most}: ask for a shorter window or fewer rows.")
+
+
 @dataclass(frozen=True, slots=True)
 class PageCaller:
     """Who looks at the page. `name` is shown; the rest goes to the server with each question.
@@ -48,9 +56,21 @@ class Gateway(Protocol):
     """Forwards questions to the server."""
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
     ) -> ApiAnswer:
         """The answer to one GET. `path` begins with `/api/v1/`; `etag` becomes If-None-Match, quotes included.
 
+        Raises AnswerTooLarge where it has more than `most_bytes`, before they are received if the server says so.
+        None is as many as the gateway takes at all.
         Refusals (401, 403, 422, 503) are answers. Raises GatewayError where there is none.
         """
+
+
+def told_bytes(content_length: str) -> int:
+    """What the header Content-Length says; 0 where it says nothing."""
+    return int(content_length) if content_length.isdecimal() and len(content_length) < 20 else 0

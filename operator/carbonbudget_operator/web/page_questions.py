@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_core.jsons import JsonObject, parse_object
-from carbonbudget_operator.web.gateway import ApiAnswer, Gateway, GatewayError, PageCaller
+from carbonbudget_operator.web.gateway import AnswerTooLarge, ApiAnswer, Gateway, GatewayError, PageCaller
 from carbonbudget_operator.web.views.answer_figures import word
 
 Query = Sequence[tuple[str, str]]
@@ -55,25 +55,35 @@ class Questions:
     known: str = ""
     tag: str = ""
 
-    async def ask(self, *questions: Question) -> list[JsonObject | NotShown]:
+    async def ask(self, *questions: Question, most_bytes: int | None = None) -> list[JsonObject | NotShown]:
         """The answers, in order; a refusal stands in the place of an answer.
 
-        Raises Unchanged where `known` names all of the answers. Call it once for a page.
+        Raises Unchanged where `known` names all of the answers, and AnswerTooLarge where one has more than
+        `most_bytes`. The page is made of the answers to the last call.
         """
         tags = _unpacked(self.known, len(questions))
-        found = await asyncio.gather(*map(self._send, questions, tags))
+        sent = [self._send(question, tag, most_bytes) for question, tag in zip(questions, tags, strict=True)]
+        found: list[ApiAnswer | NotShown] = []
+        for one in await asyncio.gather(*sent, return_exceptions=True):  # so that none is under way afterwards
+            if isinstance(one, BaseException):
+                raise one
+            found.append(one)
         if questions and all(isinstance(one, ApiAnswer) and one.status == 304 for one in found):
             raise Unchanged
         for place, one in enumerate(found):
             if isinstance(one, ApiAnswer) and one.status == 304:
-                found[place] = await self._send(questions[place], None)
+                found[place] = await self._send(questions[place], None, most_bytes)
         self.tag = _packed(found)
         # In a thread: the answers of large pages have megabytes.
         return await asyncio.to_thread(lambda: [_object(one) if isinstance(one, ApiAnswer) else one for one in found])
 
-    async def _send(self, question: Question, tag: str | None) -> ApiAnswer | NotShown:
+    async def _send(self, question: Question, tag: str | None, most_bytes: int | None) -> ApiAnswer | NotShown:
         try:
-            return await self.gateway.get(question[0], question[1], self.caller, tag)
+            return await self.gateway.get(question[0], question[1], self.caller, tag, most_bytes)
+        except AnswerTooLarge as error:
+            if most_bytes is not None:
+                raise
+            return NotShown(error.status, str(error))
         except GatewayError as error:
             return NotShown(error.status, str(error))
 

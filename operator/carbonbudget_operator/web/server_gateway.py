@@ -21,7 +21,7 @@ from typing import Final
 import httpx
 
 from carbonbudget_operator.logs import LogRateLimit
-from carbonbudget_operator.web.gateway import ApiAnswer, GatewayError, PageCaller
+from carbonbudget_operator.web.gateway import AnswerTooLarge, ApiAnswer, GatewayError, PageCaller, told_bytes
 from carbonbudget_operator.web.metrics import WebMetrics
 from carbonbudget_operator.web.user_turns import UserShare, UserTurns
 
@@ -74,7 +74,12 @@ class ServerGateway:
         self._current: _Client | None = None
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]], caller: PageCaller, etag: str | None = None
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
     ) -> ApiAnswer:
         """The answer to one GET. Raises GatewayError where there is none."""
         decoded = path.replace("%2e", ".").replace("%2E", ".")
@@ -87,7 +92,8 @@ class ServerGateway:
         code = "none"
         try:
             async with self._turn(caller) as share, asyncio.timeout(_TOTAL_SECONDS), self._client() as client:
-                answer = await self._ask(client, httpx.URL(self._url + path, params=list(query)), headers, share)
+                url = httpx.URL(self._url + path, params=list(query))
+                answer = await self._ask(client, url, headers, share, _MOST_BYTES if most_bytes is None else most_bytes)
             code = str(answer.status)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
             # Its words may name the server's address, and readers of the page may be tenants.
@@ -117,25 +123,28 @@ class ServerGateway:
             await self._current.client.aclose()
             self._current = None
 
-    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare) -> ApiAnswer:
+    async def _ask(
+        self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare, most_bytes: int
+    ) -> ApiAnswer:
         try:
-            return await self._receive(client, url, headers, share)
+            return await self._receive(client, url, headers, share, most_bytes)
         except httpx.RemoteProtocolError:  # the server closed the idle connection meanwhile
-            return await self._receive(client, url, headers, share)
+            return await self._receive(client, url, headers, share, most_bytes)
 
     async def _receive(
-        self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare
+        self, client: httpx.AsyncClient, url: httpx.URL, headers: _Headers, share: UserShare, most_bytes: int
     ) -> ApiAnswer:
         body = bytearray()
         try:
             async with client.stream("GET", url, headers=list(headers)) as response:
+                if told_bytes(response.headers.get("content-length", "")) > most_bytes:
+                    raise AnswerTooLarge(most_bytes)
                 async for part in response.aiter_raw():
                     body += part
                     self._bytes += len(part)
                     share.bytes += len(part)
-                    if len(body) > _MOST_BYTES:
-                        most = f"{_MOST_BYTES >> 20} MiB"
-                        raise GatewayError(f"The answer is larger than {most}: ask for a shorter window or fewer rows.")
+                    if len(body) > most_bytes:
+                        raise AnswerTooLarge(most_bytes)
                     if share.bytes > _MOST_BYTES_EACH:
                         raise GatewayError("Too many large answers of yours are under way: try again in a minute.")
                     if self._bytes > _MOST_BYTES_AT_ONCE:

@@ -14,11 +14,12 @@ from tests.conftest import Cluster
 
 Answer = tuple[bool, str]  # whether it was done, and what kubectl would write: warnings, and the error
 
+_STRICT = "fieldValidation=Strict"
 _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
 class ApiRequests:
-    """Takes kubectl's flags --as, --as-group, --dry-run=server and --subresource; others are an error."""
+    """Takes kubectl's flags --as, --as-group, --dry-run=server, --field-manager and --subresource; others are an error."""
 
     def __init__(self, cluster: Cluster) -> None:
         client = kube_config.new_client_from_config(str(cluster.kubeconfig))
@@ -28,12 +29,12 @@ class ApiRequests:
 
     def create(self, manifest: Mapping[str, Any], *flags: str) -> Answer:
         """`kubectl create`."""
-        return self.send("POST", self._path(manifest), manifest, *flags, query="&fieldManager=kubectl-create")
+        return self.send("POST", f"{self._path(manifest)}?{_STRICT}&fieldManager=kubectl-create", manifest, *flags)
 
     def apply(self, manifest: Mapping[str, Any], *flags: str) -> Answer:
         """`kubectl apply --server-side`."""
-        path = f"{self._path(manifest)}/{manifest['metadata']['name']}"
-        return self.send("PATCH", path, manifest, *flags, content=_APPLY, query="&fieldManager=kubectl")
+        path = f"{self._path(manifest)}/{manifest['metadata']['name']}?{_STRICT}&fieldManager=kubectl"
+        return self.send("PATCH", path, manifest, *flags, content=_APPLY)
 
     def patch(
         self, api_version: str, kind: str, namespace: str, name: str, change: Mapping[str, Any], *flags: str
@@ -43,7 +44,8 @@ class ApiRequests:
         path = f"{self._path(below)}/{name}"
         parts = [flag.partition("=")[2] for flag in flags if flag.startswith("--subresource=")]
         rest = [flag for flag in flags if not flag.startswith("--subresource=")]
-        return self.send("PATCH", "/".join([path, *parts]), change, *rest, content=_MERGE)
+        where = f"{'/'.join([path, *parts])}?fieldManager=kubectl-patch"
+        return self.send("PATCH", where, change, *rest, content=_MERGE)
 
     def read(self, path: str) -> dict[str, Any]:
         """An object or a list of them; an error if there is none."""
@@ -51,9 +53,7 @@ class ApiRequests:
         assert found.get("kind") != "Status", found
         return found
 
-    def send(
-        self, method: str, path: str, body: object, *flags: str, content: str = "application/json", query: str = ""
-    ) -> Answer:
+    def send(self, method: str, path: str, body: object, *flags: str, content: str = "application/json") -> Answer:
         """A request to a path, which may have a query."""
         headers = urllib3.HTTPHeaderDict({"Content-Type": content})
         for flag in flags:
@@ -62,12 +62,13 @@ class ApiRequests:
                 headers["Impersonate-User"] = value
             elif name == "--as-group":
                 headers.add("Impersonate-Group", value)
+            elif name == "--field-manager":
+                path = re.sub(r"fieldManager=[^&]*", f"fieldManager={value}", path)
             elif flag == "--dry-run=server":
-                query += "&dryRun=All"
+                path += f"{'&' if '?' in path else '?'}dryRun=All"
             else:
                 raise ValueError(f"{flag} is not known here: call kubectl")
-        start = path if "?" in path else f"{path}?fieldValidation=Strict"
-        answer = self._asked(method, f"{start}{query}", body, headers)
+        answer = self._asked(method, path, body, headers)
         said = [f"Warning: {_warning(one)}" for one in answer.headers.getlist("Warning")]
         if answer.status >= 400:
             status = json.loads(answer.data)

@@ -10,7 +10,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,17 @@ from tests.postgres import PostgresServer
 
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.schema_migration import migrate
+
+PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes on a test whether it passed, which its fixtures see at their end."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
 
 
 @functools.cache
@@ -103,8 +114,9 @@ def new_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> It
             return given[-1]
 
         yield copy
-        for url in given:
-            server.give_back(url, template)
+        if request.node.stash.get(PASSED, False):  # what a failed test left is nobody's
+            for url in given:
+                server.give_back(url, template)
         return
     numbers = count(1)
 

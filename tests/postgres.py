@@ -14,10 +14,21 @@ from pathlib import Path
 import psycopg
 
 _USER = "postgres"
-# Tables, indexes and sequences with their columns, and the schema's revision.
-_SHAPE = """SELECT md5(string_agg(concat_ws(' ', relname, attname, atttypid, attnotnull), ',' ORDER BY relname, attnum))
-FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid WHERE relnamespace = 'public'::regnamespace
-UNION ALL SELECT string_agg(version_num, ' ') FROM alembic_version"""
+# Its tables, indexes and sequences with their columns, defaults, constraints and triggers, its functions, its settings,
+# and the schema's revision.
+_SHAPE = """WITH ours AS (SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace), parts AS (
+SELECT concat_ws(' ', relname, attname, atttypid, attnotnull) AS part FROM ours JOIN pg_attribute ON attrelid = ours.oid
+UNION ALL SELECT concat_ws(' ', relname, pg_get_expr(adbin, adrelid)) FROM ours JOIN pg_attrdef ON adrelid = ours.oid
+UNION ALL SELECT pg_get_indexdef(indexrelid) FROM ours JOIN pg_index ON indrelid = ours.oid
+UNION ALL SELECT concat_ws(' ', relname, pg_get_constraintdef(pg_constraint.oid)) FROM ours
+  JOIN pg_constraint ON conrelid = ours.oid
+UNION ALL SELECT concat_ws(' ', relname, tgname, tgenabled) FROM ours JOIN pg_trigger ON tgrelid = ours.oid
+  WHERE NOT tgisinternal
+UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL SELECT setconfig::text FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
+  WHERE datname = current_database()
+UNION ALL SELECT version_num FROM alembic_version)
+SELECT md5(string_agg(part, ',' ORDER BY part)) FROM parts"""
 # What empties each: the table of the schema's revision keeps its row.
 _TABLES = """SELECT CASE relkind WHEN 'r' THEN 'DELETE FROM ' || relname ELSE 'ALTER SEQUENCE ' || relname || ' RESTART'
 END FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
@@ -110,7 +121,7 @@ class PostgresServer:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def size_bytes(self) -> int:
-        """What the latest database takes on disk, indexes included."""
+        """What the latest new database takes on disk, indexes included."""
         with psycopg.connect(self._conninfo(f"ledger_{self._databases}")) as connection:
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             assert row is not None

@@ -46,7 +46,7 @@ def test_each_cell_is_answered_as_the_table_says(field: Field, cell: Cell) -> No
     for words in SAID[cell.answer]:
         assert words in said
     if cell.answer == "kubernetes":
-        assert "admission" not in said
+        assert not [words for words in ("admission", "(NotFound)", "unknown field", "strict decoding") if words in said]
 
 
 def test_kinds_without_the_subresource_scale_cannot_be_scaled(field: Field) -> None:

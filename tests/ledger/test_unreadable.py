@@ -98,7 +98,8 @@ def test_a_node_whose_facts_hold_no_counts_is_still_a_node(engine: sa.Engine, va
     spoil(engine, "node", "threads", value)
     spoil(engine, "node_span", "last_end", value)
     with engine.connect() as connection:
-        assert sorted(node.threads for node in read_nodes(connection, "default").values()) == [0, 2]
+        threads = {node.name: node.threads for node in read_nodes(connection, "default").values()}
+    assert threads == {"node-1": 0, "node-2": 2}
     assert measured_uj(hour(engine)) == 2_100
 
 

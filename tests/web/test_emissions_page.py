@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 from tests.controller.api_server import eventually
 from tests.web.page_world import Everybody, World, client, shown, text_of
 
-from carbonbudget_operator.web import page_questions
+from carbonbudget_operator.web import page_questions, page_turns
 from carbonbudget_operator.web.app import make_app
-from carbonbudget_operator.web.gateway import ApiAnswer, PageCaller
+from carbonbudget_operator.web.gateway import AnswerTooLarge, ApiAnswer, PageCaller
 from carbonbudget_operator.web.pages import emissions_page
 
 
@@ -102,57 +104,99 @@ async def test_answers_of_emissions_are_parsed_and_added_up_beside_the_event_loo
 
 
 class Slow(World):
-    """Its answers come when `go_on` is set; that one is too large, it says at once."""
+    """Answers come when `go_on` is set; that those to people named large are too large for a small page, at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.go_on = asyncio.Event()
 
-    async def get(self, *asked: Any) -> ApiAnswer:
-        found = await super().get(*asked)
+    async def get(
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        caller: PageCaller,
+        etag: str | None = None,
+        most_bytes: int | None = None,
+    ) -> ApiAnswer:
+        found = await super().get(path, query, caller, etag)
+        if most_bytes is not None and caller.name.startswith("large"):
+            raise AnswerTooLarge(most_bytes)
         await self.go_on.wait()
         return found
 
 
-@pytest.mark.parametrize(("small_bytes", "most", "each"), [(2**20, 16, 4), (10, 2, 1)])
-async def test_many_pages_with_small_answers_and_two_with_large_ones_are_made_at_once(
-    monkeypatch: pytest.MonkeyPatch, small_bytes: int, most: int, each: int
-) -> None:
-    monkeypatch.setattr(emissions_page, "_TURN_SECONDS", 0.05)
-    monkeypatch.setattr(emissions_page, "_SMALL_BYTES", small_bytes)
+@dataclass
+class Opening:
+    """People who open the page of emissions."""
+
+    asking: httpx.AsyncClient
+    world: Slow
+    everybody: Everybody
+
+    async def opened(self, name: str) -> int:
+        self.everybody.caller = PageCaller(name)
+        return (await self.asking.get("/emissions")).status_code
+
+    async def waits(self, name: str) -> asyncio.Task[int]:
+        """A page of which the last questions are asked, and not answered."""
+        asked = len(self.world.asked) + (4 if name.startswith("large") else 2)
+        task = asyncio.create_task(self.opened(name))
+        await eventually(lambda: len(self.world.asked) == asked)
+        return task
+
+
+@pytest.fixture
+async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
+    monkeypatch.setattr(page_turns, "_SECONDS", 0.2)
     world, everybody = Slow(), Everybody()
-
-    async def opened(name: str) -> int:
-        everybody.caller = PageCaller(name)
-        return (await asking.get("/emissions")).status_code
-
     async with client(make_app(world, everybody)) as asking:
-        made: list[asyncio.Task[int]] = []
-
-        async def begin(name: str) -> None:
-            made.append(asyncio.create_task(opened(name)))
-            asked = len(world.asked)
-            await eventually(lambda: len(world.asked) == asked + (2 if small_bytes > 10 else 4))
-
-        for _ in range(each):
-            await begin("ann")
-        assert await opened("ann") == 503
-        for other in range(most - each):
-            await begin(f"other-{other}")
-        assert await opened("cem") == 503
+        yield Opening(asking, world, everybody)
         world.go_on.set()
-        assert set(await asyncio.gather(*made)) == {200}
-        assert await opened("cem") == 200
 
 
-async def test_a_page_that_was_large_is_asked_for_among_the_large_ones_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emissions_page, "_SMALL_BYTES", 10)
+@pytest.mark.parametrize(("kind", "most", "each"), [("small", 4, 2), ("large", 2, 1)])
+async def test_so_many_pages_of_all_and_of_each_user_are_made_at_once(
+    opening: Opening, kind: str, most: int, each: int
+) -> None:
+    made = [await opening.waits(f"{kind}-ann") for _ in range(each)]
+    assert await opening.opened(f"{kind}-ann") == 503
+    made += [await opening.waits(f"{kind}-{number}") for number in range(most - each)]
+    assert await opening.opened(f"{kind}-cem") == 503
+    opening.world.go_on.set()
+    assert set(await asyncio.gather(*made)) == {200}
+    assert await opening.opened(f"{kind}-cem") == 200
+
+
+async def test_large_pages_that_wait_keep_no_small_page_waiting(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [await opening.waits(f"large-{number}") for number in range(2)]
+    monkeypatch.setattr(page_turns, "_SECONDS", 20.0)
+    asked = len(opening.world.asked)
+    made += [asyncio.create_task(opening.opened(f"large-{number}")) for number in range(2, 8)]
+    await eventually(lambda: len(opening.world.asked) == asked + 12)
+    small = await opening.waits("small")
+    opening.world.go_on.set()
+    assert set(await asyncio.gather(small, *made)) == {200}
+
+
+async def test_a_page_that_was_large_is_asked_for_among_the_large_ones_until_it_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
     async with client(make_app(world, Everybody())) as asking:
-        for path, questions in (("/emissions", 4), ("/emissions", 2), ("/emissions?window=24h", 4)):
+
+        async def questions(path: str, small_bytes: int) -> int:
+            monkeypatch.setattr(page_turns, "_SMALL_BYTES", small_bytes)
             before = len(world.asked)
             assert (await asking.get(path)).status_code == 200
-            assert len(world.asked) == before + questions
+            return len(world.asked) - before
+
+        assert await questions("/emissions", 10) in (3, 4)  # the first answer that is too large ends the other
+        assert await questions("/emissions", 10) == 2
+        assert await questions("/emissions?window=24h", 10) in (3, 4)
+        assert await questions("/emissions", 2**20) == 2
+        assert await questions("/emissions", 10) in (3, 4)
 
 
 async def test_market_based_emissions_are_asked_for_and_shown() -> None:

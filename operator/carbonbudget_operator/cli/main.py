@@ -37,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # its boxes cut long names short, and at 80 columns nothing is wider
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Carbon budgets for Kubernetes: record, allocate and value the emissions of pods, and evaluate budgets.",
 )
 app.command("server")(serve)
@@ -80,7 +81,7 @@ def _root(
 
 @functools.cache
 def _command() -> Callable[[], object]:
-    """The commands as they are run; to make them of their functions' signatures takes a tenth of a second."""
+    """The commands, made of their functions' signatures in a tenth of a second: once where a process runs several."""
     return typer.main.get_command(app)
 
 

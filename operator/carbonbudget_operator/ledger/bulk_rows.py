@@ -66,7 +66,7 @@ class BulkInsert:
 def _insert(
     arrays: bool, table: sa.Table, columns: tuple[str, ...], keys: tuple[str, ...], merge: tuple[tuple[str, str], ...]
 ) -> Any:
-    """The statement, made once for all connections: it takes a millisecond, and SQLAlchemy compiles an object once."""
+    """The statement, made once for all connections: to make it takes a millisecond."""
     insert: Any = postgresql.insert(table) if arrays else sqlite.insert(table)
     if arrays:
         values = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,11 +14,9 @@ from carbonbudget_operator.web.budget_reader import BudgetReader
 from carbonbudget_operator.web.gateway import Gateway, PageCaller
 from carbonbudget_operator.web.guard import Guard
 from carbonbudget_operator.web.page_questions import NotShown, Questions, Unchanged
+from carbonbudget_operator.web.page_turns import PageTurns
 from carbonbudget_operator.web.rendering import page
 from carbonbudget_operator.web.target_reader import TargetReader
-from carbonbudget_operator.web.user_turns import UserTurns
-
-_MOST_LARGE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +28,7 @@ class PageHandling:
     budgets: BudgetReader
     targets: TargetReader
     now: Callable[[], float] = time.time
-    # Pages whose answers may be large: many at once while the answers are small, and two where one is not, as each
-    # takes tens of megabytes. No user has all places.
-    small: UserTurns = field(default_factory=lambda: UserTurns(16, 4))
-    large: UserTurns = field(default_factory=lambda: UserTurns(2, 1))
-    _were_large: dict[int, None] = field(default_factory=dict)
-
-    def was_large(self, visit: Visit) -> bool:
-        """Whether this page of this person had a large answer lately."""
-        return _page_hash(visit) in self._were_large
-
-    def note_large(self, visit: Visit) -> None:
-        """It has one. The last thousand of them are known."""
-        self._were_large[_page_hash(visit)] = None
-        if len(self._were_large) > _MOST_LARGE:
-            del self._were_large[next(iter(self._were_large))]
+    turns: PageTurns = field(default_factory=PageTurns)
 
     def page(self, template: str, visit: Visit, status: int = 200, **values: Any) -> Response:
         """A page for a visit. The browser asks for it again each minute, by its tag where it has one."""
@@ -95,7 +79,3 @@ class Visit:
         if len(value) > longest:
             raise NotShown(400, f"{name} is longer than {longest} characters.")
         return value
-
-
-def _page_hash(visit: Visit) -> int:
-    return hash((visit.caller.user or visit.caller.name, str(visit.request.url)))

@@ -46,6 +46,7 @@ class Unchanged(Exception):
 @dataclass(slots=True)
 class Questions:
     """Asks for one request. `known` is the request's If-None-Match, `tag` the ETag of the page made of the answers.
+    `largest_bytes` is the length of the largest of these.
 
     The page's tag holds the tags of its answers. So a refresh without change costs no more than the server's 304.
     """
@@ -54,6 +55,7 @@ class Questions:
     caller: PageCaller
     known: str = ""
     tag: str = ""
+    largest_bytes: int = 0
 
     async def ask(self, *questions: Question, most_bytes: int | None = None) -> list[JsonObject | NotShown]:
         """The answers, in order; a refusal stands in the place of an answer.
@@ -62,18 +64,23 @@ class Questions:
         `most_bytes`. The page is made of the answers to the last call.
         """
         tags = _unpacked(self.known, len(questions))
-        sent = [self._send(question, tag, most_bytes) for question, tag in zip(questions, tags, strict=True)]
-        found: list[ApiAnswer | NotShown] = []
-        for one in await asyncio.gather(*sent, return_exceptions=True):  # so that none is under way afterwards
-            if isinstance(one, BaseException):
-                raise one
-            found.append(one)
+        sent = [
+            asyncio.ensure_future(self._send(question, tag, most_bytes))
+            for question, tag in zip(questions, tags, strict=True)
+        ]
+        try:
+            found = await asyncio.gather(*sent)  # the first that is too large ends it
+        finally:
+            for asking in sent:
+                asking.cancel()
+            await asyncio.gather(*sent, return_exceptions=True)
         if questions and all(isinstance(one, ApiAnswer) and one.status == 304 for one in found):
             raise Unchanged
         for place, one in enumerate(found):
             if isinstance(one, ApiAnswer) and one.status == 304:
                 found[place] = await self._send(questions[place], None, most_bytes)
         self.tag = _packed(found)
+        self.largest_bytes = max((len(one.body) for one in found if isinstance(one, ApiAnswer)), default=0)
         # In a thread: the answers of large pages have megabytes.
         return await asyncio.to_thread(lambda: [_object(one) if isinstance(one, ApiAnswer) else one for one in found])
 

@@ -95,6 +95,9 @@ class ServerGateway:
                 url = httpx.URL(self._url + path, params=list(query))
                 answer = await self._ask(client, url, headers, share, _MOST_BYTES if most_bytes is None else most_bytes)
             code = str(answer.status)
+        except AnswerTooLarge:
+            code = "too_large"
+            raise
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
             # Its words may name the server's address, and readers of the page may be tenants.
             if _lines.admit(time.monotonic()) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
 from typing import Final, get_args
 from urllib.parse import urlencode
 
@@ -13,11 +12,9 @@ from starlette.responses import Response
 from carbonbudget_core.jsons import JsonObject
 from carbonbudget_operator.run_labels import with_keys
 from carbonbudget_operator.web.charts.stacked_bars import stacked_bars
-from carbonbudget_operator.web.gateway import AnswerTooLarge
 from carbonbudget_operator.web.page_handling import PageHandling, Visit
 from carbonbudget_operator.web.page_questions import NotShown, Question
 from carbonbudget_operator.web.pages.answer_files import answer_file
-from carbonbudget_operator.web.user_turns import UserTurns
 from carbonbudget_operator.web.views.emission_view import Basis, EmissionLine, emission_bars, emission_table
 
 WINDOWS: Final = (
@@ -30,8 +27,6 @@ FIELDS: Final = ("namespace", "workload", "run", "model", "node")
 _PATH: Final = "/api/v1/emissions"
 # Of each of the two answers. A row takes about a kilobyte while its page is made.
 _MOST_ROWS: Final = 10_000
-_TURN_SECONDS: Final = 20.0
-_SMALL_BYTES: Final = 128 * 2**10  # of each answer: 16 pages of two take 30 MB at most, with what is made of them
 
 
 class _Form:
@@ -81,28 +76,13 @@ class _Form:
 
 
 async def show_emissions(handling: PageHandling, visit: Visit) -> Response:
-    """Bars and table. The table also has the window before.
-
-    How large the answers are shows when they come. So all pages are asked for among many at once, and a large one is
-    asked for again among few; where it was large before, at once.
-    """
+    """Bars and table. The table also has the window before."""
     form = _Form(visit)
-    if not handling.was_large(visit):
-        with suppress(AnswerTooLarge):
-            return await _made(handling, visit, form, handling.small, _SMALL_BYTES)
-        handling.note_large(visit)
-    return await _made(handling, visit, form, handling.large, None)
 
-
-async def _made(
-    handling: PageHandling, visit: Visit, form: _Form, turns: UserTurns, most_bytes: int | None
-) -> Response:
-    async with AsyncExitStack() as held:
-        try:
-            await held.enter_async_context(turns.turn(visit.caller.user or visit.caller.name, _TURN_SECONDS))
-        except TimeoutError:
-            raise NotShown(503, "Too many of these pages are being made: try again in a minute.") from None
+    async def made(most_bytes: int | None) -> Response:
         return await _page(handling, visit, form, await visit.questions.ask(*form.questions(), most_bytes=most_bytes))
+
+    return await handling.turns.made(form.address(), visit.questions, made)
 
 
 async def _page(

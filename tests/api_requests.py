@@ -19,7 +19,7 @@ _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
 class ApiRequests:
-    """Flags are kubectl's --as, --as-group, --dry-run=server, --field-manager and --subresource; others are an error."""
+    """Flags are those of kubectl: --as, --as-group, --dry-run=server, --field-manager, --subresource, and no others."""
 
     def __init__(self, cluster: Cluster) -> None:
         client = kube_config.new_client_from_config(str(cluster.kubeconfig))

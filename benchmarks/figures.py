@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
+_ROOT = Path(__file__).resolve().parent.parent
 Figures = dict[str, float | int | str]
 
 
@@ -44,6 +46,12 @@ def yardstick_ms() -> float:
     for number in range(500):
         _ = {str(key): [key, number] for key in range(200)}
     return (time.thread_time() - began) * 1000
+
+
+def web_environment() -> dict[str, str]:
+    """The variables that the chart sets for the web page's container."""
+    text = (_ROOT / "charts/carbonbudget/templates/web.yaml").read_text()
+    return dict(re.findall(r'- \{name: (\w+), value: "(\w+)"\}', text))
 
 
 def rss_mib(pid: int) -> float:

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import aiohttp
 from aiohttp import web
-from benchmarks.figures import Figures, arguments, cpu_seconds, show, yardstick_ms
+from benchmarks.figures import Figures, arguments, cpu_seconds, rss_mib, show, web_environment, yardstick_ms
 from benchmarks.month_serving import serving_a_month
 from benchmarks.people_process import Person, people_beside, take_precedence
 from benchmarks.question_isolation_load import BUDGETS, Isolation, review, tree
@@ -97,7 +97,7 @@ async def web_page(base: Path) -> AsyncIterator[int]:
     (base / "web.json").write_text(json.dumps({"web": own}))
     command = (Path(sys.executable).with_name("carbonbudget"), "web", "--config", base / "web.json")
     process = await asyncio.create_subprocess_exec(
-        *command, "--log-level", "error", env=os.environ, preexec_fn=partial(os.nice, PAGE_NICE)
+        *command, "--log-level", "error", env=os.environ | web_environment(), preexec_fn=partial(os.nice, PAGE_NICE)
     )
     try:
         yield process.pid
@@ -167,6 +167,7 @@ async def phase(
         "web_cpu_s": round(after[1] - before[1], 1),
         "machine_busy_percent": round(100 * (busy_after - busy) / (all_after - all_)),
         "processes_mib": round(load.processes_mib),
+        "web_mib": rss_mib(web_pid),
         "yardstick_ms": round(yardstick_ms(), 1),
     }
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import httpx
 from aiohttp import web
-from benchmarks.figures import Figures, arguments, rss_mib, show
+from benchmarks.figures import Figures, arguments, rss_mib, show, web_environment
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
@@ -116,7 +116,7 @@ async def measure(load: Load | None, seconds: float) -> Figures:
         }  # fmt: skip
         (directory / "config.yaml").write_text(json.dumps({"web": own}))
         command = [sys.executable, "-c", _COMMAND, "web", "--config", str(directory / "config.yaml")]
-        process = subprocess.Popen([*command, "--log-level", "error"], env=os.environ)
+        process = subprocess.Popen([*command, "--log-level", "error"], env=os.environ | web_environment())
         trust = ssl.create_default_context(cafile=str(directory / "ca.crt"))
         try:
             await _ready(trust)

@@ -47,7 +47,7 @@ def publish(engine: sa.Engine, grams: dict[int, int], at: int, zone: str = "DE")
 
 
 @given(st.lists(STEP, min_size=1, max_size=12))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_remembered_is_what_would_be_made_anew_after_any_history(
     engine: sa.Engine, steps: list[tuple[object, ...]]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -81,7 +82,21 @@ def _missing_cluster() -> str:
     return ""
 
 
+_OF_A_CLUSTER = ("cluster", "control_plane", "node_vm", "kueue")  # all have the marker `cluster` as well
 _SKIPPED = pytest.StashKey[str]()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Runs of the cluster's tests import only files that name the marker, and runs without them no file of them alone.
+
+    To import all files takes half a minute.
+    """
+    wanted = config.option.markexpr
+    if not collection_path.match("test_*.py"):
+        return None
+    if wanted == "not cluster":
+        return bool(re.search(r"^pytestmark = .*mark\.cluster", collection_path.read_text(), re.MULTILINE)) or None
+    return (wanted.startswith(_OF_A_CLUSTER) and "mark.cluster" not in collection_path.read_text()) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -50,6 +50,7 @@ def control_plane(cluster: Cluster, directory: Path) -> Iterator[Cluster]:
         "kube-controller-manager": (
             f"--kubeconfig={managing}", f"--authentication-kubeconfig={managing}",
             f"--authorization-kubeconfig={managing}", f"--secure-port={manager}",
+            f"--flex-volume-plugin-dir={directory}/volume-plugins",  # it makes the directory
         ),
     }  # fmt: skip
     made = replace(cluster, kubeconfig=admin, nodes=False)

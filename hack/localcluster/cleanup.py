@@ -117,7 +117,7 @@ def restore_sysctls(before: Before) -> str:
                 changed.append(name.replace("/", "."))
         except OSError:
             continue  # gone with its kernel module
-    return f"sysctls put back: {', '.join(changed)}" if changed else ""
+    return f"the changes of the sysctls {', '.join(changed)}" if changed else ""
 
 
 def remove_places(settings: Settings, before: Before) -> str:
@@ -154,10 +154,15 @@ def remove_state(settings: Settings, logs_too: bool) -> str:
         shutil.rmtree(settings.state, ignore_errors=True)
         return f"{settings.run} and {settings.state}"
     if settings.state.is_dir():
+        used = []
         for entry in settings.state.iterdir():
             if entry.name not in ("logs", "logs.previous", MARK):
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        return f"{settings.run} and all of {settings.state} but logs/"
+                try:
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                except OSError as error:  # a program that `up` did not start writes there
+                    used.append(f"{entry}: {error.strerror}")
+        done = f"{settings.run} and all of {settings.state} but logs/"
+        return done + (f" (NOT removed: {'; '.join(used)})" if used else "")
     return str(settings.run)
 
 

@@ -162,10 +162,10 @@ def test_thresholds_name_the_kinds_that_they_act_on_and_the_grace() -> None:
     budget = a_budget(thresholds=ALL_THREE, enforce={"kinds": ["Deployment", "Job"], "grace": "2h"})
     assert told(budget, "Thresholds").split(". ") == [
         "At 80 % it warns whoever creates a Job, bare Pod or Deployment (reached)",
-        "At 90 % it refuses a new Deployment or Job, and growth of what runs, and warns whoever creates a bare Pod "
-        "(not reached)",
-        "At 100 % it refuses a new Deployment or Job, and growth of what runs, and suspends running Jobs labelled "
-        "carbonbudget.dev/suspendable=true 2h later (not reached).",
+        "At 90 % it refuses a new Deployment or Job, and growth of a running Deployment or Job, and warns whoever "
+        "creates a bare Pod (not reached)",
+        "At 100 % it refuses a new Deployment or Job, and growth of a running Deployment or Job, and suspends running "
+        "Jobs labelled carbonbudget.dev/suspendable=true 2h later (not reached).",
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +135,24 @@ def test_down_keeps_the_logs_and_purge_does_not(settings: Settings) -> None:
     assert not settings.run.exists()
     cleanup.remove_state(settings, logs_too=True)
     assert not settings.state.exists()
+
+
+def test_what_another_program_writes_into_is_named_and_all_else_is_removed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("etcd", "kubelet", "pki"):
+        (settings.state / name).mkdir(parents=True)
+    remove = shutil.rmtree
+
+    def busy(path: Path, ignore_errors: bool = False) -> None:
+        if path.name == "kubelet":
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        remove(path, ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    said = cleanup.remove_state(settings, logs_too=False)
+    assert f"NOT removed: {settings.state}/kubelet: Directory not empty" in said
+    assert [path.name for path in settings.state.iterdir()] == ["kubelet"]
 
 
 def test_after_a_reboot_only_files_are_removed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

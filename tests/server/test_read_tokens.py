@@ -62,6 +62,7 @@ async def test_a_read_token_reads_its_namespaces_and_no_other(face: Face) -> Non
     assert (answer["namespaces"], [row["namespace"] for row in answer["rows"]]) == (["team-a"], ["team-a"])
     other = await get(face, "/api/v1/emissions", token, filter="namespace=team-b")
     assert other.status_code == 403
+    assert other.json()["detail"] == "the read token is not for namespace team-b: create another one"
     rows = (await get(face, "/api/v1/budgets", token)).json()["rows"]
     assert [(row["kind"], row["namespace"]) for row in rows] == [("CarbonBudget", "team-a")]
     assert (await get(face, "/api/v1/budgets/team-b/monthly", token)).status_code == 404
@@ -74,7 +75,9 @@ async def test_a_read_token_reads_its_namespaces_and_no_other(face: Face) -> Non
     who = (await get(face, "/api/v1/whoami", token)).json()
     assert (who["user"], who["all_namespaces"], who["namespaces"]) == ("sharer@*", False, ["team-a"])
     for path in ("nodes", "reports", "status", "external"):
-        assert (await get(face, f"/api/v1/{path}", token)).status_code == 403
+        refused = await get(face, f"/api/v1/{path}", token)
+        wanted = "the read token is not for all namespaces (`--namespaces '*'`): create another one"
+        assert (refused.status_code, refused.json()["detail"]) == (403, wanted)
 
 
 async def test_what_its_creator_was_shown_before_is_not_shown_to_it(face: Face) -> None:

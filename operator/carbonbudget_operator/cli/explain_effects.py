@@ -154,8 +154,8 @@ def _does(budget: AnyBudget, threshold: ThresholdSpec, beside: ReaderContext) ->
     if threshold.action == "Warn":
         return _warns(warned)
     refuses = f"refuses a new {listed(_named(mine), 'or')}" if mine else "refuses nothing"
-    if any(kind in GROWTH for kind in mine):
-        refuses += ", and growth of what runs"
+    if grown := [kind for kind in mine if kind in GROWTH]:
+        refuses += f", and growth of a running {listed(_named(grown), 'or')}"
     others = [kind for kind in warned if kind not in mine]
     if threshold.action == "Block":
         return f"{refuses}, and {_warns(others)}" if others else refuses

@@ -236,8 +236,9 @@ def explain_budget(
     chosen, others, beside, hint = ask_api_server(who, timeout, run, WHOLE_CLUSTER if cluster else space)
     if chosen is None:
         place = f" in namespace {space}" if space else ""
-        there = ", ".join(sorted(one.metadata.name for one in others)) or "none"
-        fail(f"no {resource.kind} {budget}{place}; there is: {there}{hint}")
+        names = ", ".join(sorted(one.metadata.name for one in others))
+        there = f"there is: {names}" if names else "there is none at all"
+        fail(f"no {resource.kind} {budget}{place}; {there}{hint}")
     sections = explain(chosen, dt.datetime.now(dt.UTC), beside)
     if output is KubectlFormat.JSON:
         print(json.dumps(as_json(chosen, beside, sections), indent=2))

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -84,6 +84,17 @@ class Caller:
     def is_restricted_from(self, namespace: str) -> bool:
         """Whether it has a read token that is not for this namespace (EVERY_NAMESPACE: for all of them)."""
         return self.namespaces is not None and not {EVERY_NAMESPACE, namespace} & set(self.namespaces)
+
+    def missing_right(self, namespaces: Sequence[str] = ()) -> str:
+        """Why it is told nothing of these namespaces (EVERY_NAMESPACE: of all; without any: of no namespace at all)."""
+        where = f"namespace {namespaces[0]}" if len(namespaces) == 1 else "any of these namespaces"
+        token_where = where
+        if EVERY_NAMESPACE in namespaces:
+            where, token_where = "all namespaces", "all namespaces (`--namespaces '*'`)"
+        if namespaces and all(map(self.is_restricted_from, namespaces)):
+            return f"the read token is not for {token_where}: create another one"
+        who = self.user if self.namespaces is None else f"the read token's creator {self.user}"
+        return f"{who} may not get carbonbudgets in {where if namespaces else 'any namespace'}"
 
 
 class Access:

@@ -66,7 +66,8 @@ def make_app(
         """A path or a method that there is not."""
         if not request.url.path.startswith(PREFIX):
             return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-        return refusal_response(request, Refusal(error.status_code, "unknown", f"{request.method} {error.detail}"))
+        reason = f"{request.method} {error.detail}: {PREFIX}openapi.json lists what there is"
+        return refusal_response(request, Refusal(error.status_code, "unknown", reason))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

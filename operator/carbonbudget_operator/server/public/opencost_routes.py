@@ -56,8 +56,7 @@ async def _namespaces(visible: VisibleNamespaces, asked: AllocationRequest, aske
     named = sorted(name for name in named_namespaces(asked.matching) or () if _may_exist(name))
     found = await (visible.among(asker.caller, named) if 0 < len(named) <= _MAX_NAMED else visible.of(asker.caller))
     if not found:
-        where = f"namespace {named[0]}" if len(named) == 1 else "any of these namespaces" if named else "any namespace"
-        raise Refusal(403, "forbidden", f"{asker.caller.user} may not get carbonbudgets in {where}")
+        raise Refusal(403, "forbidden", asker.caller.missing_right(named))
     return found
 
 

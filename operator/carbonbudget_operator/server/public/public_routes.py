@@ -105,8 +105,7 @@ def public_routes(
         named = list(names)
         found = await (visible.among(asker.caller, named) if named else visible.of(asker.caller))
         if not found:
-            where = f"namespace {named[0]}" if named else "any namespace"
-            raise Refusal(403, "forbidden", f"{asker.caller.user} may not get carbonbudgets in {where}")
+            raise Refusal(403, "forbidden", asker.caller.missing_right(named))
         return found
 
     @router.get("/whoami", summary="Who the server takes you for, and what you may read")

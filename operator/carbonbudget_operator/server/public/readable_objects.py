@@ -96,12 +96,10 @@ class ReadableObjects:
 
 def _missing_right(caller: Caller, namespace: str) -> str:
     """Why a caller may not be shown an object of this namespace; empty: an object of no namespace."""
-    if caller.is_restricted_from(namespace or EVERY_NAMESPACE):
-        wanted = f"namespace {namespace}" if namespace else "all namespaces (`--namespaces '*'`)"
-        return f"the read token is not for {wanted}: create another one"
-    right = f"get carbonbudgets in namespace {namespace}" if namespace else "get clustercarbonbudgets"
+    if namespace or caller.is_restricted_from(EVERY_NAMESPACE):
+        return caller.missing_right([namespace or EVERY_NAMESPACE])
     who = caller.user if caller.namespaces is None else f"the read token's creator {caller.user}"
-    return f"{who} may not {right}"
+    return f"{who} may not get clustercarbonbudgets"
 
 
 def respond_object(request: Request, asker: QueryCaller, detail: Mapping[str, object]) -> Response:

@@ -193,8 +193,7 @@ class QueryCaller:
         for namespace in () if self.wide else sorted(namespaces):
             every = namespace == EVERY_NAMESPACE
             if every or not await access_answer(self._asking.access.may_read_budgets(self.caller, namespace)):
-                where = "all namespaces" if every else f"namespace {namespace}"
-                raise Refusal(403, "forbidden", f"{self.caller.user} may not get carbonbudgets in {where}")
+                raise Refusal(403, "forbidden", self.caller.missing_right([namespace]))
 
     async def authorize_closing(self, verb: str) -> None:
         """Refuse unless the caller may do so ("create" or "delete") with closed reports."""

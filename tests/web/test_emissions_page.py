@@ -38,6 +38,17 @@ async def test_emissions_by_a_label_ask_for_that_label() -> None:
     assert (await shown("/emissions?by=label", world)).status_code == 400
 
 
+@pytest.mark.parametrize("namespaces", [None, ["team-a"]])
+async def test_nodes_are_offered_to_those_who_may_see_them(namespaces: list[str] | None) -> None:
+    class Answering(World):
+        def _answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+            found = super()._answer(path, query)
+            return found and found | {"namespaces": namespaces}
+
+    offered = re.findall(r'<option value="(\w+)"', (await shown("/emissions", Answering())).text)
+    assert ("workload" in offered, "node" in offered) == (True, namespaces is None)
+
+
 async def test_a_namespace_leads_to_its_workloads_and_idle_energy_to_nothing() -> None:
     html = (await shown("/emissions?window=30d")).text
     assert "by=workload&amp;step=day&amp;accounting=LocationBased&amp;filter=namespace%3Dteam-a" in html

@@ -103,9 +103,11 @@ async def _page(
             starts, series = await asyncio.to_thread(emission_bars, steps, form.fields, form.accounting, table.lines)
             legend = [one.name for one in series]
             chart = stacked_bars(starts, form.step, series, f"Emissions by {form.step}") if starts else ""
+    # The server tells nodes only to those who may read all namespaces, whose answers name none.
+    fields = [field for field in FIELDS if field != "node" or whole.get("namespaces") is None]
     return handling.page(
         "emissions.html", visit, title="Emissions", here="emissions", form=form, table=table, chart=chart,
-        legend=legend, chart_note=chart_note, windows=WINDOWS, steps=STEPS, fields=FIELDS, filters=_filters(form),
+        legend=legend, chart_note=chart_note, windows=WINDOWS, steps=STEPS, fields=fields, filters=_filters(form),
         drill=lambda line: _drill(form, line), csv=_file(form, "csv"), json_file=_file(form, "json"),
         basis="market-based" if form.accounting == "MarketBased" else "location-based",
         bases=get_args(Basis), most_rows=_MOST_ROWS,

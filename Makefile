@@ -31,12 +31,13 @@ test-unit: venv ## the tests that need no cluster
 node-vm-test: venv ## ten minutes of loads on two nodes, cgroup v1 and v2, one in a virtual machine (root; half an hour)
 	@hack/node-vm-test
 
-soak: venv ## the long counts (an hour): 2,000 examples of each law, 200 kills, 100,000 hostile reports, benchmarks, two nodes
+soak: venv ## the long counts (an hour): 2,000 examples of each law, 300 kills, 100,000 hostile reports, benchmarks, two nodes
 	@$(BIN)/pytest --hypothesis-profile=soak --timeout=3600 tests/agent/test_attribution.py tests/agent/test_usage.py \
 	  tests/agent/test_counter.py tests/agent/test_mirrors.py tests/agent/test_baseline.py tests/agent/test_parsers.py \
 	  tests/core tests/allocation tests/carbon tests/budgets tests/enforcement/test_suspension_laws.py
-	@CARBONBUDGET_KILLS=200 CARBONBUDGET_HOSTILE=100000 $(BIN)/pytest --timeout=3600 tests/agent/test_kill.py \
-	  tests/ledger/test_faults.py tests/ingest/test_hostile.py
+	@CARBONBUDGET_AGENT_KILLS=200 CARBONBUDGET_KILLS=100 CARBONBUDGET_HOSTILE=100000 CARBONBUDGET_HISTORIES=500 \
+	  $(BIN)/pytest --timeout=3600 tests/agent/test_kill.py tests/ledger/test_faults.py tests/ingest/test_hostile.py \
+	  tests/answers/test_expected_intensity.py
 	@hack/bench quick
 	@hack/node-vm-test
 

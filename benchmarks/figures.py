@@ -51,7 +51,9 @@ def yardstick_ms() -> float:
 def web_environment() -> dict[str, str]:
     """The variables that the chart sets for the web page's container."""
     text = (_ROOT / "charts/carbonbudget/templates/web.yaml").read_text()
-    return dict(re.findall(r'- \{name: (\w+), value: "(\w+)"\}', text))
+    found = dict(re.findall(r'- \{name: (\w+), value: "(\w+)"\}', text))
+    assert found, "the chart's template is written in another way"
+    return found
 
 
 def rss_mib(pid: int) -> float:

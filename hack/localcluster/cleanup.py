@@ -10,12 +10,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from . import cgroups, machine, netfilter, processes
 from .components import ORDER
 from .machine import Before
+from .say import ClusterError
 from .settings import MARK, NODE_VM, Settings
 
 
@@ -159,11 +160,19 @@ def remove_state(settings: Settings, logs_too: bool) -> str:
             if entry.name not in ("logs", "logs.previous", MARK):
                 try:
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-                except OSError as error:  # a program that `up` did not start writes there
+                except FileNotFoundError:  # removed meanwhile
+                    continue
+                except OSError as error:  # most often a program that `up` did not start writes there
                     used.append(f"{entry}: {error.strerror}")
         done = f"{settings.run} and all of {settings.state} but logs/"
         return done + (f" (NOT removed: {'; '.join(used)})" if used else "")
     return str(settings.run)
+
+
+def require_removed(texts: Iterable[str]) -> None:
+    """Raise ClusterError if one of these, as `everything` returns them, names a part that was left."""
+    if any("NOT removed" in text for text in texts):
+        raise ClusterError("some parts named above could not be removed: find what uses them, then run `down` again")
 
 
 def everything(settings: Settings, logs_too: bool = False) -> list[str]:

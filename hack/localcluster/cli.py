@@ -68,8 +68,7 @@ def _down(args: argparse.Namespace) -> int:
         texts = cleanup.everything(conf, logs_too=args.purge)
         for text in texts:
             line(f"  removed {text}")
-    if any("NOT removed" in text for text in texts):
-        raise ClusterError("some parts named above could not be removed: find what uses them, then run `down` again")
+    cleanup.require_removed(texts)
     line(f"the cluster is down ({time.monotonic() - began:.1f} s)")
     if not args.purge and conf.logs.is_dir():
         line(f"  logs are kept in {conf.logs} (`hack/cluster down --purge` removes them)")

@@ -110,8 +110,10 @@ def up(settings: Settings) -> None:
         return
     if settings.before.exists():
         with step("removing the rest of a previous cluster; its data is discarded"):
-            for text in cleanup.everything(settings):
+            removed = cleanup.everything(settings)
+            for text in removed:
                 line(f"    removed {text}")
+            cleanup.require_removed(removed)
     _fresh(cluster, paths, images)
     cluster.complete.touch()
     line(f"the cluster is up ({time.monotonic() - began:.1f} s)")

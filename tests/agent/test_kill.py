@@ -24,8 +24,8 @@ from tests.agent.node import UID_A, UID_B, FakeNode
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import decode_report
 
-# `CARBONBUDGET_KILLS=200` kills as often as `make soak` does.
-KILLS = int(os.environ.get("CARBONBUDGET_KILLS", "60"))
+# `CARBONBUDGET_AGENT_KILLS=200` kills as often as `make soak` does.
+KILLS = int(os.environ.get("CARBONBUDGET_AGENT_KILLS", "60"))
 LIVES_AT_ONCE = 2
 HURRIED = str(Path(__file__).parent / "hurried.py")
 

@@ -85,10 +85,10 @@ class Played:
                 await asyncio.sleep(0.1)
 
     async def shown(self, name: str) -> None:
-        """The watch has shown the Job as the API server has it."""
-        version = self.job(name)["metadata"]["resourceVersion"]
+        """The watch has shown the Job as the API server has it now, or as somebody changed it since."""
+        version = int(self.job(name)["metadata"]["resourceVersion"])
         async with asyncio.timeout(30):
-            while not any(j.name == name and j.version == version for j in self.loop.store.jobs.values()):
+            while not any(j.name == name and int(j.version) >= version for j in self.loop.store.jobs.values()):
                 self.loop.store.wishes_changed.clear()
                 await self.loop.store.wishes_changed.wait()
 

@@ -155,17 +155,28 @@ def test_thresholds_say_what_happens_and_whether_it_did() -> None:
     )
 
 
+def test_with_the_default_kinds_growth_is_that_of_jobs_and_gated_pods() -> None:
+    said = told(a_budget(thresholds=[{"at": 100, "action": "Block"}]), "Thresholds")
+    assert said.startswith(
+        "At 100 % it refuses a new Job or bare Pod, and growth (a Job that is resumed or runs more pods at a time; "
+        "a Pod that loses its last scheduling gate)"
+    )
+
+
 ALL_THREE = [{"at": 80, "action": "Warn"}, {"at": 90, "action": "Block"}, {"at": 100, "action": "Suspend"}]
 
 
 def test_thresholds_name_the_kinds_that_they_act_on_and_the_grace() -> None:
     budget = a_budget(thresholds=ALL_THREE, enforce={"kinds": ["Deployment", "Job"], "grace": "2h"})
+    growth = (
+        "and growth (more replicas of a Deployment or a rollout of one whose pods may take more than 600 s to end; "
+        "a Job that is resumed or runs more pods at a time)"
+    )
     assert told(budget, "Thresholds").split(". ") == [
         "At 80 % it warns whoever creates a Job, bare Pod or Deployment (reached)",
-        "At 90 % it refuses a new Deployment or Job, and growth of a running Deployment or Job, and warns whoever "
-        "creates a bare Pod (not reached)",
-        "At 100 % it refuses a new Deployment or Job, and growth of a running Deployment or Job, and suspends running "
-        "Jobs labelled carbonbudget.dev/suspendable=true 2h later (not reached).",
+        f"At 90 % it refuses a new Deployment or Job, {growth}, and warns whoever creates a bare Pod (not reached)",
+        f"At 100 % it refuses a new Deployment or Job, {growth}, and suspends running Jobs labelled "
+        "carbonbudget.dev/suspendable=true 2h later (not reached).",
     ]
 
 

@@ -139,8 +139,9 @@ def test_a_kind_that_is_not_limited_is_not_said_to_be_refused(kind: str) -> None
     beside = ReaderContext(None, "Enforce", limited_kinds=frozenset({"Job"}))
     assert shown not in section(made, "Refused now", beside)
     assert f"Budgets do not apply to {shown} of enforce.kinds in this cluster" in section(made, "Thresholds", beside)
-    assert "At 100 % it refuses a new Job, and growth of a running Job (reached)." in section(
-        made, "Thresholds", beside
+    assert (
+        "At 100 % it refuses a new Job, and growth (a Job that is resumed or runs more pods at a time) (reached)."
+        in section(made, "Thresholds", beside)
     )
     # Where the policy cannot be seen, the controller's condition says it.
     message = f"{kind} of enforce.kinds is not checked in this cluster: mistyped, or missing"

@@ -221,7 +221,7 @@ def test_a_name_that_is_elsewhere_is_told_with_the_option_that_finds_it(tmp_path
     assert whole.output.endswith("there is: monthly; a ClusterCarbonBudget has that name: add --cluster\n")
     empty = run(tmp_path, BOTH, "explain", "monthly", "-n", "team-c")
     assert empty.output == (
-        "no CarbonBudget monthly in namespace team-c; there is none at all; -n names another namespace, and "
+        "no CarbonBudget monthly in namespace team-c; the namespace has none; -n names another namespace, and "
         "`kubectl carbon budgets -A` shows all\n"
     )
 

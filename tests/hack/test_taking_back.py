@@ -153,6 +153,9 @@ def test_what_another_program_writes_into_is_named_and_all_else_is_removed(
     said = cleanup.remove_state(settings, logs_too=False)
     assert f"NOT removed: {settings.state}/kubelet: Directory not empty" in said
     assert [path.name for path in settings.state.iterdir()] == ["kubelet"]
+    with pytest.raises(ClusterError, match="find what uses them"):  # neither `down` nor `up` goes on as if it were gone
+        cleanup.require_removed(["directories /a", said])
+    cleanup.require_removed(["directories /a"])
 
 
 def test_after_a_reboot_only_files_are_removed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from carbonbudget_operator.ledger.fact_reader import hours_with_facts, read_hour
 from carbonbudget_operator.ledger.ledger_engine import LedgerError
 from carbonbudget_operator.ledger.writer import LedgerWriter
 
-# `CARBONBUDGET_KILLS=200` kills as often as a bad month would.
+# `CARBONBUDGET_KILLS=100` kills as often as a bad month would.
 KILLS = int(os.environ.get("CARBONBUDGET_KILLS", "5"))
 KILLED = """
 import sys

@@ -357,6 +357,7 @@ async def test_what_there_is_not_is_a_problem_too(face: Face, method: str, path:
     answer = await face.client.request(method, path, headers={"Authorization": f"Bearer {LEAD}"})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status
+    assert answer.json()["detail"].endswith(": /api/v1/openapi.json lists what there is")
 
 
 async def test_stored_and_sealed_hours_give_the_same_answers_as_facts(face: Face) -> None:

@@ -155,7 +155,7 @@ def _does(budget: AnyBudget, threshold: ThresholdSpec, beside: ReaderContext) ->
         return _warns(warned)
     refuses = f"refuses a new {listed(_named(mine), 'or')}" if mine else "refuses nothing"
     if grown := [kind for kind in mine if kind in GROWTH]:
-        refuses += f", and growth of a running {listed(_named(grown), 'or')}"
+        refuses += f", and growth ({'; '.join(GROWTH[kind] for kind in grown)})"
     others = [kind for kind in warned if kind not in mine]
     if threshold.action == "Block":
         return f"{refuses}, and {_warns(others)}" if others else refuses

@@ -237,7 +237,7 @@ def explain_budget(
     if chosen is None:
         place = f" in namespace {space}" if space else ""
         names = ", ".join(sorted(one.metadata.name for one in others))
-        there = f"there is: {names}" if names else "there is none at all"
+        there = f"there is: {names}" if names else "the namespace has none" if space else "there is none"
         fail(f"no {resource.kind} {budget}{place}; {there}{hint}")
     sections = explain(chosen, dt.datetime.now(dt.UTC), beside)
     if output is KubectlFormat.JSON:

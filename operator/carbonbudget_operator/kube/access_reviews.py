@@ -86,15 +86,24 @@ class Caller:
         return self.namespaces is not None and not {EVERY_NAMESPACE, namespace} & set(self.namespaces)
 
     def missing_right(self, namespaces: Sequence[str] = ()) -> str:
-        """Why it is told nothing of these namespaces (EVERY_NAMESPACE: of all; without any: of no namespace at all)."""
+        """Why it is shown none of these namespaces. EVERY_NAMESPACE: not all of them; without any: not one."""
         where = f"namespace {namespaces[0]}" if len(namespaces) == 1 else "any of these namespaces"
-        token_where = where
         if EVERY_NAMESPACE in namespaces:
-            where, token_where = "all namespaces", "all namespaces (`--namespaces '*'`)"
-        if namespaces and all(map(self.is_restricted_from, namespaces)):
-            return f"the read token is not for {token_where}: create another one"
-        who = self.user if self.namespaces is None else f"the read token's creator {self.user}"
-        return f"{who} may not get carbonbudgets in {where if namespaces else 'any namespace'}"
+            where = "all namespaces"
+        restricted = [name for name in namespaces if self.is_restricted_from(name)]
+        if namespaces and len(restricted) == len(namespaces):
+            hint = " (`--namespaces '*'`)" if EVERY_NAMESPACE in namespaces else ""
+            return f"the read token is not for {where}{hint}: create another one"
+        if not namespaces:
+            where = "any namespace"
+        if self.namespaces is not None and (restricted or not namespaces):
+            where = "any namespace of the token"
+        return f"{self.right_holder} may not get carbonbudgets in {where}"
+
+    @property
+    def right_holder(self) -> str:
+        """Whose rights its own are: for a read token its creator's."""
+        return self.user if self.namespaces is None else f"the read token's creator {self.user}"
 
 
 class Access:

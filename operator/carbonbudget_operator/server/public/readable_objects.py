@@ -98,8 +98,7 @@ def _missing_right(caller: Caller, namespace: str) -> str:
     """Why a caller may not be shown an object of this namespace; empty: an object of no namespace."""
     if namespace or caller.is_restricted_from(EVERY_NAMESPACE):
         return caller.missing_right([namespace or EVERY_NAMESPACE])
-    who = caller.user if caller.namespaces is None else f"the read token's creator {caller.user}"
-    return f"{who} may not get clustercarbonbudgets"
+    return f"{caller.right_holder} may not get clustercarbonbudgets"
 
 
 def respond_object(request: Request, asker: QueryCaller, detail: Mapping[str, object]) -> Response:

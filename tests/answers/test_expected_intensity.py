@@ -32,7 +32,7 @@ STEP = st.one_of(
 )  # fmt: skip
 
 
-# `make soak` has 500.
+# So many random histories; `make soak` sets 500.
 HISTORIES = int(os.environ.get("CARBONBUDGET_HISTORIES", "20"))
 
 
@@ -52,11 +52,7 @@ def publish(engine: sa.Engine, grams: dict[int, int], at: int, zone: str = "DE")
 
 
 @given(st.lists(STEP, min_size=1, max_size=12))
-@settings(
-    deadline=None,
-    max_examples=int(os.environ.get("CARBONBUDGET_HISTORIES", "20")),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(deadline=None, max_examples=HISTORIES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_remembered_is_what_would_be_made_anew_after_any_history(
     engine: sa.Engine, steps: list[tuple[object, ...]]
 ) -> None:

@@ -86,23 +86,28 @@ class Caller:
         return self.namespaces is not None and not {EVERY_NAMESPACE, namespace} & set(self.namespaces)
 
     def missing_right(self, namespaces: Sequence[str] = ()) -> str:
-        """Why it is shown none of these namespaces. EVERY_NAMESPACE: not all of them; without any: not one."""
-        where = f"namespace {namespaces[0]}" if len(namespaces) == 1 else "any of these namespaces"
-        if EVERY_NAMESPACE in namespaces:
+        """The reason, as a sentence, why the caller is shown none of these namespaces.
+
+        EVERY_NAMESPACE stands for the whole cluster. Without names, the caller asked for what it may read, and that is
+        nothing.
+        """
+        if not namespaces:
+            where = "any namespace"
+        elif EVERY_NAMESPACE in namespaces:
             where = "all namespaces"
+        else:
+            where = f"namespace {namespaces[0]}" if len(namespaces) == 1 else "any of these namespaces"
         restricted = [name for name in namespaces if self.is_restricted_from(name)]
         if namespaces and len(restricted) == len(namespaces):
             hint = " (`--namespaces '*'`)" if EVERY_NAMESPACE in namespaces else ""
             return f"the read token is not for {where}{hint}: create another one"
-        if not namespaces:
-            where = "any namespace"
         if self.namespaces is not None and (restricted or not namespaces):
             where = "any namespace of the token"
         return f"{self.right_holder} may not get carbonbudgets in {where}"
 
     @property
     def right_holder(self) -> str:
-        """Whose rights its own are: for a read token its creator's."""
+        """The user whose rights count: a read token has its creator's."""
         return self.user if self.namespaces is None else f"the read token's creator {self.user}"
 
 

@@ -39,7 +39,7 @@ _MOST_SCRAPERS: Final = 16
 _PEERS_SHARE: Final = 8
 _MOST_REQUESTS: Final = 64
 _END_SECONDS: Final = 5
-# The page is to stay under 80 MB. Uncollected garbage of 100,000 objects would be 6 MiB, and of these less than one.
+# Garbage is collected after so many new objects. With 100,000, as in the other processes, the page took 6 MiB more.
 _UNCOLLECTED_OBJECTS: Final = 5_000
 
 

@@ -103,7 +103,7 @@ async def _page(
             starts, series = await asyncio.to_thread(emission_bars, steps, form.fields, form.accounting, table.lines)
             legend = [one.name for one in series]
             chart = stacked_bars(starts, form.step, series, f"Emissions by {form.step}") if starts else ""
-    # The server tells nodes only to those who may read all namespaces, whose answers name none.
+    # Only users who may read all namespaces may group by node. In answers to them `namespaces` is null.
     fields = [field for field in FIELDS if field != "node" or whole.get("namespaces") is None]
     return handling.page(
         "emissions.html", visit, title="Emissions", here="emissions", form=form, table=table, chart=chart,

@@ -67,10 +67,10 @@ def asked(tmp_path: Path) -> Iterator[Asked]:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = open_ledger(url)
     make_tables(engine)
-    for minute in range(60):
-        book(Booker(engine), a_report(DAY + MINUTE * minute, "node-1", {"a": 3_000_000}))
-    for minute in range(45, 60):
-        book(Booker(engine), a_report(DAY + MINUTE * minute, "node-2", {"b": 9_000_000}, namespace="team-b"))
+    starts = range(DAY, DAY + HOUR, MINUTE)
+    first = [a_report(start, "node-1", {"a": 3_000_000}) for start in starts]
+    second = [a_report(start, "node-2", {"b": 9_000_000}, namespace="team-b") for start in starts[45:]]
+    book(Booker(engine), *first, *second)
     yield Asked(url)
     engine.dispose()
 
@@ -250,8 +250,8 @@ def test_a_run_is_answered_by_whole_parts_of_hours_and_says_which(tmp_path: Path
     writer = LedgerWriter(engine)
     writer.add_cuts([("team-a", DAY + 1200)], DAY)
     writer.close()
-    for minute in range(60):
-        book(Booker(engine), a_job_report(DAY + MINUTE * minute, {"p": ("train", 1_000_000)}))
+    starts = range(DAY, DAY + HOUR, MINUTE)
+    book(Booker(engine), *(a_job_report(start, {"p": ("train", 1_000_000)}) for start in starts))
 
     def run(start: int, end: int) -> tuple[int, int, int]:
         query = RunQuery(id="r", namespace="team-a", kind="Job", name="train", start=start, end=end)

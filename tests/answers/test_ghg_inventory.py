@@ -42,11 +42,10 @@ STATED = {
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     made = Ledger(tmp_path)
-    for minute in range(60):
-        made.book(
-            a_report(DAY + 60 * minute, "own", {"p1": 3_000_000_000}, idle_uj=1_000_000_000),
-            replace(a_report(DAY + 60 * minute, "rented", {"p2": 5_000_000_000}), node_info=CLOUD),
-        )
+    starts = range(DAY, DAY + 3600, 60)
+    own = [a_report(start, "own", {"p1": 3_000_000_000}, idle_uj=1_000_000_000) for start in starts]
+    rented = [replace(a_report(start, "rented", {"p2": 5_000_000_000}), node_info=CLOUD) for start in starts]
+    made.book(*own, *rented)
     yield made
     made.engine.dispose()
 

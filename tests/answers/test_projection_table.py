@@ -59,12 +59,10 @@ def test_a_core_hours_rate_times_what_is_reserved_is_what_pods_bore(engine: sa.E
 
 def test_gpus_energy_is_theirs_and_each_instance_type_has_its_rate(engine: sa.Engine) -> None:
     big = 10**10
-    for minute in range(60):
-        book(
-            Booker(engine),
-            a_job_report(DAY + 60 * minute, {"g": ("train", big)}, "gpu-1", gpus=4, instance_type="p4d"),
-            a_job_report(DAY + 60 * minute, {"c": ("etl", big)}, "cpu-1", instance_type="m5"),
-        )
+    starts = range(DAY, DAY + HOUR, 60)
+    trained = [a_job_report(start, {"g": ("train", big)}, "gpu-1", gpus=4, instance_type="p4d") for start in starts]
+    loaded = [a_job_report(start, {"c": ("etl", big)}, "cpu-1", instance_type="m5") for start in starts]
+    book(Booker(engine), *trained, *loaded)
     kinds = (("gpu-1", "p4d", 4), ("cpu-1", "m5", 0))
     book(Booker(engine), *(a_job_report(DAY + HOUR, {}, node, gpus=n, instance_type=kind) for node, kind, n in kinds))
     rates = {rate.instance_type: rate for rate in a_table(engine).table(DAY + HOUR + 90).rates}

@@ -28,9 +28,8 @@ OVER = HOUR + 3600 + 1000
 @pytest.fixture
 def reader(engine: sa.Engine) -> ValuedReader:
     """A pod's hour and the minutes after it, with a span in a span."""
-    booker = Booker(engine)
-    for minute in range(62):
-        book(booker, a_report(HOUR + 60 * minute, pods={"pod-1": 300 + minute, "pod-2": 7}, labels=LABELS))
+    windows = [(HOUR + 60 * minute, {"pod-1": 300 + minute, "pod-2": 7}) for minute in range(62)]
+    book(Booker(engine), *(a_report(start, pods=pods, labels=LABELS) for start, pods in windows))
     spans = [Span("train", "train", None, MS, MS + 3_000_000), Span("epoch", "epoch", 1, MS + 90_000, MS + 1_234_567)]
     post = Post("team-a", "pod-1", "pod-1", None, spans, progress=ProgressPoint("epoch", 1, 2, MS))
     assert SpanStore(engine, "default", 100).store([post], OVER) == [True]

@@ -42,10 +42,8 @@ class World:
     """Ten minutes of pods of 5 W each in team-a, and the answers about them."""
 
     def __init__(self, engine: sa.Engine, *pods: str, labels: dict[str, str] = LABELS) -> None:
-        booker = Booker(engine)
-        for minute in range(10):
-            uses = dict.fromkeys(pods, 300_000_000)
-            book(booker, a_report(HOUR + 60 * minute, pods=uses, idle_uj=0, system_uj=0, labels=labels))
+        uses, starts = dict.fromkeys(pods, 300_000_000), range(HOUR, HOUR + 600, 60)
+        book(Booker(engine), *(a_report(at, pods=uses, idle_uj=0, system_uj=0, labels=labels) for at in starts))
         carbon = CarbonSettings(zone="WORLD", pue=1.0, intensity=IntensitySettings(sources=[STATED]))
         self.reader = ValuedReader(engine, Settings(carbon=carbon))
         self.queries, self.counted = BudgetUseQueries(self.reader), Counted(self.reader)

@@ -10,14 +10,27 @@ from carbonbudget.tracked_span import OPEN_SPANS, TrackedSpan
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Callable, TypeVar
+    from typing import Any, Callable, TypeVar, overload
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+    @overload
+    def track(name: str, step: int | None = None) -> Tracking: ...
+    @overload
+    def track(name: F) -> F: ...
+    def track(name: Any, step: int | None = None) -> Any:
+        """At run time it is the one below: `typing` takes longer to import than all of the client."""
+else:
 
-def track(name: str, step: int | None = None) -> Tracking:
-    """A span called `name`: `with track("epoch", step=3) as span:`, `@track("load")`, or `track("fit").start()`."""
-    return Tracking(name, step)
+    def track(name, step=None):
+        """A span called `name`: `with track("epoch", step=3) as span:`, `@track("load")`, or `track("fit").start()`.
+
+        `@track` without a name takes the function's: else its first call would fail, in the midst of a training.
+        """
+        if callable(name) or isinstance(name, (staticmethod, classmethod)):
+            inner = getattr(name, "__func__", name)
+            return Tracking(getattr(inner, "__name__", type(inner).__name__), step)(name)
+        return Tracking(name, step)
 
 
 class Tracking:

@@ -178,6 +178,39 @@ def test_static_and_class_methods_can_be_tracked_and_classes_stay_as_they_are(re
     assert cb.track("no function")(7) == 7  # type: ignore[type-var]
 
 
+def test_a_decorator_without_a_name_takes_that_of_the_function(recorded: list[cb.Span]) -> None:
+    @cb.track
+    def load() -> int:
+        return 7
+
+    @cb.track
+    async def fetch() -> int:
+        return 8
+
+    @cb.track
+    def batches() -> Iterator[int]:
+        yield 9
+
+    class Model:
+        @cb.track
+        def fit(self) -> int:
+            return 10
+
+        @staticmethod
+        @cb.track
+        def inner() -> int:
+            return 11
+
+        @cb.track
+        @staticmethod
+        def outer() -> int:
+            return 12
+
+    assert [load(), asyncio.run(fetch()), *batches(), Model().fit(), Model.inner(), Model.outer()] == [*range(7, 13)]
+    assert names(recorded) == ["load", "fetch", "batches", "fit", "inner", "outer"]
+    assert cb.track(Model) is Model
+
+
 async def test_an_async_function_keeps_its_span_over_its_pauses(recorded: list[cb.Span]) -> None:
     @cb.track("load")
     async def load() -> list[str]:

@@ -38,6 +38,7 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
+from carbonbudget_operator.server.ledger_size_metrics import LedgerSizeMetrics
 from carbonbudget_operator.server.log_shortening import shorten_log
 from carbonbudget_operator.server.metrics import ServerMetrics
 from carbonbudget_operator.server.public.listed_objects import ListedBudgets, ListedTargets
@@ -94,6 +95,8 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
         pools.book, server.metric_labels, server.metric_values, required_keys=settings.reports.required_labels
     )
     registry.register(emitted)
+    size = LedgerSizeMetrics(pools.upkeep)
+    registry.register(size)
     grid = IntensityPoller(pools.upkeep, settings, registry)
     forecasts = ForecastPoller(pools.upkeep, settings, registry, grid)
     receiver = ReportReceiver(
@@ -166,6 +169,7 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
             _started(people),
             _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
             _every(30, "the ledger's write-ahead log cannot be emptied", lambda: shorten_log(pools.upkeep, people)),
+            _every(60, "the ledger's size cannot be read", size.step),
             _every(5, "owners of controllers cannot be stored", owners.step),
             _every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),

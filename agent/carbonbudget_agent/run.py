@@ -8,6 +8,7 @@ import logging
 import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from carbonbudget_agent import node_description
@@ -20,6 +21,7 @@ from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters
 from carbonbudget_agent.meters.nvml_meter import NvmlMeter
+from carbonbudget_agent.online_cpus import online_cpus
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
@@ -74,6 +76,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         info=facts,
         counts=counts,
         holders=_holders(options, meters, counts),
+        online=partial(online_cpus, options.sysfs),
     )
     progress = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)

@@ -103,7 +103,8 @@ class Collector:
             if not final:
                 self._open(sample)  # at once, so that a sample is due at its end
         closed = self._close() if self._ended and (final or self._may_close(sample)) else None
-        self._counts.sample_ms = self._clock.steady_ms() - began_ms
+        self._counts.sampled_ms = self._clock.steady_ms()
+        self._counts.sample_ms = self._counts.sampled_ms - began_ms
         return closed
 
     def peek(self) -> None:

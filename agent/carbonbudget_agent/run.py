@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
     )
     progress = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
-    handlers = _handlers(options, counts, outbox, progress, sender)
+    handlers = _handlers(options, clock, counts, outbox, progress, sender)
     try:
         _loop(options, clock, counts, collector, progress, handlers)
     finally:
@@ -148,6 +148,7 @@ def _holders(options: argparse.Namespace, meters: list[Meter], counts: WorkCount
 
 def _handlers(
     options: argparse.Namespace,
+    clock: Clock,
     counts: WorkCounters,
     outbox: Outbox | None,
     progress: DurableProgress | None,
@@ -158,10 +159,11 @@ def _handlers(
     if options.metrics_listen:
         # Imported here: it uses memory only if metrics are on.
         from carbonbudget_agent.exporter import Exporter
+        from carbonbudget_agent.liveness import Liveness
 
         exporter = Exporter(counts, outbox)
         address, _, port = options.metrics_listen.rpartition(":")
-        exporter.serve(address, int(port))
+        exporter.serve(address, int(port), Liveness(counts, clock, options.window))
         add = exporter.add
 
     def handle(report: NodeReport) -> None:

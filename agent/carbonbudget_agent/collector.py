@@ -60,9 +60,11 @@ class Collector:
         info: Callable[[], NodeInfo],
         counts: WorkCounters,
         holders: DeviceHolders | None = None,
+        online: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`online` returns the number of CPUs that are online now; None: not known."""
         self._identity, self._metering, self._cgroups, self._source = identity, metering, cgroups, source
-        self._holders = holders
+        self._holders, self._online = holders, online
         self._procfs, self._window_s, self._clock = procfs, window_seconds, clock
         self._checkpoint, self._info, self._counts = checkpoint, info, counts
         self._last, self._carry_us = checkpoint.sample, dict(checkpoint.carry_us)
@@ -101,7 +103,8 @@ class Collector:
             if not final:
                 self._open(sample)  # at once, so that a sample is due at its end
         closed = self._close() if self._ended and (final or self._may_close(sample)) else None
-        self._counts.sample_ms = self._clock.steady_ms() - began_ms
+        self._counts.sampled_ms = self._clock.steady_ms()
+        self._counts.sample_ms = self._counts.sampled_ms - began_ms
         return closed
 
     def peek(self) -> None:
@@ -178,9 +181,9 @@ class Collector:
         self._window.add(usage, self._share(before, sample, usage), names)
 
     def _threads(self) -> int:
-        """The node's logical CPUs; the API server also knows of those that were added since the agent started."""
+        """The most logical CPUs that the node may have had since the last sample, those that were added included."""
         info = self._info()
-        return max(info.threads, -(-info.allocatable.cpu_millicores // 1000))
+        return max(info.threads, -(-info.allocatable.cpu_millicores // 1000), self._online() or 0)
 
     def _lives(self, names: Mapping[str, PodInfo]) -> dict[str, PodLifetime]:
         """Starts and ends of pods from the API server; the cgroup's start where that is unknown or later."""
@@ -228,7 +231,7 @@ class Collector:
         device = usage.devices.get(domain.name)
         if device is not None:
             return device.busy_permille
-        capacity_ms = max(1, usage.elapsed_ms) * max(1, self._info().threads)
+        capacity_ms = max(1, usage.elapsed_ms) * max(1, self._online() or self._info().threads)
         return (sample.busy_us - before.busy_us) // capacity_ms  # us / ms is thousandths
 
     def _end_window(self) -> None:

@@ -53,11 +53,14 @@ class Exporter(Collector):
         self._node: dict[tuple[str, str, str], _Series] = {}
         self._left_out = 0
 
-    def serve(self, address: str, port: int) -> Callable[[], None]:
-        """Answer /metrics in a thread, until what is returned is called. Raises OSError if the port is taken."""
+    def serve(self, address: str, port: int, alive: Callable[[], bool] = lambda: True) -> Callable[[], None]:
+        """Answer /metrics and /healthz in a thread, until what is returned is called.
+
+        Raises OSError if the port is taken.
+        """
         registry = CollectorRegistry()
         registry.register(self)
-        server = MetricsListener(address, port, registry)
+        server = MetricsListener(address, port, registry, alive)
         thread = threading.Thread(target=server.answer_until_stopped, name="metrics", daemon=True)
         thread.start()
 

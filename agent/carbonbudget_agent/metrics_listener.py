@@ -1,29 +1,42 @@
-"""The HTTP listener of the agent's metrics: a bounded number of scrapes at once, and an incomplete one is ended."""
+"""The HTTP listener of the agent's metrics and probe: a few requests at once, each ended if incomplete."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 
 from prometheus_client import MetricsHandler
 from prometheus_client.registry import CollectorRegistry
 
-_AT_ONCE = 8  # scrapes; a thread each
+_AT_ONCE = 8  # requests; a thread each
+_PROBE = "/healthz"
+_HASTE_SECONDS = 0.1  # a probe sends its request at once
 
 
 class _MetricsRequest(MetricsHandler):
     timeout = 5.0  # an incomplete request is ended
+    server: MetricsListener
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """The metrics, or the answer to the liveness probe."""
+        if self.path != _PROBE:
+            super().do_GET()
+            return
+        self.wfile.write(self.server.probe_answer())
 
 
 class MetricsListener(ThreadingHTTPServer):
     """Sleeps until a request arrives. `serve_forever` would check twice a second whether to end: 8 ms a minute."""
 
-    def __init__(self, address: str, port: int, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, address: str, port: int, registry: CollectorRegistry, alive: Callable[[], bool] = lambda: True
+    ) -> None:
         found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
-        self._stopped, self._free = False, threading.Semaphore(_AT_ONCE)
+        self._stopped, self._free, self._alive = False, threading.Semaphore(_AT_ONCE), alive
         super().__init__((address, port), _MetricsRequest.factory(registry))
 
     def answer_until_stopped(self) -> None:
@@ -33,8 +46,15 @@ class MetricsListener(ThreadingHTTPServer):
 
     # Ignored twice: the typeshed allows datagrams here, which a stream server never gets.
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override] # socketserver types the request as socket or tuple
-        """Answer in a thread, or close the connection if there are as many as there may be."""
+        """Answer in a thread, or close the connection if there are as many as there may be.
+
+        A probe is answered even then: who keeps connections open must not be able to have the agent restarted.
+        """
         if not self._free.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                request.settimeout(_HASTE_SECONDS)
+                if request.recv(1024).startswith(f"GET {_PROBE} ".encode()):
+                    request.sendall(self.probe_answer())
             self.shutdown_request(request)
             return
         try:
@@ -50,6 +70,12 @@ class MetricsListener(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
+
+    def probe_answer(self) -> bytes:
+        """200 while samples are taken, else 503."""
+        status, body = ("200 OK", "ok\n") if self._alive() else ("503 Service Unavailable", "no sample for minutes\n")
+        head = f"HTTP/1.0 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+        return (head + body).encode()
 
     def stop(self) -> None:
         """End `answer_until_stopped`."""

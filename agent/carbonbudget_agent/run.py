@@ -8,6 +8,7 @@ import logging
 import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from carbonbudget_agent import node_description
@@ -20,6 +21,7 @@ from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
 from carbonbudget_agent.meters.detect import choose_meters, detect_meters
 from carbonbudget_agent.meters.nvml_meter import NvmlMeter
+from carbonbudget_agent.online_cpus import online_cpus
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupError, CgroupReader
 from carbonbudget_agent.pods.kubelet import TIMEOUT_SECONDS, KubeletPods
@@ -74,10 +76,11 @@ def run(options: argparse.Namespace, on_stop: Callable[[Callable[[], None]], Non
         info=facts,
         counts=counts,
         holders=_holders(options, meters, counts),
+        online=partial(online_cpus, options.sysfs),
     )
     progress = None if outbox is None else DurableProgress(checkpoint, path, outbox, counts)
     sender = None if outbox is None else _sender(options, outbox, counts)
-    handlers = _handlers(options, counts, outbox, progress, sender)
+    handlers = _handlers(options, clock, counts, outbox, progress, sender)
     try:
         _loop(options, clock, counts, collector, progress, handlers)
     finally:
@@ -145,6 +148,7 @@ def _holders(options: argparse.Namespace, meters: list[Meter], counts: WorkCount
 
 def _handlers(
     options: argparse.Namespace,
+    clock: Clock,
     counts: WorkCounters,
     outbox: Outbox | None,
     progress: DurableProgress | None,
@@ -155,10 +159,11 @@ def _handlers(
     if options.metrics_listen:
         # Imported here: it uses memory only if metrics are on.
         from carbonbudget_agent.exporter import Exporter
+        from carbonbudget_agent.liveness import Liveness
 
         exporter = Exporter(counts, outbox)
         address, _, port = options.metrics_listen.rpartition(":")
-        exporter.serve(address, int(port))
+        exporter.serve(address, int(port), Liveness(counts, clock, options.window))
         add = exporter.add
 
     def handle(report: NodeReport) -> None:

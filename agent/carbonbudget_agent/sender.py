@@ -43,7 +43,7 @@ class _Blocked:
 
 
 class _Stuck:
-    """WorkCounters how often and for how long the oldest report has failed."""
+    """Counts how often and for how long the oldest report has failed."""
 
     def __init__(self) -> None:
         self._name, self._tries, self._since = "", 0, 0.0

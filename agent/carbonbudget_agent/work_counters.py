@@ -24,6 +24,7 @@ class WorkCounters:
     cgroup_errors: int = 0
     cpu_beyond: int = 0
     sample_ms: int = 0
+    sampled_ms: int = 0  # steady time of the last complete sample; 0: none yet
     checkpoint_errors: int = 0
     outbox_errors: int = 0
     dropped: int = 0

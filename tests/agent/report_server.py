@@ -90,7 +90,7 @@ def start(outbox: Outbox, counts: WorkCounters, url: str, token: Path) -> Sender
 
 
 class Pauses(threading.Event):
-    """WorkCounters the pauses that the sender wants instead of taking them; a millisecond each, so that others run."""
+    """Counts the pauses that the sender wants instead of taking them; a millisecond each, so that others run."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.agent.node import UID_A, UID_B, FakeClock, FakeNode
 
 from carbonbudget_agent.checkpoint import DurableProgress, load_checkpoint
@@ -10,6 +12,7 @@ from carbonbudget_agent.metering import Metering
 from carbonbudget_agent.meters import Meter
 from carbonbudget_agent.meters.power_model import detect_model
 from carbonbudget_agent.node_description import boot_id
+from carbonbudget_agent.online_cpus import online_cpus
 from carbonbudget_agent.outbox import Outbox
 from carbonbudget_agent.pods.cgroups import CgroupReader
 from carbonbudget_agent.pods.pod_file import FilePods
@@ -30,14 +33,15 @@ class Agent:
         self.outbox = Outbox(node.root / "outbox", self.counts)
         path = node.root / "outbox" / "checkpoint.json"
         checkpoint = load_checkpoint(path, boot_id(node.procfs))
-        meter = detect_model(node.procfs).meter
+        online = partial(online_cpus, node.root / "sys")
+        meter = detect_model(node.procfs, online=online).meter
         assert meter is not None
         identity = NodeIdentity("default", "node-1", boot_id(node.procfs))
         pods = FilePods(node.pod_list(UID_A, UID_B), "node-1", self.counts)
         self.cgroups = CgroupReader(node.cgroups)
         self.collector = Collector(
             identity, Metering([meter, *more], self.counts), self.cgroups, pods, node.procfs, 60, clock,
-            checkpoint, lambda: self.info, self.counts,
+            checkpoint, lambda: self.info, self.counts, online=online,
         )  # fmt: skip
         self.durable = DurableProgress(checkpoint, path, self.outbox, self.counts)
         self.collector.tick()

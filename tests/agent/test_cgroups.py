@@ -26,7 +26,7 @@ def v2(root: Path, files: dict[str, str]) -> CgroupReader:
 
 
 def stat(usage_us: int) -> str:
-    return f"usage_usec {usage_us}\nuser_usec 1\nsystem_usec 1\n"
+    return f"usage_usec {usage_us}\nuser_usec {usage_us - usage_us // 4}\nsystem_usec {usage_us // 4}\n"
 
 
 def test_v1_with_the_cgroupfs_driver(tmp_path: Path) -> None:
@@ -59,6 +59,33 @@ def test_v2_with_the_systemd_driver(tmp_path: Path) -> None:
     assert reading.busy_us == 100
     assert reading.parents_us == {"kubepods.slice": 20, "kubepods-burstable.slice": 40}
     assert {uid: (p.cpu_us, p.memory_bytes) for uid, p in reading.pods.items()} == {UID_A: (40, 3000), UID_B: (15, 0)}
+
+
+NICE_AND_IDLE = "nice_usec 7\ncore_sched.force_idle_usec 0\n"
+# The root of a machine that ran for 9 s (6 s user, 2 s of them in a guest; 3 s system) and was denied 10 s by its host.
+ROOTS = {
+    "5.10, steal added and guest time twice": "usage_usec 21000000\nuser_usec 6000000\nsystem_usec 3000000\n",
+    "6.1, steal added": "usage_usec 19000000\nuser_usec 6000000\nsystem_usec 3000000\ncore_sched.force_idle_usec 0\n",
+    "6.14": f"usage_usec 9000000\nuser_usec 6000000\nsystem_usec 3000000\n{NICE_AND_IDLE}",
+}
+
+
+@pytest.mark.parametrize("root", ROOTS.values(), ids=ROOTS.keys())
+def test_a_nodes_busy_time_has_neither_stolen_time_nor_a_guests_time_twice_whatever_the_kernel(
+    tmp_path: Path, root: str
+) -> None:
+    """The pod is the guest's: its own cgroup is charged for what ran, once, by every kernel."""
+    pod = f"kubepods/pod{UID_A}/cpu.stat"
+    reading = v2(tmp_path, {"cpu.stat": root, "kubepods/cpu.stat": stat(2_000_000), pod: stat(2_000_000)}).read()
+    assert (reading.busy_us, reading.pods[UID_A].cpu_us) == (9_000_000, 2_000_000)
+
+
+def test_a_root_without_user_and_system_time_has_no_busy_time_and_keeps_one_that_it_had(tmp_path: Path) -> None:
+    reader = v2(tmp_path, {"cpu.stat": "usage_usec 21000000\n"})
+    assert reader.read().busy_us is None
+    for text in (stat(9_000), "usage_usec 9000\nuser_usec 9000\n", f"user_usec {2**64 - 1}\nsystem_usec 1\n"):
+        (tmp_path / "cpu.stat").write_text(text)
+        assert reader.read().busy_us == 9_000
 
 
 @pytest.mark.parametrize("root", ["kubelet.slice/kubelet-kubepods.slice", "docker/abc/kubelet/kubepods"])

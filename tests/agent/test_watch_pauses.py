@@ -21,7 +21,7 @@ from carbonbudget_core.backoff import Backoff
 
 
 class Pauses(threading.Event):
-    """WorkCounters the pauses instead of taking them; after `most` of them it is set."""
+    """Counts the pauses instead of taking them; after `most` of them it is set."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

@@ -91,6 +91,28 @@ def test_agents_without_metrics_have_no_open_port(cluster: Cluster) -> None:
     assert policy["spec"]["ingress"] == []
 
 
+def agents_probes(cluster: Cluster, port: int) -> dict[str, Any]:
+    """The liveness probe of each DaemonSet; None: it has none."""
+    made = rendered(cluster, *GPU, "--set", f"agent.metricsPort={port}")
+    agents = [one for one in made if one["kind"] == "DaemonSet"]
+    return {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"]["containers"][0].get("livenessProbe") for one in agents
+    }
+
+
+def test_agents_are_probed_at_the_port_of_their_metrics_and_have_ten_minutes(cluster: Cluster) -> None:
+    """A probe comes from the pod's own node, which no NetworkPolicy keeps out."""
+    probes = agents_probes(cluster, 9200)
+    assert probes.keys() == {"carbonbudget-agent", "carbonbudget-agent-gpu"}
+    for probe in probes.values():
+        assert probe["httpGet"] == {"path": "/healthz", "port": "metrics"}
+        assert probe["periodSeconds"] * probe["failureThreshold"] >= 300 <= probe["initialDelaySeconds"]
+
+
+def test_agents_without_metrics_have_no_probe(cluster: Cluster) -> None:
+    assert agents_probes(cluster, 0) == {"carbonbudget-agent": None, "carbonbudget-agent-gpu": None}
+
+
 def test_none_is_made_where_they_are_switched_off(cluster: Cluster) -> None:
     off = ("--set", "networkPolicy.enabled=false", "--set", "monitoring.monitors.enabled=true")
     assert "NetworkPolicy" not in {one["kind"] for one in rendered(cluster, *off)}

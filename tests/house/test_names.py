@@ -81,3 +81,31 @@ def test_each_error_that_a_docstring_names_exists() -> None:
     known = {name for text in texts for name in re.findall(r"(?m)^class (\w+)", text)} | set(dir(builtins))
     named = {name for text in texts for name in re.findall(r"Raises:?\s+([A-Z]\w+)", text)}
     assert named - known - {"ValidationError", "SQLAlchemyError"} == set()  # of pydantic and SQLAlchemy
+
+
+# A rename by a script once wrote a class's name where the docstring had an ordinary word: "WorkCounters how often ...".
+OBJECT = r"(?:how|the|a|an|each|all|every|whether|which|what|when|where|who|whose)"
+
+
+def name_as_verb(source: str, known: set[str]) -> list[str]:
+    """Sentences of docstrings and comments that begin with the name of a class and go on as after a verb."""
+    found = re.finditer(rf'(?:"""|# |[.;:] )(([A-Z][a-z]+[A-Z]\w*) {OBJECT}\b.*)', source)
+    return [match[1] for match in found if match[2] in known]
+
+
+def test_no_sentence_has_the_name_of_a_class_as_its_verb() -> None:
+    files = [path for folder in ("agent", "operator", "core", "client", "hack", "benchmarks", "tests")
+             for path in sorted((ROOT / folder).rglob("*.py")) if path != Path(__file__)]  # fmt: skip
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    known = {name for text in texts.values() for name in re.findall(r"(?m)^\s*class _?(\w+)", text)}
+    assert len(known) > 100, "the packages were not found"
+    found = {str(path.relative_to(ROOT)): name_as_verb(text, known) for path, text in texts.items()}
+    assert {path: sentences for path, sentences in found.items() if sentences} == {}
+
+
+def test_a_class_that_a_sentence_is_about_is_no_verb() -> None:
+    source = '"""WorkCounters how often it failed."""\n# NodeReport is read. NodeReport the one.\n'
+    assert name_as_verb(source, {"WorkCounters", "NodeReport"}) == [
+        'WorkCounters how often it failed."""',
+        "NodeReport the one.",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from carbonbudget_agent.meters import Detection, Meter
@@ -11,6 +12,7 @@ from carbonbudget_agent.meters.hwmon import detect_hwmon
 from carbonbudget_agent.meters.nvml_meter import detect_nvml
 from carbonbudget_agent.meters.power_model import detect_model
 from carbonbudget_agent.meters.rapl import detect_rapl
+from carbonbudget_agent.online_cpus import online_cpus
 
 # For each kind of domain the meters in order: measured before modelled. The model of the CPU is that of a whole server
 # at the wall, memory included, so it is never used together with a measured `dram`.
@@ -25,7 +27,7 @@ def detect_meters(
     sysfs: Path, procfs: Path, instance_type: str = "", calibration: Calibration | None = None
 ) -> list[Detection]:
     """All sources, whether they are here or not; the last two are for the model."""
-    model = detect_model(procfs, instance_type, calibration)
+    model = detect_model(procfs, instance_type, calibration, partial(online_cpus, sysfs))
     return [detect_rapl(sysfs), detect_hwmon(sysfs), detect_nvml(), model]
 
 

@@ -11,6 +11,7 @@ largest of the leave-one-out errors at idle, mid and full load.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,39 +38,47 @@ class PowerCurve:
 
 
 class ModelMeter:
-    """Energy from the node's busy CPU time. Its one counter is `busy_us`."""
+    """Energy from the node's busy CPU time. Its counters: `busy_us` and, where that is known, the present `threads`."""
 
     name = "model"
 
-    def __init__(self, curve: PowerCurve, threads: int) -> None:
+    def __init__(self, curve: PowerCurve, threads: int, online: Callable[[], int | None] = lambda: None) -> None:
+        """`threads` are those of the start; `online` returns those of now, which a virtual machine can change."""
         if threads < 1:
             raise ValueError("a node has at least one hardware thread")
         self.curve = curve
         self.threads = threads
+        self._online = online
 
     def read(self, busy_us: int) -> MeterReading:
-        """Nothing of its own: the node's busy time is what it works on."""
-        return MeterReading({self.name: {"busy_us": busy_us}})
+        """The node's busy time, which it is given, and the number of CPUs that can be busy."""
+        threads = self._online()
+        return MeterReading({self.name: {"busy_us": busy_us} | ({} if threads is None else {"threads": threads})})
 
     def energy(self, unit: str, before: Counters, after: Counters, elapsed_ms: int) -> tuple[DomainEnergy, ...]:
-        """The modelled energy of the domain `cpu`, idle and range included."""
+        """The modelled energy of the domain `cpu`, idle and range included. The CPUs count as they are at the end."""
         busy_us = after["busy_us"] - before["busy_us"]
         if busy_us < 0:
             raise MeterError("the node's busy time went back")
         if elapsed_ms <= 0:
             return (DomainEnergy("cpu", "model", "wall", 0, 0, 0, 0, 0),)
-        curve = self.curve
-        use_ppm = min(_PPM, busy_us * 1000 // (elapsed_ms * self.threads))  # us / ms is thousandths
+        curve, threads = self.curve, after.get("threads", self.threads)
+        use_ppm = min(_PPM, busy_us * 1000 // (elapsed_ms * threads))  # us / ms is thousandths
         shape_ppm = use_ppm + curve.curve_permille * use_ppm * (_PPM - use_ppm) // (1000 * _PPM)
         span_mw = max(0, curve.max_mw_per_thread - curve.idle_mw_per_thread)
-        idle_uj = curve.idle_mw_per_thread * self.threads * elapsed_ms  # mW x ms = uJ
-        total_uj = idle_uj + span_mw * self.threads * elapsed_ms * shape_ppm // _PPM
+        idle_uj = curve.idle_mw_per_thread * threads * elapsed_ms  # mW x ms = uJ
+        total_uj = idle_uj + span_mw * threads * elapsed_ms * shape_ppm // _PPM
         low_uj = total_uj * max(0, 1000 - curve.error_permille) // 1000  # of two results, one may be twice the other
         high_uj = total_uj * (1000 + curve.error_permille) // 1000
         return (DomainEnergy("cpu", "model", "wall", elapsed_ms, total_uj, idle_uj, low_uj, high_uj),)
 
 
-def detect_model(procfs: Path, instance_type: str = "", calibration: Calibration | None = None) -> Detection:
+def detect_model(
+    procfs: Path,
+    instance_type: str = "",
+    calibration: Calibration | None = None,
+    online: Callable[[], int | None] = lambda: None,
+) -> Detection:
     """The model, available wherever /proc/cpuinfo is. Its reason is the chosen microarchitecture and why.
 
     By the CPU's own name or its numbers, else by the cloud's type of the machine, else the stated default.
@@ -91,7 +100,7 @@ def detect_model(procfs: Path, instance_type: str = "", calibration: Calibration
         f"full {curve.max_mw_per_thread} mW each, range +/- {curve.error_permille / 10:.0f} %"
     )
     reason += f", calibrated by {permille / 1000:g} ({machine})" if machine else ""
-    return Detection("model", ModelMeter(curve, threads), reason, ("cpu",))
+    return Detection("model", ModelMeter(curve, threads, online), reason, ("cpu",))
 
 
 def _curve(fields: dict[str, str], instance_type: str) -> tuple[PowerCurve, str]:

@@ -40,7 +40,8 @@ class CgroupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CgroupReading:
-    """All pods at one instant. `parents_us` exclude what their own child slices hold.
+    """All pods at one instant. `parents_us` exclude what their own child slices hold. `busy_us` is the node's CPU time,
+    without stolen time; None: not known here.
 
     `ended` are pods that `peek` saw since the previous reading and that are gone, with their last counters.
     `created_ms` is when the cgroups of new pods were made, in milliseconds UTC.
@@ -143,7 +144,7 @@ class CgroupReader:
             self._pods.pop(path).close()
         ended = {uid: counters for uid, counters in self._peeked.items() if uid not in pods}
         self._peeked = {}
-        return CgroupReading(self._cpu_us(self._top), parents, pods, ended, created_ms)
+        return CgroupReading(self._busy_us(), parents, pods, ended, created_ms)
 
     def peek(self) -> list[str]:
         """Between two readings: remember what young pods have used, because they may be gone at the next.
@@ -253,6 +254,23 @@ class CgroupReader:
                 found = None if nanoseconds is None else nanoseconds // 1000
             files.cpu_us = files.cpu_us if found is None or found > MAX_INTEGER else found
         return files.cpu_us
+
+    def _busy_us(self) -> int | None:
+        """CPU time of the whole node so far; None where the root has no figure (v2 before Linux 5.8).
+
+        `usage_usec` of v2's root is not used: up to Linux 6.13 it includes stolen time, which other machines used,
+        and up to 5.15 it counts guest time twice. Its `user_usec` and `system_usec` are the times of /proc/stat on
+        every version: user and nice; system, irq and softirq. A guest's time is in them once, as user time, and once in
+        the cgroup of the pod that runs the virtual machine. /proc/stat itself is not read here: it has ticks of 10 ms,
+        and the kernel adds up all interrupts for each reader.
+        """
+        if not self._unified:
+            return self._cpu_us(self._top)
+        text = self._top.text(0) or ""
+        user_us, system_us = _field(text, "user_usec"), _field(text, "system_usec")
+        if user_us is not None and system_us is not None and user_us + system_us <= MAX_INTEGER:
+            self._top.cpu_us = user_us + system_us
+        return self._top.cpu_us
 
     def _memory_bytes(self, files: _Files) -> int:
         """The working set: charged memory minus the page cache that the kernel would drop first."""

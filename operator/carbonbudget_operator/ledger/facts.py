@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+CPU: Final = "cpu"  # the domain that every agent measures or models
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +81,16 @@ class NodeSlice:
 
     @property
     def duration_ms(self) -> int:
-        """The time that the node reported."""
+        """The time that the node was there: of the domain that it reported longest."""
         return max((domain.duration_ms for domain in self.domains.values()), default=0)
+
+    @property
+    def covered_ms(self) -> int:
+        """The time that has all of the node's energy: of the domain that it reported shortest.
+
+        0 without the CPU's domain, which every agent has: if it is missing, its counter had no figure. A meter that the
+        hour has nothing of is not known here.
+        """
+        if CPU not in self.domains:
+            return 0
+        return min(domain.duration_ms for domain in self.domains.values())

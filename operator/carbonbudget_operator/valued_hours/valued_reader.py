@@ -274,10 +274,11 @@ def _fit(rows: Iterable[ValuedRow], most: int = _MAX_FIGURE) -> bool:
 
 
 def _reported(slices: Iterable[NodeSlice]) -> list[tuple[int, int, int]]:
+    """Start, end and node-milliseconds of which all energy was reported, by the time in which they should have been."""
     found: dict[tuple[int, int], int] = {}
     for slice_ in slices:
         start = min(max(slice_.start, slice_.reported_from), slice_.end - 1)
         span_ms = (slice_.end - start) * 1000
         key = (start, slice_.end)
-        found[key] = found.get(key, 0) + min(slice_.duration_ms, span_ms)
+        found[key] = found.get(key, 0) + min(slice_.covered_ms, span_ms)
     return [(start, end, ms) for (start, end), ms in sorted(found.items())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ def filled(engine: sa.Engine) -> sa.Engine:
 
 
 @pytest.fixture
-def days_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[set[str], int]]]:
+def days_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str], int]]:
     """The namespaces and the day of each reading of posted units."""
     seen: list[tuple[set[str], int]] = []
     read = selected_units.posted_units
@@ -44,7 +43,7 @@ def days_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[set[str], 
         return read(connection, cluster, name, names, start, end)
 
     monkeypatch.setattr(selected_units, "posted_units", reading)
-    yield seen
+    return seen
 
 
 def units(kept: TargetFigures, namespace: str = "team-a", **more: object) -> tuple[int, int]:

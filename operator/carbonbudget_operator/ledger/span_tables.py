@@ -55,11 +55,11 @@ span = Table(
     Column("result", LargeBinary),
     UniqueConstraint("pod_id", "id"),
 )
-# Which spans are to be folded: an index of those alone is small.
+# Which pods have spans to be folded: an index of those alone is small.
 Index(
-    "span_open", span.c.posted_at, sqlite_where=span.c.result.is_(None), postgresql_where=span.c.result.is_(None)
+    "span_open", span.c.pod_id, span.c.posted_at,
+    sqlite_where=span.c.result.is_(None), postgresql_where=span.c.result.is_(None),
 )  # fmt: skip
-
 # The newest spans of a pod are read without its others.
 Index("span_pod", span.c.pod_id, span.c.number)
 

@@ -16,8 +16,9 @@ _AT_ONCE = 500
 
 
 def upgrade() -> None:
-    """Make the index and the table, and fill that from the counts that are stored."""
+    """Make the indexes and the table, and fill that from the counts that are stored."""
     op.create_index("span_pod", "span", ["pod_id", "number"])
+    _index_open_spans(["pod_id", "posted_at"])
     table = op.create_table(
         "posted_unit_hour",
         sa.Column("pod_id", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -48,9 +49,17 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both: the counts themselves are stored."""
+    """Drop them: the counts themselves are stored."""
     op.drop_table("posted_unit_hour")
     op.drop_index("span_pod", "span")
+    _index_open_spans(["posted_at"])
+
+
+def _index_open_spans(columns: list[str]) -> None:
+    """By pod: the namespaces of pods take turns where spans are folded."""
+    op.drop_index("span_open", "span")
+    is_open = sa.text("result IS NULL")
+    op.create_index("span_open", "span", columns, sqlite_where=is_open, postgresql_where=is_open)
 
 
 def _spread(count: int, start_ms: int, end_ms: int) -> list[tuple[int, int]]:

@@ -186,13 +186,13 @@ class SelectedUnits:
             if one.client:
                 for day in numbers:
                     counts = posted[one.client].of(one.namespaces, day)
-                    signature = (facts[day], posted_in[day], counts)
+                    version = (facts[day], posted_in[day], counts)
                     remembered = self._known.get((key, day))
-                    if remembered is not None and remembered.signature == signature:
+                    if remembered is not None and remembered.signature == version:
                         found[key][day] = remembered
                         continue
                     reasons = {at: _SEALED for at, known in enumerate(posted_in[day]) if not known}
-                    fresh = UnitDay(signature, array("q", _NO_UNITS), bytearray(posted_in[day]), reasons)
+                    fresh = UnitDay(version, array("q", _NO_UNITS), bytearray(posted_in[day]), reasons)
                     found[key][day] = fresh
                     if any(counts) and any(posted_in[day]):
                         missing[day][key] = fresh

@@ -146,20 +146,14 @@ class SpanFolding:
         tables = span_tables
         dropper.before(tables.pod_window, now - self._window_days * DAY)
         limit = now - self._result_days * DAY
-        span, units, hours, pod = tables.span.c, tables.unit_count.c, tables.posted_unit_hour.c, tables.tracked_pod.c
+        span, pod = tables.span.c, tables.tracked_pod.c
         with self._reader.engine.connect() as connection:
             first, last = _old_numbers(connection, limit)
-            oldest_unit = connection.scalar(sa.select(sa.func.min(units.posted_at)))
-            oldest_hour = connection.scalar(sa.select(sa.func.min(hours.hour)))
             pods = ids_of(connection, sa.select(pod.id).where(pod.active_at < limit - DAY))
         for at in range(first, last, _AT_ONCE):
             dropper.delete([sa.delete(tables.span).where(span.number >= at, span.number < min(last, at + _AT_ONCE))])
-        if oldest_unit is not None and oldest_unit < limit:
-            for at in range(oldest_unit, limit, 3600):
-                dropper.delete([sa.delete(tables.unit_count).where(units.posted_at < min(limit, at + 3600))])
-        if oldest_hour is not None and oldest_hour < limit:
-            for at in range(oldest_hour, limit, 3600):
-                dropper.delete([sa.delete(tables.posted_unit_hour).where(hours.hour < min(limit, at + 3600))])
+        dropper.rows(tables.unit_count, tables.unit_count.c.posted_at < limit)
+        dropper.rows(tables.posted_unit_hour, tables.posted_unit_hour.c.hour < limit)
         dropper.these(pods, _deletions)
         dropper.before(tables.posted_count, limit // DAY)
 

@@ -245,11 +245,19 @@ def _trim_points(connection: sa.Connection, pod_id: int) -> None:
 
 def read_spans(connection: sa.Connection, pod_id: int, most: int) -> list[StoredSpan]:
     """The newest spans of a pod, at most so many, in the order in which they came."""
+    return [_stored(row) for row in reversed(connection.execute(_newest(pod_id, most)).all())]
+
+
+def read_named_spans(connection: sa.Connection, pod_id: int, name: str, most: int, among: int) -> list[StoredSpan]:
+    """The newest spans of one name, at most `most`, of the `among` newest ones of the pod, as they came."""
+    newest = _newest(pod_id, among).subquery()
+    query = sa.select(newest).where(newest.c.name == name).order_by(newest.c.number.desc()).limit(most)
+    return [_stored(row) for row in reversed(connection.execute(query).all())]
+
+
+def _newest(pod_id: int, most: int) -> sa.Select[Any]:
     table = span_tables.span
-    rows = connection.execute(
-        sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
-    ).all()
-    return [_stored(row) for row in reversed(rows)]
+    return sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
 
 
 def _stored(row: Any) -> StoredSpan:

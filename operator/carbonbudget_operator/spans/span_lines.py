@@ -37,8 +37,11 @@ def read_spans(
     `last_ms` is None while the pod runs. Of lines with one id the first is taken and the others count as the same.
     """
     found, refused = _read(SpanBody, lines, now_ms, first_ms, last_ms)
-    spans = [body.span() for body in found]
-    return [replace(one, **_cut(one.start_ms, one.end_ms, first_ms, last_ms)) for one in spans], refused
+    spans = []
+    for body in found:
+        start_ms, end_ms = _cut(body, first_ms, last_ms)
+        spans.append(replace(body.span(), start_ms=start_ms, end_ms=end_ms))
+    return spans, refused
 
 
 def read_units(
@@ -49,7 +52,11 @@ def read_units(
     A count is cut to the pod's life as a whole: nothing was counted before and after it.
     """
     found, refused = _read(UnitBody, lines, now_ms, first_ms, last_ms)
-    return [one.model_copy(update=_cut(one.start_ms, one.end_ms, first_ms, last_ms)) for one in found], refused
+    units = []
+    for body in found:
+        start_ms, end_ms = _cut(body, first_ms, last_ms)
+        units.append(body.model_copy(update={"start_ms": start_ms, "end_ms": end_ms}))
+    return units, refused
 
 
 def _read(
@@ -91,8 +98,9 @@ def _reason(line: SpanBody | UnitBody, now_ms: int, first_ms: int, last_ms: int 
     return ""
 
 
-def _cut(start_ms: int, end_ms: int, first_ms: int, last_ms: int | None) -> dict[str, int]:
-    return {"start_ms": max(start_ms, first_ms), "end_ms": end_ms if last_ms is None else min(end_ms, last_ms)}
+def _cut(line: SpanBody | UnitBody, first_ms: int, last_ms: int | None) -> tuple[int, int]:
+    """Start and end within the pod's life."""
+    return max(line.start_ms, first_ms), line.end_ms if last_ms is None else min(line.end_ms, last_ms)
 
 
 def _refusal(line: object, number: int, reason: str) -> RefusedLine:

@@ -33,10 +33,10 @@ def upgrade() -> None:
     counts = sa.text("SELECT pod_id, name, count, start_ms, end_ms FROM unit_count ORDER BY pod_id, name")
     rows = connection.execute(counts.execution_options(yield_per=2_000))
     waiting: list[dict[str, object]] = []
-    for (pod_id, name), of_name in groupby(rows, key=lambda row: (row.pod_id, row.name)):
+    for (pod_id, name), of_name in groupby(rows, key=lambda row: (row[0], row[1])):
         hours: dict[int, list[int]] = {}
-        for row in of_name:
-            for hour, micro in _spread(row.count, row.start_ms, row.end_ms):
+        for _, _, count, start_ms, end_ms in of_name:
+            for hour, micro in _spread(count, start_ms, end_ms):
                 its = hours.setdefault(hour, [0, 0])
                 its[0], its[1] = min(its[0] + micro, _MOST_MICRO), its[1] + 1
         for hour, (micro, number) in hours.items():

@@ -1,12 +1,11 @@
 """Reads units that pods counted themselves (`carbonbudget.units`), hour by hour and by the pods' labels.
 
-They are stored by pod and hour when they are posted (`span_store.py`): what a pod posts decides nothing of what reading
-costs but by the number of pods and hours, which the cluster's own reports bound.
+They are stored by pod and hour when they are posted (`span_store.py`). So what reading costs depends on the number of
+pods and hours, and not on how much a pod posts.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -14,13 +13,16 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import MOST_ADDED, chunks
-from carbonbudget_operator.ledger.cuts import load_cuts
-from carbonbudget_operator.ledger.labelled_units import NOT_KNOWN_THERE, LabelledUnits
+from carbonbudget_operator.ledger.labelled_units import (
+    NOT_KNOWN_THERE,
+    LabelledUnits,
+    label_durations,
+    longest_label,
+)
 from carbonbudget_operator.ledger.span_tables import posted_unit_hour, tracked_pod
 from carbonbudget_operator.ledger.time_slices import HOUR
 
 _DAY = 24 * HOUR
-_PODS_AT_ONCE = 100
 
 
 def posted_revisions(
@@ -47,14 +49,13 @@ def posted_units(
     hour = posted_unit_hour.c
     query = sa.select(tracked_pod.c.uid, tracked_pod.c.namespace, hour.hour, hour.micro)
     rows = connection.execute(_of_pods(query, cluster, name, namespaces, start, end)).all()
-    labels = _labels(connection, {row.uid: row.namespace for row in rows}, start, end)
+    durations = label_durations(connection, _pods(connection, {row.uid: row.namespace for row in rows}), start, end)
     for uid, namespace, at, micro in rows:
-        durations = labels.get((uid, at))
-        if durations and micro >= MOST_ADDED:
+        its = durations.get((uid, at))
+        if its and micro >= MOST_ADDED:
             yield LabelledUnits(0, at, namespace, NOT_KNOWN_THERE, 0)
-        elif durations:
-            longest = max(durations, key=lambda key: (durations[key], key))
-            yield LabelledUnits(0, at, namespace, longest, micro)
+        elif its:
+            yield LabelledUnits(0, at, namespace, longest_label(its), micro)
 
 
 def _of_pods(
@@ -69,31 +70,10 @@ def _of_pods(
     return query if namespaces is None else query.where(pod.namespace.in_(namespaces))
 
 
-def _labels(
-    connection: sa.Connection, namespace_of: Mapping[str, str], start: int, end: int
-) -> dict[tuple[str, int], Counter[int]]:
-    """How long each pod (its uid, with its namespace) had each set of labels in each hour."""
-    pod, fact = schema.pod.c, schema.pod_fact.c
-    found: dict[tuple[str, int], Counter[int]] = {}
-    if not namespace_of:
-        return found
-    cuts = load_cuts(connection, start, end)
-    of_pod: dict[int, tuple[str, int]] = {}
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)  # pods by their own cuts: others' cost them nothing
+def _pods(connection: sa.Connection, namespace_of: Mapping[str, str]) -> dict[int, tuple[str, str, int]]:
+    """The pods of these uids as `label_durations` takes them."""
+    pod, found = schema.pod.c, dict[int, tuple[str, str, int]]()
     for some in chunks(sorted(namespace_of)):
         for row in connection.execute(sa.select(pod.id, pod.uid, pod.label_set_id).where(pod.uid.in_(some))):
-            of_pod[row.id] = (row.uid, row.label_set_id)
-            alike[tuple(cuts.of(namespace_of[row.uid]))].append(row.id)
-    for own, ids in alike.items():
-        starts = sorted({*range(start, end, HOUR), *(at for at in own if start <= at < end)})
-        for some in chunks(sorted(ids), _PODS_AT_ONCE):
-            for at_once in chunks(starts):  # each a look-up by the key, however many other pods there are
-                rows = connection.execute(
-                    sa.select(fact.start, fact.pod_id, fact.duration_ms).where(
-                        fact.start.in_(at_once), fact.pod_id.in_(some)
-                    )
-                )
-                for at, pod_id, duration_ms in rows:
-                    uid, label_set_id = of_pod[pod_id]
-                    found.setdefault((uid, at - at % HOUR), Counter())[label_set_id] += duration_ms
+            found[row.id] = (row.uid, namespace_of[row.uid], row.label_set_id)
     return found

@@ -6,6 +6,7 @@ import operator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from carbonbudget.gpu_counter import GpuCounter
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_CHARACTERS = 120
 _LARGEST = 2**53 - 1
+_DAY_MS = 86_400_000  # the server takes no count over more
 
 
 def printable_name(name: object) -> str:
@@ -57,3 +59,15 @@ def unit_count(count: object) -> int:
     if not 0 < number <= _LARGEST:
         raise ValueError(f"a count of units is a number above 0, not {count!r}")
     return number
+
+
+def day_parts(count: int, start_ms: int, end_ms: int) -> Iterator[tuple[int, int, int]]:
+    """Parts of a count over at most a day each, with their start and end, in proportion to time; they add up to it."""
+    length_ms, done, at_ms = max(1, end_ms - start_ms), 0, start_ms
+    while end_ms - at_ms > _DAY_MS:
+        upto = count * (at_ms + _DAY_MS - start_ms) // length_ms
+        if upto > done:
+            yield upto - done, at_ms, at_ms + _DAY_MS
+        done, at_ms = upto, at_ms + _DAY_MS
+    if count > done:
+        yield count - done, at_ms, end_ms

@@ -121,20 +121,22 @@ class TrackingSession:
 
     def count_units(self, counts: Mapping[str, float]) -> None:
         """Queue functional units; each covers the time since the last call for the same unit."""
-        from carbonbudget.span_encoding import printable_name, unit_count
+        from carbonbudget.span_encoding import day_parts, printable_name, unit_count
 
         for name, count in counts.items():
-            identifier = self.begin()
+            self._begin_recording()
             now_ms = time.time_ns() // 1_000_000
             start_ms = min(self._unit_start_ms.get(name, self._start_ms), now_ms)
             try:
-                record = {"id": identifier, "name": printable_name(name), "count": unit_count(count)}
+                named, number = printable_name(name), unit_count(count)
             except (TypeError, ValueError, OverflowError) as error:
                 notice_error("units", error)
                 continue
             if self.recording and (name in self._unit_start_ms or len(self._unit_start_ms) < 1_000):
                 self._unit_start_ms[name] = now_ms
-                self.record((*self.named, {**record, "start_ms": start_ms, "end_ms": now_ms}))
+                for part, first_ms, last_ms in day_parts(number, start_ms, now_ms):
+                    record = {"id": self.begin(), "name": named, "count": part}
+                    self.record((*self.named, {**record, "start_ms": first_ms, "end_ms": last_ms}))
 
     def progress(self, done: int, total: int, unit: str, asker: PredictionListener | None = None) -> None:
         """Let the thread send the progress; only the newest counts. `asker` is told of the prediction."""

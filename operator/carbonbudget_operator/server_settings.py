@@ -48,8 +48,10 @@ class SpanSettings(SettingsSection):
         description="Tracked pods of a namespace whose windows are stored; the spans of others get hourly figures.",
     )  # fmt: skip
     records_per_day: int = Field(
-        1_000_000, ge=1, le=100_000_000, description="Spans and unit counts that a namespace's pods may post in a day."
-    )
+        1_000_000, ge=1, le=100_000_000,
+        description="Spans and unit counts that a namespace's pods may post in a day; "
+        "a count is one for each hour of it.",
+    )  # fmt: skip
     requests_per_minute: int = Field(
         60, ge=1, le=10_000, description="Requests of one pod about itself in a minute; more are refused with 429."
     )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 
 from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitCounter
+from carbonbudget_operator.ledger.span_store import Post, PostedUnit, SpanStore
 from carbonbudget_operator.ledger.unit_days import ABSENT, COUNTED, NOTHING_KNOWN, UNKNOWN, day_of, with_hour
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure
 from carbonbudget_operator.units.counter_expression import expression_of
@@ -58,3 +59,16 @@ def an_hour(
         connection.execute(
             sa.insert(unit_day).values(counter_id=counter_id, day=day, states=states, refused="", pods=stored)
         )
+
+
+def pods_count(
+    engine: sa.Engine, uid: str, namespace: str, *counts: tuple[int, int, int], name: str = "images"
+) -> None:
+    """What a pod posts that counts itself: how many from when until when, in UTC seconds."""
+    units = [
+        PostedUnit(f"{name}-{start}-{end}-{number}", name, number, start * 1000, end * 1000)
+        for number, start, end in counts
+    ]
+    assert SpanStore(engine, "default", 10**6).store(
+        [Post(namespace, uid, uid, units=units)], max(end for _, _, end in counts)
+    ) == [True]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour
+from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour, pods_count
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -18,7 +18,6 @@ from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.schema_migration import migrate
-from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -103,13 +102,8 @@ def test_units_that_cannot_be_believed_leave_out_the_namespace_that_claims_them(
     at = FIRST + HOUR
     book(Booker(engine), a_report(at + 600, pods=dict.fromkeys(claims, 10**6), labels={"app": "x"}, namespace="team-b"))
     pods = [*((name, "team-b", 10**12) for name in claims), ("team-a-1", "team-a", 5), ("team-c-1", "team-c", 6)]
-    with engine.begin() as connection:
-        for number, (uid, name, units) in enumerate(pods, 1):
-            pod = {"id": number, "cluster": "default", "uid": uid, "namespace": name, "posted": True}
-            connection.execute(sa.insert(tracked_pod), pod)
-            row = {"pod_id": number, "id": "a", "name": "images", "count": units, "start_ms": at * 1000,
-                   "end_ms": at * 1000 + 5, "posted_at": at}  # fmt: skip
-            connection.execute(sa.insert(unit_count), row)
+    for uid, name, units in pods:
+        pods_count(engine, uid, name, (units, at, at + 5))
     made = asked(engine, *NAMES, source=IMAGES)
     assert made.units_micro == 11 * MICRO
     assert (made.left_out, made.known_hours) == (["team-b"], HOURS - 1)

@@ -12,9 +12,11 @@ from tests.ledger.reports import HOUR, a_report, book
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.intensity_settings import StaticSourceSettings
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
+from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore, read_named_spans
+from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.settings import CarbonSettings, IntensitySettings, Settings
 from carbonbudget_operator.spans.span_bodies import PredictionBody
+from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 LABELS = {"carbonbudget.dev/run": "exp-42"}
@@ -54,3 +56,32 @@ def test_the_expected_intensity_is_that_of_the_pods_own_grid(engine: sa.Engine) 
 
 def test_a_step_that_began_before_what_is_stored_counts_none(engine: sa.Engine) -> None:
     assert predicted(reported(engine, ("node-1",)), 0, HOUR * 1000 + 300_000) is None
+
+
+def test_answers_about_budgets_wait_for_no_more_than_a_week_of_a_pods_hours(engine: sa.Engine) -> None:
+    """They need the rest alone, in a thread that evaluations wait for. The pod itself is told by all of its steps."""
+    reader, now_ms = reported(engine, ("node-1",)), NOW * 1000
+    assert predicted(reader, now_ms - 8 * 86_400_000, now_ms - 60_000) is not None
+    predictions = PodPredictions(reader)
+    assert predictions.rest("pod-1", "epoch", NOW, now_ms) is None
+    assert predicted(reader, now_ms - 6 * 86_400_000, now_ms - 60_000) is not None
+    assert predictions.rest("pod-1", "epoch", NOW, now_ms) is not None
+
+
+def test_steps_are_the_newest_spans_of_their_name_however_many_others_came_between(engine: sa.Engine) -> None:
+    reader, store = reported(engine, ("node-1",)), SpanStore(engine, "default", 10_000)
+    steps = [Span(f"e{n}", "epoch", n, HOUR * 1000 + n * 60_000, HOUR * 1000 + (n + 1) * 60_000) for n in range(5)]
+    others = [Span(f"x{n}", "x", n, HOUR * 1000, HOUR * 1000 + 5) for n in range(1_500)]
+    for spans in (steps, others[:800], others[800:]):
+        assert store.store([Post("team-a", "pod-1", "pod-1", spans=spans)], NOW) == [True]
+    point = ProgressPoint("epoch", 5, 10, NOW * 1000)
+    assert store.store([Post("team-a", "pod-1", "pod-1", progress=point)], NOW) == [True]
+    with engine.connect() as connection:
+        pod = find_tracked(connection, "default", "pod-1")
+        assert pod is not None
+        named = read_named_spans(connection, pod.id, "epoch", 3, 50_000)
+        assert [one.span for one in named] == steps[2:]
+        assert read_named_spans(connection, pod.id, "epoch", 3, 1_500) == []
+    found = PodPredictions(reader).rest("pod-1", "epoch", NOW, NOW * 1000)
+    assert found is not None
+    assert found.ends_at_ms == (NOW + 300) * 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -123,39 +124,108 @@ def test_a_span_around_folded_ones_that_is_posted_at_the_end_leaves_them_as_they
     assert found.energy_uj == found.rest_uj + sum(span.energy_uj or 0 for span in found.spans)
 
 
-def test_a_pod_with_very_many_spans_is_folded_in_pieces_and_holds_up_nobody(
-    reader: ValuedReader, engine: sa.Engine
-) -> None:
-    """The clock passes six seconds each time it is read: a step has time for one piece."""
+def many_spans(engine: sa.Engine, uid: str, number: int, namespace: str = "team-a") -> None:
+    starts = [MS + 2_000 * n for n in range(number)]
+    spans = [Span(f"s{n}", "x", n, at, at + 1_999, (n * 7919 % 10**6, 10**12 - n)) for n, at in enumerate(starts)]
+    assert SpanStore(engine, "default", 10_000).store([Post(namespace, uid, uid, spans=spans)], OVER) == [True]
+
+
+def open_spans(engine: sa.Engine) -> dict[str, int]:
+    """How many spans are not folded, by pod."""
+    span, pod = span_tables.span.c, span_tables.tracked_pod.c
+    query = sa.select(pod.uid, sa.func.count()).join(span_tables.span, span.pod_id == pod.id)
+    with engine.connect() as connection:
+        rows = connection.execute(query.where(span.result.is_(None)).group_by(pod.uid)).all()
+    return {row[0]: row[1] for row in rows}
+
+
+def hurried(reader: ValuedReader) -> SpanFolding:
+    """A folding whose clock passes six seconds each time it is read: a step has time for one pod."""
     seconds = itertools.count(step=6)
-    starts = [MS + 2_000 * n for n in range(1_700)]
-    many = [Span(f"s{n}", "x", n, at, at + 1_999, (n * 7919 % 10**6, 10**12 - n)) for n, at in enumerate(starts)]
-    assert SpanStore(engine, "default", 10_000).store([Post("team-a", "pod-1", spans=many)], OVER) == [True]
-    small = [Post("team-a", "pod-2", "pod-2", None, [Span("own", "own", None, MS, MS + 1000)])]
-    assert SpanStore(engine, "default", 10_000).store(small, OVER + 1) == [True]
-    late = OVER + 6 * DAY + 8 * 3600  # the windows are there for some hours more
-    at_once_uj = energy_of_the_spans(reader)
+    return SpanFolding(reader, 7, 90, 35, clock=lambda: float(next(seconds)))
+
+
+def test_namespaces_take_turns_whatever_one_of_them_posted(reader: ValuedReader, engine: sa.Engine) -> None:
+    booker, late = Booker(engine), OVER + 6 * DAY + 8 * 3600  # the windows are there for some hours more
+    book(booker, a_report(HOUR, "node-b", {"victim": 60}, labels=LABELS, namespace="team-b"))
+    for uid in ("pod-1", "pod-2"):  # all before the other's, and more than are stored at once
+        many_spans(engine, uid, 1_100)
+    own = Span("own", "own", None, MS, MS + 1000)
+    assert SpanStore(engine, "default", 100).store([Post("team-b", "victim", spans=[own])], OVER + 1) == [True]
+    its = hurried(reader)
+    its.step(late)
+    assert open_spans(engine) == {"pod-2": 1_100, "victim": 1}, "a pod whose time is over is stored whole"
+    its.step(late)
+    assert open_spans(engine) == {"pod-2": 1_100}
+    its.step(late)
+    assert open_spans(engine) == {}
+
+
+def test_a_pod_is_divided_once_and_a_new_process_goes_on_behind_what_is_stored(
+    reader: ValuedReader, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_spans(engine, "pod-1", 1_700)
+    at_once_uj, late = energy_of_the_spans(reader), OVER + 6 * DAY + 8 * 3600
+    divided: list[int] = []
+    divide, write = PodSpansReader.divide, SpanFolding._write
+
+    def counted(its: PodSpansReader, connection: sa.Connection, pod: Any, stored: Any, asked: Any, *rest: Any) -> Any:
+        divided.append(len(list(asked)))
+        return divide(its, connection, pod, stored, asked, *rest)
+
+    def ended(its: SpanFolding, results: Any) -> None:
+        write(its, results)
+        raise SystemExit
+
+    monkeypatch.setattr(PodSpansReader, "divide", counted)
+    with monkeypatch.context() as killed:
+        killed.setattr(SpanFolding, "_write", ended)
+        with pytest.raises(SystemExit):
+            hurried(reader).step(late)
+    assert open_spans(engine) == {"pod-1": 1_202}
+    hurried(reader).step(late)
+    assert (open_spans(engine), divided) == ({}, [1_702, 1_202])
     with engine.connect() as connection:
         pod = find_tracked(connection, "default", "pod-1")
-    assert pod is not None
-
-    def results() -> list[bytes | None]:
-        with engine.connect() as connection:
-            return [one.result for one in read_spans(connection, pod.id, 10_000)]
-
-    its = SpanFolding(reader, 7, 90, 35, clock=lambda: float(next(seconds)))
-    folded = [0]
-    while len(folded) < 5:
-        its.step(late)
-        folded.append(sum(result is not None for result in results()))
-        if len(folded) == 3:  # a restart goes on where the former process was
-            its = SpanFolding(reader, 7, 90, 35, clock=lambda: float(next(seconds)))
-    assert folded == [0, 500, 1000, 1500, 1702]
-    its.step(late)
-    with engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).where(span_tables.span.c.result.is_(None))) == 0
-    energy_uj = sum(SpanResult.model_validate_json(result or b"").energy_uj or 0 for result in results())
+        assert pod is not None
+        results = [one.result for one in read_spans(connection, pod.id, 10_000)]
+    energy_uj = sum(SpanResult.model_validate_json(result or b"").energy_uj or 0 for result in results)
     assert energy_uj == at_once_uj > 0
+
+
+def test_a_pod_whose_spans_cannot_be_divided_keeps_none_of_the_others_open(
+    reader: ValuedReader, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    many_spans(engine, "pod-2", 3)
+    divide = PodSpansReader.divide
+
+    def failing(its: PodSpansReader, connection: sa.Connection, pod: Any, *rest: Any) -> Any:
+        if pod.uid == "pod-1":
+            raise ArithmeticError
+        return divide(its, connection, pod, *rest)
+
+    monkeypatch.setattr(PodSpansReader, "divide", failing)
+    its = folding(reader)
+    for _ in range(2):
+        its.step(OVER + 6 * DAY + 8 * 3600)
+    assert open_spans(engine) == {"pod-1": 2}
+    assert caplog.text.count("cannot be folded") == 1
+    monkeypatch.setattr(PodSpansReader, "divide", divide)
+    its.step(OVER + 7 * DAY + 8 * 3600)  # the next day's spans are looked at
+    assert open_spans(engine) == {}
+
+
+def test_spans_that_own_nothing_because_too_many_are_open_are_folded_too(
+    reader: ValuedReader, engine: sa.Engine
+) -> None:
+    spans = [Span(f"n{n:02}", "x", n, MS + n, MS + 600_000 - n) for n in range(70)]
+    assert SpanStore(engine, "default", 100).store([Post("team-a", "pod-1", spans=spans)], OVER) == [True]
+    late = OVER + 8 * DAY
+    folding(reader).step(late)
+    assert open_spans(engine) == {}
+    found = {span.id: span for span in answer(reader, late).spans}
+    assert (found["n69"].energy_uj, found["n69"].emissions_ug, found["n69"].state) == (0, 0, "final")
+    assert found["n69"].inclusive_energy_uj
 
 
 def energy_of_the_spans(reader: ValuedReader) -> int:

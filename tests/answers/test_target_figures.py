@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour
+from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour, pods_count
 from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
@@ -26,7 +26,6 @@ from carbonbudget_operator.api.target_spec import ClusterUnitSource, UnitCounter
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
-from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
@@ -303,16 +302,7 @@ def test_units_that_pods_count_are_spread_over_their_hours_and_all_hours_are_kno
     for hour in range(3):
         book(Booker(engine), a_report(FIRST + hour * HOUR, pods={"p": 10**9}, labels={"app": "web"}))
     book(Booker(engine), a_report(FIRST + 3 * HOUR, pods={}))
-    with engine.begin() as connection:
-        connection.execute(
-            sa.insert(tracked_pod).values(id=1, cluster="default", uid="p", namespace="team-a", posted=True)
-        )
-        connection.execute(
-            sa.insert(unit_count).values(
-                pod_id=1, id="a", name="images", count=10, start_ms=(FIRST + 1800) * 1000,
-                end_ms=(FIRST + 2 * HOUR + 1800) * 1000, posted_at=FIRST + 3 * HOUR,
-            )
-        )  # fmt: skip
+    pods_count(engine, "p", "team-a", (10, FIRST + 1800, FIRST + 2 * HOUR + 1800))
     source = ClusterUnitSource(client="images")
     spans = [(FIRST + hour * HOUR, FIRST + (hour + 1) * HOUR) for hour in range(3)]
     for selector, factor in ((None, 1), (CHAT, 1), (SEARCH, 0)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.answers.counted import an_hour
+from tests.answers.counted import an_hour, pods_count
 from tests.answers.test_target_figures import CHAT, DAY, FIRST, HOUR, HOURS, a_query, figures, fill, keep
 from tests.ledger.reports import a_report, book
 
@@ -16,7 +16,6 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.schema_migration import migrate
-from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
 
 
 @pytest.fixture
@@ -37,17 +36,8 @@ def test_counts_that_no_column_can_hold_make_their_hour_unknown_and_hinder_nobod
     with engine.connect() as connection:
         counter = connection.scalar(sa.text("SELECT id FROM unit_counter WHERE namespace = 'team-a'"))
     an_hour(engine, counter, hour, {("team-a", name): 10**12 for name in names})
-    with engine.begin() as connection:
-        connection.execute(
-            sa.insert(tracked_pod),
-            [{"id": n, "cluster": "default", "uid": name, "namespace": "team-a", "posted": True}
-             for n, name in enumerate(names, 1)],
-        )  # fmt: skip
-        connection.execute(
-            sa.insert(unit_count),
-            [{"pod_id": n, "id": "a", "name": "images", "count": 10**12, "start_ms": hour * 1000,
-              "end_ms": hour * 1000 + 5, "posted_at": hour} for n in range(1, 13)],
-        )  # fmt: skip
+    for name in names:
+        pods_count(engine, name, "team-a", (10**12, hour, hour + 5))
     span = (hour - HOUR, hour + HOUR)
     theirs = a_query(span, selector=CHAT)
     posted = a_query(span, selector=CHAT, source=ClusterUnitSource(client="images"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour
+from tests.answers.counted import MICRO, REQUESTS, a_counter, an_hour, pods_count
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
@@ -20,7 +20,6 @@ from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.labelled_units import pod_namespaces
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.schema_migration import migrate
-from carbonbudget_operator.ledger.span_tables import tracked_pod, unit_count
 from carbonbudget_operator.ledger.unit_store import read_units
 from carbonbudget_operator.server.target_counters import digest_of
 from carbonbudget_operator.settings import CarbonSettings, Settings
@@ -78,21 +77,10 @@ def a_query_with_an_impossible_hour(engine: sa.Engine) -> None:
 
 def posted_with_an_impossible_hour(engine: sa.Engine) -> None:
     """The pod of team-b posts in the second hour more than 10^12."""
-    pods = [
-        {"id": number, "cluster": "default", "uid": f"{team}-p", "namespace": team, "posted": True}
-        for number, team in enumerate(TEAMS)
-    ]
-    counts = [
-        {
-            "pod_id": number, "id": f"{hour}", "name": "images", "start_ms": (FIRST + hour * HOUR) * 1000,
-            "count": 10**12 + 1 if (team, hour) == ("team-b", 1) else 10, "posted_at": FIRST + DAY,
-            "end_ms": (FIRST + hour * HOUR + 60) * 1000,
-        }
-        for number, team in enumerate(TEAMS) for hour in range(HOURS)
-    ]  # fmt: skip
-    with engine.begin() as connection:
-        connection.execute(sa.insert(tracked_pod), pods)
-        connection.execute(sa.insert(unit_count), counts)
+    for team in TEAMS:
+        for hour in range(HOURS):
+            number = 10**12 + 1 if (team, hour) == ("team-b", 1) else 10
+            pods_count(engine, f"{team}-p", team, (number, FIRST + hour * HOUR, FIRST + hour * HOUR + 60))
 
 
 def whole(*answers: TargetSpanAnswer) -> Sequence[int]:

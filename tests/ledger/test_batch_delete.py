@@ -18,6 +18,7 @@ from carbonbudget_operator.ledger.consistency import check_ledger
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import forget_pods, seal_hour
+from carbonbudget_operator.ledger.span_tables import unit_count
 from carbonbudget_operator.ledger.stored_units import StoredUnits
 from carbonbudget_operator.ledger.valued_rows import ValuedUnit
 from carbonbudget_operator.settings import CarbonSettings, Settings
@@ -253,3 +254,25 @@ def test_units_of_former_settings_stay_whole_once_another_server_has_sealed_an_h
         assert connection.scalar(rows) == before
         assert connection.scalar(sa.select(sa.func.count()).where(schema.derivation.c.id == former)) == 1
     assert defects(filled) == []
+
+
+def test_rows_that_an_index_finds_go_a_few_at_a_time_and_no_others(engine: sa.Engine) -> None:
+    """An hour may have as many counts as pods posted: one transaction for all of them would hold up reports."""
+    table, sizes = unit_count, list[int]()
+    rows = [
+        {"pod_id": n % 2, "id": f"u{n}", "name": "x", "count": 1, "start_ms": 0, "end_ms": 0, "posted_at": n // 7}
+        for n in range(14)
+    ]
+    with engine.begin() as connection:
+        connection.execute(sa.insert(table), rows)
+
+    def rest(_: float) -> None:
+        with engine.connect() as connection:
+            sizes.append(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+    BatchDeleter(engine, rest=rest).rows(table, table.c.posted_at < 1)
+    assert sizes == [11, 8, 7]
+    with engine.connect() as connection:
+        assert set(connection.scalars(sa.select(table.c.posted_at))) == {1}
+    with pytest.raises(DeletionUnfinished):
+        BatchDeleter(engine, seconds=-1).rows(table, table.c.posted_at < 5)

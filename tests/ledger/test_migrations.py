@@ -196,14 +196,14 @@ def test_a_ledger_that_is_not_there_is_told_with_where_it_may_be(tmp_path: Path)
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, and this command needs 0020: ") as error:
+    with pytest.raises(LedgerError, match=r"schema 0001, and this command needs 0021: ") as error:
         require_schema(engine)
     image, migration = (
         str(error.value).find(part) for part in ("use the image that the server runs", "ledger migrate")
     )
     assert 0 < image < migration
     assert "only if no server runs on this ledger, `carbonbudget ledger migrate`" in str(error.value)
-    assert migrate(engine) == "0020"
+    assert migrate(engine) == "0021"
     require_schema(engine)
     engine.dispose()
 
@@ -216,7 +216,7 @@ def test_a_ledger_of_a_later_version_is_not_to_be_migrated(new_empty_url: Callab
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(LedgerError) as error:
             require_schema(engine)
-        found = "the ledger has schema 9999 of a later version, and this command has 0020"
+        found = "the ledger has schema 9999 of a later version, and this command has 0021"
         assert str(error.value) == f"{found}: use the image that the server runs"
     finally:
         engine.dispose()

@@ -14,6 +14,7 @@ from tests.ledger.reports import HOUR, a_report
 from tests.server.server_face import NOW, Face, a_face
 
 from carbonbudget_operator.ingest.refusal import Refusal
+from carbonbudget_operator.server import span_inbox
 from carbonbudget_operator.server.request_rates import RequestRates
 
 LABELS = {"carbonbudget.dev/run": "exp-42"}
@@ -207,6 +208,33 @@ async def test_units_and_progress_are_stored_once(either: Face) -> None:
     for wrong in ({"done": 11}, {"at_ms": NOW * 1000 + 61_000}, {"unit": "\u202e"}):
         answer = await either.client.post("/v1/self/progress", json=progress | wrong, headers=token())
         assert answer.status_code == 422
+
+
+async def test_a_count_is_cut_to_the_pods_life_and_costs_as_much_as_its_hours(
+    either: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(span_inbox, "_PAUSE_SECONDS", 0.0)
+    await report_minutes(either, 1)
+    month = {"id": "u1", "name": "inferences", "count": 1000, "start_ms": MS - 30 * 86_400_000, "end_ms": MS + 1000}
+    answer = await either.client.post("/v1/self/units", json={"units": [month]}, headers=token())
+    assert answer.json() == {"accepted": 1, "refused": []}
+    with either.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT hour, micro FROM posted_unit_hour").all()
+    assert [tuple(row) for row in rows] == [(HOUR, 1000 * 10**6)]
+    # Nobody has reported the other pod yet, so it may be a month old.
+    days = [month | {"id": f"d{n}", "start_ms": MS - n * 60_000 - 86_400_000, "end_ms": MS - n * 60_000}
+            for n in range(1_000)]  # fmt: skip
+    statuses = []
+    for number in range(3):
+        units = [one | {"id": f"{one['id']}-{number}"} for one in days]
+        answer = await either.client.post("/v1/self/units", json={"units": units}, headers=token("pod-7"))
+        statuses.append(answer.status_code)
+    assert statuses == [200, 200, 429]
+    assert "lines" in answer.json()["reason"]
+    with either.engine.connect() as connection:
+        records = connection.exec_driver_sql("SELECT sum(records) FROM posted_count").scalar()
+        stored = connection.exec_driver_sql("SELECT count(*) FROM unit_count").scalar()
+    assert (stored, 49_000 < records <= 50_001) == (2_001, True)
 
 
 async def test_an_import_needs_the_verb_in_the_namespace_and_a_pod_of_it(face: Face) -> None:

@@ -75,7 +75,7 @@ async def test_a_body_that_takes_too_long_to_parse_is_refused(
     assert "takes longer than" in answer.json()["reason"]
 
 
-@pytest.mark.parametrize("name", ["probes", "closing", "projections", "operator"])
+@pytest.mark.parametrize("name", ["probes", "closing", "projections", "operator", "targets"])
 async def test_every_pool_has_a_limit_for_all_that_it_runs(
     face: Face, stuck: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

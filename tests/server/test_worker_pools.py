@@ -70,6 +70,24 @@ async def test_the_controllers_questions_do_not_wait_for_other_peoples(face: Fac
         assert (await face.ask("user:controller@*")).status_code == 200
 
 
+async def test_budgets_are_answered_while_questions_about_targets_take_all_of_their_threads(face: Face) -> None:
+    """What targets cost depends on what tenants' pods post, and blocks lapse where budgets have no answer."""
+    target = {
+        "id": "t", "namespaces": ["team-a"], "source": {"client": "images"},
+        "spans": [{"start": HOUR, "end": HOUR + 3600}],
+    }  # fmt: skip
+    assert (await face.report(a_report())).status_code == 200
+    headers = {"Authorization": "Bearer user:controller@*"}
+    async with Busy(face.pools.targets, 2):
+        asked = asyncio.create_task(face.client.post("/v1/targets/query", json={"queries": [target]}, headers=headers))
+        assert (await face.ask("user:controller@*")).status_code == 200
+        assert not asked.done()
+    assert (await asked).status_code == 200
+    async with Busy(face.pools.operator, 2):
+        answer = await face.client.post("/v1/targets/query", json={"queries": [target]}, headers=headers)
+        assert answer.status_code == 200
+
+
 async def test_many_probes_are_one_look_at_the_ledger(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     queries = face.pools.ledger_checks.queries

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import astuple, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.spans.worlds import NOON, minute, span, span_lists, window_lists
 
+from carbonbudget_operator.spans import span_emissions
 from carbonbudget_operator.spans.pod_windows import HOUR_MS, PodWindow
 from carbonbudget_operator.spans.span_division import divide
 from carbonbudget_operator.spans.span_emissions import PodHour, SpanEmissions, divide_emissions
@@ -110,3 +113,22 @@ def test_an_epoch_with_steps_inside_has_its_whole_emissions_in_the_inclusive_fig
     divided = divide_emissions([HOUR], division)
     assert divided.spans["epoch"].emissions_ug == 0
     assert divided.inclusive["epoch"] == SpanEmissions(800, 400, 240, 700, 1000, 900, "final")
+
+
+def test_the_work_of_an_hour_grows_as_the_number_of_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in what is summed up, because a shared machine's time is no property of the code."""
+    summed = 0
+
+    def counted(values: Iterable[int]) -> int:
+        nonlocal summed
+        listed = list(values)
+        summed += len(listed)
+        return sum(listed)
+
+    monkeypatch.setattr(span_emissions, "sum", counted, raising=False)
+    windows = [minute(number, 60) for number in range(60)]
+    for count in (100, 1_000):
+        summed = 0
+        spans = [span(f"s{number:04}", 3 * number, 3 * number + 2) for number in range(count)]
+        divide_emissions([HOUR], divide(windows, spans))
+        assert 0 < summed <= 10 * count

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.spans.worlds import NOON
 
-from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, MAX_SPANS, ImportedSpans, PostedProgress, PostedSpans
+from carbonbudget_operator.spans.span_bodies import (
+    MAX_COUNT_MS,
+    MAX_SPAN_MS,
+    MAX_SPANS,
+    ImportedSpans,
+    PostedProgress,
+    PostedSpans,
+)
 from carbonbudget_operator.spans.span_lines import read_spans, read_units
 from carbonbudget_operator.spans.span_record import Span
 
@@ -96,6 +103,19 @@ def test_counts_are_read_by_the_same_rules() -> None:
     unit = {"id": "u1", "name": "inferences", "count": 1000, "start_ms": NOON - 60_000, "end_ms": NOON}
     units, refused = read_units([unit, {**unit, "id": "u2", "count": -1}], NOW, BORN)
     assert ([its.count for its in units], [line.id for line in refused]) == ([1000], ["u2"])
+
+
+def test_a_count_is_cut_to_the_life_of_the_pod() -> None:
+    unit = {"id": "u1", "name": "inferences", "count": 1000, "start_ms": NOON - 30 * MAX_COUNT_MS, "end_ms": NOON}
+    [cut], refused = read_units([unit], NOW, NOON - 50_000, NOON - 20_000)
+    assert (cut.start_ms, cut.end_ms, cut.count, refused) == (NOON - 50_000, NOON - 20_000, 1000, [])
+
+
+def test_a_count_over_more_than_a_day_of_the_pods_life_is_refused() -> None:
+    unit = {"id": "u1", "name": "inferences", "count": 1000, "start_ms": NOON - MAX_COUNT_MS, "end_ms": NOON}
+    units, refused = read_units([unit, {**unit, "id": "u2", "start_ms": NOON - MAX_COUNT_MS - 1}], NOW, BORN)
+    assert ([its.id for its in units], [line.id for line in refused]) == (["u1"], ["u2"])
+    assert "more than 24 hours; count more often" in refused[0].reason
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.ledger.controller_pods import pods_by_uid
 from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.ledger_engine import snapshot
-from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, read_progress, read_spans
+from carbonbudget_operator.ledger.span_store import ProgressPoint, StoredSpan, read_named_spans, read_progress
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.spans.span_bodies import MAX_SPAN_MS, PredictionBody
@@ -28,6 +28,9 @@ from carbonbudget_operator.spans.step_prediction import DoneStep, Prediction, pr
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _MOST_STEPS: Final = 50  # the last ones: the prediction uses five
+_MOST_NAMED: Final = 1_000  # spans that are read for them: they may come in another order
+# Answers about budgets wait for the rest of a run, so it is of few hours, whatever the pod stated.
+_REST_MS: Final = 7 * 24 * HOUR * 1000
 _WHOLE: Final = "whole pod"  # no span of a client has an id with a space
 _MOST_PERMILLE: Final = 100_000
 
@@ -41,7 +44,7 @@ class PodPredictions:
 
     def predict(self, uid: str, unit: str, now: int) -> PredictionBody | None:
         """The prediction for the pod's steps of this unit; None while too little is known."""
-        made = self._made(uid, unit, now, now * 1000)
+        made = self._made(uid, unit, now, now * 1000, MAX_SPAN_MS)
         if made is None:
             return None
         found, divided = made
@@ -53,20 +56,23 @@ class PodPredictions:
         )  # fmt: skip
 
     def rest(self, uid: str, unit: str, now: int, from_ms: int) -> Prediction | None:
-        """What the steps that are left are expected to need if they begin at `from_ms`; None as in `predict`."""
-        made = self._made(uid, unit, now, from_ms)
+        """What the steps that are left are expected to need if they begin at `from_ms`; None as in `predict`.
+
+        Of the steps of the last seven days alone.
+        """
+        made = self._made(uid, unit, now, from_ms, _REST_MS)
         return made[0] if made is not None else None
 
-    def _made(self, uid: str, unit: str, now: int, from_ms: int) -> tuple[Prediction, DividedPod] | None:
+    def _made(self, uid: str, unit: str, now: int, from_ms: int, back_ms: int) -> tuple[Prediction, DividedPod] | None:
         """The steps that are left, and the pod from the first counted step to the last one (`_WHOLE`)."""
         with snapshot(self._reader.engine) as connection:
             pod = find_tracked(connection, self._reader.cluster, uid)
             points = read_progress(connection, pod.id, unit) if pod else []
             if pod is None or not points:
                 return None
+            stored = read_named_spans(connection, pod.id, unit, _MOST_NAMED, MOST_SPANS)
             # The pod states the instants: a step that it dates to 1970 would have all hours since then read.
-            oldest_ms = now * 1000 - MAX_SPAN_MS
-            steps = _steps(read_spans(connection, pod.id, MOST_SPANS), points, unit, oldest_ms)
+            steps = _steps(stored, points, unit, now * 1000 - back_ms)
             if not steps:
                 return None
             start_ms, end_ms = steps[0].start_ms, max(step.end_ms for step in steps)

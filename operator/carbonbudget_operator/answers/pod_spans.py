@@ -22,7 +22,7 @@ from carbonbudget_operator.spans.counter_curve import PodCurves
 from carbonbudget_operator.spans.pod_windows import fill_gaps
 from carbonbudget_operator.spans.span_bodies import MAX_RESULTS, SelfAnswer, SpanResult
 from carbonbudget_operator.spans.span_division import Division, divide
-from carbonbudget_operator.spans.span_emissions import EmissionsDivision, divide_emissions
+from carbonbudget_operator.spans.span_emissions import EmissionsDivision, SpanEmissions, divide_emissions
 from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -151,6 +151,8 @@ def result_of(stored: StoredSpan, divided: DividedPod) -> SpanResult:
     is_known = energy is not None and (energy.covered_ms > 0 or span.end_ms <= span.start_ms)
     # The hour may be valued before the span's window came: its share of that is no figure yet.
     emitted = divided.emissions.spans.get(span.id) if is_known else None
+    if emitted is None and is_known and span.id in divided.division.uncounted:
+        emitted = SpanEmissions(0, 0, 0, 0, 0, 0, divided.emissions.rest.state)
     inclusive = divided.emissions.inclusive.get(span.id) if is_known else None
     # Windows come a minute or two after their time: until then the span's energy grows.
     is_complete = span.end_ms <= divided.figures.through * 1000

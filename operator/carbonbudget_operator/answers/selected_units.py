@@ -36,7 +36,7 @@ from carbonbudget_operator.ledger.labelled_units import (
     units_of_pods,
     units_of_sealed,
 )
-from carbonbudget_operator.ledger.posted_units import posted_units
+from carbonbudget_operator.ledger.posted_units import posted_revisions, posted_units
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unit_days import ABSENT, NOTHING_KNOWN, UNKNOWN
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -133,8 +133,16 @@ class UnitHours:
             yield self._days[number], max(0, start - since) // HOUR, (min(end, since + DAY) - since) // HOUR
 
 
+@dataclass(slots=True)
+class _Labels:
+    """Sets of labels that were read, and which selectors match them. It only grows, because threads share it."""
+
+    sets: dict[int, Mapping[str, str]] = field(default_factory=dict)
+    matches: dict[tuple[bytes, int], bool] = field(default_factory=dict)
+
+
 class SelectedUnits:
-    """Reads units of selections, and remembers days. Threads share it."""
+    """Reads units of selections, and remembers days. Threads share it, and none waits for what another one reads."""
 
     def __init__(
         self, cluster: str, result_days: int, max_days: int = _MAX_DAYS, has_prometheus: bool = True
@@ -143,9 +151,8 @@ class SelectedUnits:
         self._cluster, self._result_days, self._max_days = cluster, result_days, max_days
         self._not_asked = _NOT_ASKED if has_prometheus else _NO_STORE
         self._known: dict[tuple[Hashable, int], UnitDay] = {}
-        self._labels: dict[int, Mapping[str, str]] = {}
-        self._matches: dict[tuple[bytes, int], bool] = {}
-        self._lock = threading.Lock()
+        self._labels = _Labels()
+        self._lock = threading.Lock()  # of the days that are remembered
 
     def read(
         self,
@@ -158,16 +165,6 @@ class SelectedUnits:
 
         `revisions`: of the hours' facts; `through`: the end of the last whole hour that is reported.
         """
-        with self._lock:
-            return self._read(connection, asked, revisions, through)
-
-    def _read(
-        self,
-        connection: sa.Connection,
-        asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
-        revisions: Mapping[int, int],
-        through: int,
-    ) -> dict[Hashable, UnitHours]:
         found: dict[Hashable, dict[int, UnitDay]] = {key: {} for key in asked}
         days = {day for _, numbers in asked.values() for day in numbers}
         if not days:
@@ -181,11 +178,24 @@ class SelectedUnits:
         )
         ids = {counter.id for counter in counters.values()}
         letters, failed = counted_days(connection, ids, start, end), failed_hours(connection, ids, start, end)
+        stored_from = through - self._result_days * DAY
+        posted_in = {day: bytes(hour not in sealed and hour >= stored_from for hour in _hours(day)) for day in days}
+        posted = self._posted(connection, asked, {day for day, known in posted_in.items() if any(known)})
         missing: dict[int, dict[Hashable, UnitDay]] = defaultdict(dict)
         for key, (one, numbers) in asked.items():
-            if one.client:  # what pods post is no counter's hour: it may come at any time, so it is read each time
+            if one.client:
                 for day in numbers:
-                    missing[day][key] = found[key][day] = UnitDay(None, array("q", _NO_UNITS), bytearray(24))
+                    counts = posted[one.client].of(one.namespaces, day)
+                    version = (facts[day], posted_in[day], counts)
+                    remembered = self._known.get((key, day))
+                    if remembered is not None and remembered.signature == version:
+                        found[key][day] = remembered
+                        continue
+                    reasons = {at: _SEALED for at, known in enumerate(posted_in[day]) if not known}
+                    fresh = UnitDay(version, array("q", _NO_UNITS), bytearray(posted_in[day]), reasons)
+                    found[key][day] = fresh
+                    if any(counts) and any(posted_in[day]):
+                        missing[day][key] = fresh
                 continue
             counter = counters.get(one.counter)
             for day in numbers:
@@ -198,8 +208,8 @@ class SelectedUnits:
                     continue
                 fresh = UnitDay(signature, array("q", _NO_UNITS), bytearray(24), dict(failed.get(at, {})))
                 missing[day][key] = found[key][day] = fresh
-        self._fill(connection, asked, missing, counters, letters, sealed, through)
-        self._remember(asked, missing)
+        self._fill(connection, asked, missing, counters, letters, sealed)
+        self._remember(missing)
         return {key: UnitHours(its, self._not_asked) for key, its in found.items()}
 
     def _fill(
@@ -210,11 +220,13 @@ class SelectedUnits:
         counters: Mapping[tuple[str, str], RegisteredCounter],
         letters: Mapping[tuple[int, int], str],
         sealed: Collection[int],
-        through: int,
     ) -> None:
         if not missing:
             return
-        names = {name for filled in missing.values() for key in filled for name in asked[key][0].namespaces}
+        names = {
+            name for filled in missing.values() for key in filled if not asked[key][0].client
+            for name in asked[key][0].namespaces
+        }  # fmt: skip
         if EVERY_NAMESPACE in names:
             names = pod_namespaces(connection, self._cluster)
         pods = PodNames(connection, self._cluster, names, min(missing) * DAY)
@@ -229,7 +241,9 @@ class SelectedUnits:
                     of_counter[counter.id].append((one, its))
                     _give_up(its, day * DAY, counter.missing_before)
             for client, selections in of_client.items():
-                self._fill_client(connection, client, selections, day * DAY, sealed, through)
+                names = {name for one, _ in selections for name in one.namespaces}
+                read = posted_units(connection, self._cluster, client, _named(names), day * DAY, (day + 1) * DAY)
+                self._add(connection, list(read), selections, day * DAY)
             if of_counter:
                 self._fill_day(connection, day * DAY, of_counter, letters, sealed, pods)
 
@@ -265,26 +279,28 @@ class SelectedUnits:
         for counter_id, selections in of_counter.items():
             self._add(connection, rows[counter_id], selections, day)
 
-    def _fill_client(
-        self, connection: sa.Connection, client: str, selections: Sequence[_Filled], start: int,
-        sealed: Collection[int], through: int,
-    ) -> None:  # fmt: skip
-        stored_from = through - self._result_days * DAY
-        known = bytes(hour not in sealed and hour >= stored_from for hour in _hours(start // DAY))
-        reasons = {at: _SEALED for at in range(24) if not known[at]}
-        for _, filled in selections:  # of each namespace one
-            filled.known[:] = known
-            filled.reasons.update(reasons)
-        names = {name for one, _ in selections for name in one.namespaces}
-        among_names = None if EVERY_NAMESPACE in names or len(names) > _NAMED_AT_ONCE else names
-        read = list(posted_units(connection, self._cluster, client, among_names, start, start + DAY))
-        self._add(connection, read, selections, start)
+    def _posted(
+        self, connection: sa.Connection, asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
+        days: Collection[int],
+    ) -> Mapping[str, _PostedCounts]:  # fmt: skip
+        """What pods posted under each name of their own units on these days, by which a day is remembered."""
+        names: dict[str, set[str]] = defaultdict(set)
+        for one, _ in asked.values():
+            if one.client:
+                names[one.client].update(one.namespaces)
+        if not days:
+            return defaultdict(lambda: _PostedCounts({}))
+        start, end = min(days) * DAY, (max(days) + 1) * DAY
+        return {
+            client: _PostedCounts(posted_revisions(connection, self._cluster, client, _named(of_client), start, end))
+            for client, of_client in names.items()
+        }
 
     def _add(
         self, connection: sa.Connection, rows: Sequence[LabelledUnits], selections: Sequence[_Filled], day: int
     ) -> None:
         """Add the rows of one counter to the selections that they belong to."""
-        self._load_labels(connection, {row.label_set_id for row in rows})
+        labels = self._load_labels(connection, {row.label_set_id for row in rows})
         of_namespace: dict[str, list[_Filled]] = defaultdict(list)
         for one, filled in selections:
             for name in one.namespaces or ("",):
@@ -302,43 +318,60 @@ class SelectedUnits:
                     continue
                 if row.label_set_id == NOT_KNOWN_THERE:
                     filled.known[at], filled.reasons[at] = False, _IMPOSSIBLE
-                elif self._is_of(one, row):
+                elif _is_of(one, row, labels):
                     filled.add(at, row.micro)
 
-    def _is_of(self, one: UnitSelection, row: LabelledUnits) -> bool:
-        if row.label_set_id == KNOWN_WHEN_SEALED:
-            return False
-        if row.label_set_id == NO_LABELS:
-            return not one.namespaces
-        if not among(one.namespaces, row.namespace):
-            return False
-        if one.selector is None:
-            return True
-        key = (one.selector_key, row.label_set_id)
-        found = self._matches.get(key)
-        if found is None:
-            found = selects(one.selector, self._labels.get(row.label_set_id, {})) is Covers.YES
-            self._matches[key] = found
-        return found
+    def _load_labels(self, connection: sa.Connection, ids: Iterable[int]) -> _Labels:
+        if len(self._labels.sets) > _MAX_LABEL_SETS or len(self._labels.matches) > 20 * _MAX_LABEL_SETS:
+            self._labels = _Labels()  # another thread keeps the one that it has
+        labels = self._labels
+        unknown = {key for key in ids if key > NO_LABELS and key not in labels.sets}
+        labels.sets |= {key: json.loads(text) for key, text in label_sets(connection, unknown).items()}
+        return labels
 
-    def _load_labels(self, connection: sa.Connection, ids: Iterable[int]) -> None:
-        if len(self._labels) > _MAX_LABEL_SETS or len(self._matches) > 20 * _MAX_LABEL_SETS:
-            self._labels, self._matches = {}, {}
-        unknown = {key for key in ids if key > NO_LABELS and key not in self._labels}
-        self._labels |= {key: json.loads(text) for key, text in label_sets(connection, unknown).items()}
-
-    def _remember(
-        self,
-        asked: Mapping[Hashable, tuple[UnitSelection, Collection[int]]],
-        read: Mapping[int, Mapping[Hashable, UnitDay]],
-    ) -> None:
-        for day, filled in read.items():
-            for key, its in filled.items():
-                if not asked[key][0].client:
+    def _remember(self, read: Mapping[int, Mapping[Hashable, UnitDay]]) -> None:
+        with self._lock:
+            for day, filled in read.items():
+                for key, its in filled.items():
                     self._known.pop((key, day), None)
                     self._known[(key, day)] = its
-        while len(self._known) > self._max_days:
-            del self._known[next(iter(self._known))]
+            while len(self._known) > self._max_days:
+                del self._known[next(iter(self._known))]
+
+
+@dataclass(frozen=True, slots=True)
+class _PostedCounts:
+    """How many counts pods posted under one name, by namespace and day."""
+
+    counts: Mapping[tuple[str, int], int]
+
+    def of(self, namespaces: Sequence[str], day: int) -> tuple[int, ...]:
+        """Those of each of the namespaces on a day."""
+        if EVERY_NAMESPACE in namespaces:
+            return tuple(counts for (_, number), counts in sorted(self.counts.items()) if number == day)
+        return tuple(self.counts.get((name, day), 0) for name in namespaces)
+
+
+def _named(names: Collection[str]) -> Collection[str] | None:
+    """The namespaces to read; None for all."""
+    return None if EVERY_NAMESPACE in names or len(names) > _NAMED_AT_ONCE else names
+
+
+def _is_of(one: UnitSelection, row: LabelledUnits, labels: _Labels) -> bool:
+    if row.label_set_id == KNOWN_WHEN_SEALED:
+        return False
+    if row.label_set_id == NO_LABELS:
+        return not one.namespaces
+    if not among(one.namespaces, row.namespace):
+        return False
+    if one.selector is None:
+        return True
+    key = (one.selector_key, row.label_set_id)
+    found = labels.matches.get(key)
+    if found is None:
+        found = selects(one.selector, labels.sets.get(row.label_set_id, {})) is Covers.YES
+        labels.matches[key] = found
+    return found
 
 
 def runs_of(known: bytes, start: int, longest: int | None = None) -> list[tuple[int, int]]:

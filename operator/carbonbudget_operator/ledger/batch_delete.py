@@ -6,6 +6,7 @@ least as long as it was locked, because a writer that waits for SQLite's lock tr
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,6 +62,21 @@ class BatchDeleter:
             if not self.delete([sa.delete(table).where(*within, upto, *only)]) or border is None:
                 return
 
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
+        """Delete the rows that match, which an index finds. Raises DeletionUnfinished.
+
+        For tables whose key does not begin with the time: an hour's rows may be as many as pods posted.
+        """
+        keys = list(table.primary_key)
+        one = sa.delete(table).where(*(key == sa.bindparam(f"its_{key.name}") for key in keys))
+        some = sa.select(*(key.label(f"its_{key.name}") for key in keys)).where(*where).limit(_ROWS)
+        while True:
+            with self._engine.connect() as connection:
+                found = [dict(row._mapping) for row in connection.execute(some)]
+            if not found:
+                return
+            self._run(functools.partial(_each, one, found))
+
     def these(self, ids: Iterable[object], statements: Callable[[Sequence[object]], Sequence[sa.Delete]]) -> None:
         """Run `statements` for some ids at a time; they check their conditions again. Raises DeletionUnfinished."""
         for some in chunks(ids, _IDS):
@@ -68,11 +84,18 @@ class BatchDeleter:
 
     def delete(self, statements: Sequence[sa.Delete]) -> int:
         """One transaction; how many rows went. Raises DeletionUnfinished before it if the time is used up."""
+        return self._run(lambda connection: sum(connection.execute(statement).rowcount for statement in statements))
+
+    def _run(self, work: Callable[[sa.Connection], int]) -> int:
         if time.monotonic() > self._until:
             raise DeletionUnfinished
         with self._engine.begin() as connection:
             lock_bookings(connection)
             began = time.monotonic()
-            deleted = sum(connection.execute(statement).rowcount for statement in statements)
+            deleted = work(connection)
         self._rest(max(_LEAST_PAUSE_SECONDS, 2 * (time.monotonic() - began)))
         return deleted
+
+
+def _each(one: sa.Delete, rows: Sequence[Mapping[str, object]], connection: sa.Connection) -> int:
+    return connection.execute(one, list(rows)).rowcount

@@ -20,13 +20,15 @@ Row = tuple[Any, ...]
 # How many rows SQLite takes in one statement, so that any number is few of them. The widest table has 12 columns; it
 # takes 32,766 values in one (999 before 3.32, of 2020).
 _SIZES = (256, 64, 16, 4, 1)
+MOST_ADDED = 2**62  # where "add_bounded" ends: two of these are more than a column holds
 
 
 class BulkInsert:
     """An insert into one table's `columns`.
 
     `merge` is what happens to a row whose key exists: "add" its counts, take the "min" or "max", "set"
-    it anew; a column that is not named is unchanged. Without `merge` an existing row is unchanged.
+    it anew; a column that is not named is unchanged. Without `merge` an existing row is unchanged. "add_bounded" adds
+    figures of at most MOST_ADDED to a row that has less than that.
     """
 
     def __init__(
@@ -118,6 +120,8 @@ def written_array(name: str, type_: Any) -> sa.ColumnElement[Any]:
 def _merged(how: str, old: sa.ColumnElement[Any], new: sa.ColumnElement[Any], arrays: bool) -> sa.ColumnElement[Any]:
     if how == "add":
         return old + new
+    if how == "add_bounded":
+        return sa.case((old >= sa.literal_column(str(MOST_ADDED)), old), else_=old + new)
     if how == "set":
         return new
     names = {"min": "least", "max": "greatest"} if arrays else {"min": "min", "max": "max"}

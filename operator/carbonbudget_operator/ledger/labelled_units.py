@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import orjson
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.cuts import load_cuts
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unit_days import ABSENT, DAY, NOT_KNOWN, UNKNOWN
@@ -27,6 +28,7 @@ NOT_KNOWN_THERE: Final = -2  # in place of a label set: the hour is not known in
 KNOWN_WHEN_SEALED: Final = -1  # in place of a label set: the hour was counted, and no pod of facts counted anything
 _COUNTERS_AT_ONCE: Final = 500
 _STARTS_AT_ONCE: Final = 100
+_Name = TypeVar("_Name")
 
 
 class RegisteredCounter(NamedTuple):
@@ -65,26 +67,41 @@ class PodNames:
         self, connection: sa.Connection, names: Iterable[tuple[str, str]], start: int, end: int
     ) -> dict[tuple[str, str, int], int]:
         """By namespace, name and hour: the label set under which the pod was longest. No facts: not there."""
-        fact, cut = schema.pod_fact.c, schema.cut.c
-        of_pod = {pod_id: (name, key) for name in names for pod_id, key in self._pods.get(name, ())}
-        cuts = connection.scalars(sa.select(cut.at).where(cut.at >= start, cut.at < end)).all()
-        starts = sorted({*range(start, end, HOUR), *cuts})
-        durations: dict[tuple[str, str, int], Counter[int]] = {}
+        of_pod = {pod_id: (name, name[0], key) for name in names for pod_id, key in self._pods.get(name, ())}
+        durations = label_durations(connection, of_pod, start, end)
+        return {(*name, hour): longest_label(its) for (name, hour), its in durations.items()}
+
+
+def label_durations(
+    connection: sa.Connection, pods: Mapping[int, tuple[_Name, str, int]], start: int, end: int
+) -> dict[tuple[_Name, int], Counter[int]]:
+    """How long pods had each set of labels in each hour of [start, end), by their name and the hour.
+
+    `pods`: by id in the ledger, each with a name, its namespace and its set of labels. Those that have no facts in an
+    hour are not there.
+    """
+    fact, cuts, found = schema.pod_fact.c, load_cuts(connection, start, end), dict[tuple[_Name, int], Counter[int]]()
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)  # by their own cuts: others' cost them nothing
+    for pod_id, (_, namespace, _) in pods.items():
+        alike[tuple(cuts.of(namespace))].append(pod_id)
+    for own, ids in alike.items():
+        starts = sorted({*range(start, end, HOUR), *(at for at in own if start <= at < end)})
         for at_once in chunks(starts, _STARTS_AT_ONCE):  # each a look-up by the key, however many other pods there are
-            for some in chunks(sorted(of_pod)):
+            for some in chunks(sorted(ids)):
                 rows = connection.execute(
                     sa.select(fact.start, fact.pod_id, fact.duration_ms).where(
                         fact.start.in_(at_once), fact.pod_id.in_(some)
                     )
                 )
                 for at, pod_id, duration_ms in rows:
-                    (namespace, name), label_set_id = of_pod[pod_id]
-                    its = durations.setdefault((namespace, name, at - at % HOUR), Counter())
-                    its[label_set_id] += duration_ms
-        return {
-            key: next(iter(its)) if len(its) == 1 else max(its, key=lambda one: (its[one], one))
-            for key, its in durations.items()
-        }
+                    name, _, label_set_id = pods[pod_id]
+                    found.setdefault((name, at - at % HOUR), Counter())[label_set_id] += duration_ms
+    return found
+
+
+def longest_label(durations: Mapping[int, int]) -> int:
+    """The set of labels that a pod had longest; of several the last one."""
+    return max(durations, key=lambda key: (durations[key], key))
 
 
 def pod_namespaces(connection: sa.Connection, cluster: str) -> set[str]:

@@ -1,12 +1,13 @@
 """Stores what pods post: spans, counts of units, progress. Reads spans back.
 
 Several requests are stored in one transaction. What comes again is left as it is, so that a client may repeat itself.
+A count is also added to its hours here, so that what a pod posts costs its own request and no reader.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,13 +15,17 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.booking import lock_bookings
-from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.bulk_rows import MOST_ADDED, BulkInsert, chunks
 from carbonbudget_operator.ledger.known_records import KnownRecords
 from carbonbudget_operator.spans.span_record import Span
+from carbonbudget_operator.units.counting import MICRO
+from carbonbudget_operator.units.spread_count import hours_touched, spread_count
 
 DAY: Final = 86_400
 _NONE: Final = -1  # PostgreSQL takes the rows as arrays of numbers
 _MOST_POINTS: Final = 100  # of progress that are kept of a pod: the prediction uses the last ones
+_MOST_COUNT: Final = 10**12  # a larger one is no count of work: its hours are not known
+_UNITS_LOCK: Final = 0x6362_0021
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,11 @@ class PostedUnit:
     count: int
     start_ms: int
     end_ms: int
+
+    @property
+    def records(self) -> int:
+        """What it costs: a row for each hour that it touches."""
+        return hours_touched(self.start_ms, self.end_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class Post:
     @property
     def records(self) -> int:
         """What counts against the namespace's limit of a day."""
-        return len(self.spans) + len(self.units)
+        return len(self.spans) + sum(unit.records for unit in self.units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,9 @@ class SpanStore:
             ),
             "spans": bulk(tables.span, ("pod_id", "id")),
             "units": bulk(tables.unit_count, ("pod_id", "id")),
+            "hours": bulk(
+                tables.posted_unit_hour, ("pod_id", "name", "hour"), {"micro": "add_bounded", "counts": "add"}
+            ),
             # A training that was restarted does its steps again: the last time counts.
             "points": bulk(tables.progress_point, ("pod_id", "unit", "done"), {"total": "set", "at_ms": "set"}),
             "counts": bulk(tables.posted_count, ("day", "cluster", "namespace"), {"records": "add"}),
@@ -112,20 +125,23 @@ class SpanStore:
         with self.engine.begin() as connection:
             if connection.dialect.name != "postgresql":
                 lock_bookings(connection)
+            elif any(post.units for post in posts):
+                # Another server may get the same counts again: each is added to its hours once.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UNITS_LOCK)))
             counted = self._counted(connection, day, {post.namespace for post in posts})
             ids = self._pods(connection, posts, now)
-            known = self._known_ids(connection, ids, posts)
+            known_spans, known_units = self._known_ids(connection, ids, posts)
             stored, taken, growth = [], list[tuple[int, Post]](), Counter[str]()
             for post in posts:
                 pod_id = ids[post.uid]
-                posted = [*(span.id for span in post.spans), *(unit.id for unit in post.units)]
-                new = sum((pod_id, one) not in known for one in posted)
+                new = sum((pod_id, span.id) not in known_spans for span in post.spans)
+                new += sum(unit.records for unit in post.units if (pod_id, unit.id) not in known_units)
                 fits = counted.get(post.namespace, 0) + growth[post.namespace] + new <= self.most_of_a_day
                 stored.append(fits)
                 if fits:
                     growth[post.namespace] += new
                     taken.append((pod_id, post))
-            self._put(connection, taken, now)
+            self._put(connection, taken, known_units, now)
             rows = ((day, self.cluster, name, number) for name, number in sorted(growth.items()) if number)
             self._bulk["counts"].put(connection, rows)
         return stored
@@ -164,29 +180,48 @@ class SpanStore:
 
     def _known_ids(
         self, connection: sa.Connection, ids: Mapping[str, int], posts: Sequence[Post]
-    ) -> set[tuple[int, str]]:
-        """Pod and id of the posted records that are stored already. `ids` are those of the pods by uid."""
+    ) -> tuple[set[tuple[int, str]], set[tuple[int, str]]]:
+        """Pod and id of the posted spans, and of the counts, that are stored already. `ids` are the pods' by uid."""
         spans, units = self._known
-        known = spans.find(connection, [(ids[post.uid], span.id) for post in posts for span in post.spans])
-        return known | units.find(connection, [(ids[post.uid], unit.id) for post in posts for unit in post.units])
+        return (
+            spans.find(connection, [(ids[post.uid], span.id) for post in posts for span in post.spans]),
+            units.find(connection, [(ids[post.uid], unit.id) for post in posts for unit in post.units]),
+        )
 
-    def _put(self, connection: sa.Connection, posts: Iterable[tuple[int, Post]], now: int) -> None:
+    def _put(
+        self, connection: sa.Connection, posts: Iterable[tuple[int, Post]], known_units: Collection[tuple[int, str]],
+        now: int,
+    ) -> None:  # fmt: skip
         spans: dict[tuple[int, str], tuple[Any, ...]] = {}
         units: dict[tuple[int, str], tuple[Any, ...]] = {}
+        hours: dict[tuple[int, str, int], list[int]] = {}
         points: dict[tuple[int, str, int], tuple[Any, ...]] = {}
         for pod_id, post in posts:
             for span in post.spans:
                 spans.setdefault((pod_id, span.id), (pod_id, span.id, post.run or "", *_columns(span), now))
             for unit in post.units:
-                row = (pod_id, unit.id, unit.name, unit.count, unit.start_ms, unit.end_ms, now)
-                units.setdefault((pod_id, unit.id), row)
+                if (pod_id, unit.id) in known_units or (pod_id, unit.id) in units:
+                    continue
+                units[pod_id, unit.id] = (
+                    pod_id, unit.id, unit.name, unit.count, unit.start_ms, unit.end_ms, now,
+                )  # fmt: skip
+                for hour, micro in _by_hour(unit):
+                    its = hours.setdefault((pod_id, unit.name, hour), [0, 0])
+                    its[0], its[1] = min(its[0] + micro, MOST_ADDED), its[1] + 1
             if (at := post.progress) is not None:
                 points[pod_id, at.unit, at.done] = (pod_id, at.unit, at.done, at.total, at.at_ms)
         self._bulk["spans"].put(connection, spans.values())
         self._bulk["units"].put(connection, units.values())
+        self._bulk["hours"].put(connection, ((*key, *its) for key, its in sorted(hours.items())))
         self._bulk["points"].put(connection, points.values())
         for pod_id in {pod_id for pod_id, _, _ in points}:
             _trim_points(connection, pod_id)
+
+
+def _by_hour(unit: PostedUnit) -> Iterable[tuple[int, int]]:
+    """The hours of a count with their parts, in millionths."""
+    parts = spread_count(unit.count * MICRO, unit.start_ms, unit.end_ms)
+    return parts if unit.count <= _MOST_COUNT else ((hour, MOST_ADDED) for hour, _ in parts)
 
 
 def _columns(span: Span) -> tuple[Any, ...]:
@@ -210,11 +245,19 @@ def _trim_points(connection: sa.Connection, pod_id: int) -> None:
 
 def read_spans(connection: sa.Connection, pod_id: int, most: int) -> list[StoredSpan]:
     """The newest spans of a pod, at most so many, in the order in which they came."""
+    return [_stored(row) for row in reversed(connection.execute(_newest(pod_id, most)).all())]
+
+
+def read_named_spans(connection: sa.Connection, pod_id: int, name: str, most: int, among: int) -> list[StoredSpan]:
+    """The newest spans of one name, at most `most`, of the `among` newest ones of the pod, as they came."""
+    newest = _newest(pod_id, among).subquery()
+    query = sa.select(newest).where(newest.c.name == name).order_by(newest.c.number.desc()).limit(most)
+    return [_stored(row) for row in reversed(connection.execute(query).all())]
+
+
+def _newest(pod_id: int, most: int) -> sa.Select[Any]:
     table = span_tables.span
-    rows = connection.execute(
-        sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
-    ).all()
-    return [_stored(row) for row in reversed(rows)]
+    return sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
 
 
 def _stored(row: Any) -> StoredSpan:

@@ -55,10 +55,13 @@ span = Table(
     Column("result", LargeBinary),
     UniqueConstraint("pod_id", "id"),
 )
-# Which spans are to be folded: an index of those alone is small.
+# Which pods have spans to be folded: an index of those alone is small.
 Index(
-    "span_open", span.c.posted_at, sqlite_where=span.c.result.is_(None), postgresql_where=span.c.result.is_(None)
+    "span_open", span.c.pod_id, span.c.posted_at,
+    sqlite_where=span.c.result.is_(None), postgresql_where=span.c.result.is_(None),
 )  # fmt: skip
+# The newest spans of a pod are read without its others.
+Index("span_pod", span.c.pod_id, span.c.number)
 
 unit_count = Table(
     "unit_count",
@@ -70,6 +73,18 @@ unit_count = Table(
     Column("start_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
     Column("posted_at", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+# The same units by hour: reading them costs a row for each pod, name and hour, however many counts were posted.
+posted_unit_hour = Table(
+    "posted_unit_hour",
+    metadata,
+    key("pod_id"),
+    Column("name", String(120), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False, index=True),
+    Column("micro", BigInteger, nullable=False),  # millionths of a unit; MOST_ADDED: more than can be
+    Column("counts", BigInteger, nullable=False),  # how many are in it: it grows with each change
     sqlite_with_rowid=False,
 )
 
@@ -85,7 +100,7 @@ progress_point = Table(
     sqlite_with_rowid=False,
 )
 
-# How many spans and units a namespace's pods posted in a UTC day (days since 1970): the limit is per day.
+# How many spans, and hours of counts, a namespace's pods posted in a UTC day (days since 1970): the limit is per day.
 posted_count = Table(
     "posted_count",
     metadata,

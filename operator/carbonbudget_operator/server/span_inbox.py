@@ -20,7 +20,7 @@ from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _MOST_WAITING: Final = 1_000
-_MOST_RECORDS: Final = 2_000  # of a transaction: some 30 ms
+MOST_RECORDS: Final = 2_000  # of a transaction: some 30 ms
 _PAUSE_SECONDS: Final = 0.5  # in which others come: a transaction costs as much as some posts
 _COME_AGAIN_SECONDS: Final = 5
 _Waiting = tuple[Post, "asyncio.Future[bool]"]
@@ -73,7 +73,7 @@ class SpanInbox:
     async def _store_all(self) -> None:
         while self._waiting:
             batch, records = [self._next()], 0
-            while self._waiting and (records := records + batch[-1][0].records) < _MOST_RECORDS:
+            while self._waiting and (records := records + batch[-1][0].records) < MOST_RECORDS:
                 batch.append(self._next())
             await self._store_batch(batch)
             await asyncio.sleep(_PAUSE_SECONDS)

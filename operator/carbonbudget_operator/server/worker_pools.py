@@ -1,9 +1,9 @@
 """The server's worker pools: the threads and database connections of each kind of work, and their limits.
 
 Node reports have the writer's thread and connections of their own. Upkeep (stored units, sealing, owners, nodes, grid)
-has asyncio's default executor, which nothing else uses. Metrics, readiness checks, the operator's questions,
-projections and the closing of reports have threads each. People's questions have processes (`server/worker_queue.py`),
-because threads share one interpreter lock with the node reports and cannot be ended.
+has asyncio's default executor, which nothing else uses. Metrics, readiness checks, the operator's questions, those
+about targets, projections and the closing of reports have threads each. People's questions have processes
+(`server/worker_queue.py`), because threads share one interpreter lock with the node reports and cannot be ended.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class WorkerPool:
 
 
 class OperatorPool(WorkerPool):
-    """The threads that answer questions inside the server's process: those of the operator, and projections."""
+    """Threads that answer questions inside the server's process: those of the operator, or projections."""
 
     def __init__(self, name: str, queries: BudgetUseQueries, answers: Answers, threads: int, waiting: int) -> None:
         super().__init__(name, queries, threads, threads, waiting)
@@ -216,6 +216,9 @@ class WorkerPools:
         asked = queries.on(self._open(url, 2, _ANSWER_SECONDS))
         name = "questions of the operator"
         self.operator = OperatorPool(name, asked, answers(asked, settings), threads=2, waiting=32)
+        # What targets cost depends on what pods post: budgets, whose blocks lapse without an answer, never wait for it.
+        aimed = queries.on(self._open(url, 2, _ANSWER_SECONDS))
+        self.targets = OperatorPool("questions about targets", aimed, answers(aimed, settings), threads=2, waiting=32)
         self.operator_readers = QueryWorkers(
             self.operator,
             RequestShare(name, RequestLimits(64, 16, 8 * max_body_bytes, 8 * max_body_bytes, max_body_bytes)),
@@ -244,6 +247,7 @@ class WorkerPools:
             self.spans,
             self.projections,
             self.operator,
+            self.targets,
         ):
             pool.close()
         for engine in self._engines:

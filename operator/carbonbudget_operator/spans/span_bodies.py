@@ -16,6 +16,9 @@ MAX_SPANS: Final = 1_000
 MAX_BYTES: Final = 256 * 1024
 MAX_RESULTS: Final = 1_000
 MAX_SPAN_MS: Final = 31 * 86_400_000
+# A count is stored by hour, so its length is what it costs. The client cuts longer ones: it posts what was counted
+# since the last call, which may be an epoch of many hours.
+MAX_COUNT_MS: Final = 86_400_000
 MAX_AHEAD_MS: Final = 60_000
 ID_PATTERN: Final = r"[A-Za-z0-9._-]{1,64}"
 _MAX_INTEGER: Final = 2**60  # as node reports bound theirs; far below a database's 2**63 - 1

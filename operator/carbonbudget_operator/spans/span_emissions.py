@@ -149,6 +149,8 @@ class _Weights:
     time: Sequence[int]
     inclusive_energy: Sequence[int]
     inclusive_time: Sequence[int]
+    energy_sum: int  # summed once: there may be as many spans in an hour as a pod posts
+    time_sum: int
 
 
 def _weights(hour: HourDivision) -> _Weights:
@@ -164,7 +166,7 @@ def _weights(hour: HourDivision) -> _Weights:
         energy, inclusive_energy = time, inclusive_time
     if not any(energy):
         energy = time = [*[0] * len(ids), 1]
-    return _Weights(energy, time, inclusive_energy, inclusive_time)
+    return _Weights(energy, time, inclusive_energy, inclusive_time, sum(energy), sum(time))
 
 
 def _exclusive_parts(hour: PodHour, weights: _Weights) -> list[list[int]]:
@@ -184,9 +186,9 @@ def _inclusive_part(hour: PodHour, weights: _Weights, index: int) -> list[int]:
     """The columns of one span's inclusive energy and time, rounded up: never below its exclusive ones."""
     totals = _columns(hour)
     energy, time = weights.inclusive_energy[index], weights.inclusive_time[index]
-    columns = [-(-amount * energy // sum(weights.energy)) for amount in totals]
+    columns = [-(-amount * energy // weights.energy_sum) for amount in totals]
     for column in (_IDLE, _MARKET_IDLE, _EMBODIED):
-        columns[column] = -(-totals[column] * time // sum(weights.time))
+        columns[column] = -(-totals[column] * time // weights.time_sum)
     whole, own = totals[_ACTIVE] + totals[_IDLE], columns[_ACTIVE] + columns[_IDLE]
     if whole:
         columns[_LOW], columns[_HIGH] = totals[_LOW] * own // whole, -(-totals[_HIGH] * own // whole)

@@ -16,6 +16,7 @@ from carbonbudget_operator.printable import is_printable
 from carbonbudget_operator.spans.span_bodies import (
     ID_PATTERN,
     MAX_AHEAD_MS,
+    MAX_COUNT_MS,
     MAX_SPAN_MS,
     RefusedLine,
     SpanBody,
@@ -36,14 +37,26 @@ def read_spans(
     `last_ms` is None while the pod runs. Of lines with one id the first is taken and the others count as the same.
     """
     found, refused = _read(SpanBody, lines, now_ms, first_ms, last_ms)
-    return [_cut(body.span(), first_ms, last_ms) for body in found], refused
+    spans = []
+    for body in found:
+        start_ms, end_ms = _cut(body, first_ms, last_ms)
+        spans.append(replace(body.span(), start_ms=start_ms, end_ms=end_ms))
+    return spans, refused
 
 
 def read_units(
     lines: Iterable[object], now_ms: int, first_ms: int, last_ms: int | None = None
 ) -> tuple[list[UnitBody], list[RefusedLine]]:
-    """The counts that can be taken, and the lines that are refused, by the same rules. A count is not cut."""
-    return _read(UnitBody, lines, now_ms, first_ms, last_ms)
+    """The counts that can be taken, and the lines that are refused, by the same rules.
+
+    A count is cut to the pod's life as a whole: nothing was counted before and after it.
+    """
+    found, refused = _read(UnitBody, lines, now_ms, first_ms, last_ms)
+    units = []
+    for body in found:
+        start_ms, end_ms = _cut(body, first_ms, last_ms)
+        units.append(body.model_copy(update={"start_ms": start_ms, "end_ms": end_ms}))
+    return units, refused
 
 
 def _read(
@@ -73,6 +86,9 @@ def _reason(line: SpanBody | UnitBody, now_ms: int, first_ms: int, last_ms: int 
         return "it ends before it starts; start_ms and end_ms are swapped or the clock was set back"
     if line.end_ms - line.start_ms > MAX_SPAN_MS:
         return f"it is longer than {MAX_SPAN_MS // _DAY_MS} days; divide it into shorter ones"
+    length_ms = min(line.end_ms, last_ms or line.end_ms) - max(line.start_ms, first_ms)
+    if isinstance(line, UnitBody) and length_ms > MAX_COUNT_MS:
+        return f"it counts over more than {MAX_COUNT_MS // 3_600_000} hours; count more often, or update the client"
     if line.end_ms > now_ms + MAX_AHEAD_MS:
         return f"it ends more than {MAX_AHEAD_MS // 1000} s in the future; set the clock of the node or send it later"
     if line.end_ms < first_ms:
@@ -82,11 +98,9 @@ def _reason(line: SpanBody | UnitBody, now_ms: int, first_ms: int, last_ms: int 
     return ""
 
 
-def _cut(span: Span, first_ms: int, last_ms: int | None) -> Span:
-    start_ms, end_ms = max(span.start_ms, first_ms), span.end_ms if last_ms is None else min(span.end_ms, last_ms)
-    if (start_ms, end_ms) == (span.start_ms, span.end_ms):
-        return span
-    return replace(span, start_ms=start_ms, end_ms=end_ms)
+def _cut(line: SpanBody | UnitBody, first_ms: int, last_ms: int | None) -> tuple[int, int]:
+    """Start and end within the pod's life."""
+    return max(line.start_ms, first_ms), line.end_ms if last_ms is None else min(line.end_ms, last_ms)
 
 
 def _refusal(line: object, number: int, reason: str) -> RefusedLine:

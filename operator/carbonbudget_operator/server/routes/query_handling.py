@@ -58,12 +58,14 @@ class QueryCaller:
         before: Callable[[_Question], None] = lambda _: None,
         long: bool = False,
         then: Callable[[bytes], Awaitable[bytes]] | None = None,
+        operator_pool: OperatorPool | None = None,
     ) -> Response:
         """Read the question in the body, authorize it for its namespaces, and answer it.
 
         A parsed question takes many times the memory of its text, so it is parsed when its turn has come. `given`
         returns what is added to the question, by its namespaces. `before` is called for the operator's questions only,
         in a thread of the operator's pool, and may write to the ledger. `then` turns the answer into the one to send.
+        `operator_pool` replaces the operator's pool for questions whose time must not delay its others.
 
         Raises:
             Refusal: it is malformed, too large, forbidden, or too many are asked.
@@ -73,6 +75,8 @@ class QueryCaller:
 
         async def answered() -> Response:
             pool = self.readers.pool
+            if operator_pool is not None and isinstance(pool, OperatorPool):
+                pool = operator_pool
             async with pool.turn(self.who, long):
                 question = replace(asked, now=int(self._asking.now()))
                 # A caller that may read the whole cluster needs no other right: the worker parses its question.

@@ -6,7 +6,7 @@ of another pod can be named in a request. No RBAC is needed for that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -31,7 +31,7 @@ from carbonbudget_operator.server.known_predictions import KnownPredictions
 from carbonbudget_operator.server.question import QueryAllowance, Question
 from carbonbudget_operator.server.request_rates import RequestRates
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer, parse
-from carbonbudget_operator.server.span_inbox import SpanInbox
+from carbonbudget_operator.server.span_inbox import MOST_RECORDS, SpanInbox
 from carbonbudget_operator.spans import span_bodies
 from carbonbudget_operator.spans.span_bodies import MAX_BYTES, MAX_RESULTS, PostedAnswer, RefusedLine, SelfAnswer
 from carbonbudget_operator.spans.span_lines import read_spans, read_units
@@ -151,8 +151,11 @@ class SelfRequests:
             first_ms = await self._first_ms(pod, now_ms)
             found, refused = read_units(asked.units, now_ms, first_ms or now_ms - _DAYS * 1000)
             units = [span_store.PostedUnit(u.id, u.name, u.count, u.start_ms, u.end_ms) for u in found]
-            if units:
-                await self._inbox.put(span_store.Post(pod.namespace, pod.uid, pod.name, units=units))
+            # A count costs a row for each hour that it touches; one was taken above.
+            if (more := sum(unit.records - 1 for unit in units)) > 0:
+                self._line_rates.take(pod.namespace, more)
+            for some in _in_posts(units):
+                await self._inbox.put(span_store.Post(pod.namespace, pod.uid, pod.name, units=some))
             return self._answer(len(asked.units) - len(refused), refused)
 
     async def post_progress(self, request: Request) -> Response:
@@ -240,6 +243,20 @@ class SelfRequests:
         return Response(
             PostedAnswer(accepted=accepted, refused=list(refused)).model_dump_json(), media_type="application/json"
         )
+
+
+def _in_posts(units: Sequence[span_store.PostedUnit]) -> Iterator[list[span_store.PostedUnit]]:
+    """The counts in posts that are each stored in some ten milliseconds."""
+    post: list[span_store.PostedUnit] = []
+    records = 0
+    for unit in units:
+        if post and records + unit.records > MOST_RECORDS:
+            yield post
+            post, records = [], 0
+        post.append(unit)
+        records += unit.records
+    if post:
+        yield post
 
 
 def _owner_of(caller: Caller) -> tuple[PeerKind, str]:

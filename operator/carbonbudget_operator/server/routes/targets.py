@@ -37,7 +37,8 @@ def target_routes(asking: QueryHandling, writer: LedgerWriter, counters: TargetC
             writer.select_labels(selected_labels(asked.queries), now)
             counters.register(asked.queries, now)
 
-        return await asker.answer("targets", TargetQueries, _namespaces, before=before)
+        pool = asking.pools.targets
+        return await asker.answer("targets", TargetQueries, _namespaces, before=before, operator_pool=pool)
 
     return router
 

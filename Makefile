@@ -3,10 +3,10 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv lock demo demo-down test test-unit node-vm-test soak lint format bench crds images cluster-up cluster-down kueue
+.PHONY: help venv lock demo demo-down test test-unit node-vm-test soak lint format bench crds images cluster-up cluster-down kueue prometheus3
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.ready ## make the virtual environment from the lock file
 
@@ -43,6 +43,9 @@ soak: venv ## the long counts (an hour): 2,000 examples of each law, 300 kills, 
 
 kueue: venv ## try enforcement.kueue against a real Kueue (builds it once: some minutes)
 	@hack/kueue
+
+prometheus3: venv ## run the tests of rules, dashboards and exports with Prometheus 3 (builds it once: some minutes)
+	@hack/prometheus3
 
 lint: venv ## ruff, mypy --strict, import-linter, generated files, no registry addresses
 	@hack/lint

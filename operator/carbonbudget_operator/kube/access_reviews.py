@@ -33,6 +33,10 @@ _ACCESS_REVIEWS = ApiPath("authorization.k8s.io", "v1", "subjectaccessreviews")
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
+_OF_ONE_TOKEN = frozenset(
+    {_NODE_NAME, _POD_NAME, _POD_UID}
+    | {f"authentication.kubernetes.io/{name}" for name in ("node-uid", "credential-id")}
+)
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
@@ -107,6 +111,17 @@ class Caller:
         return f"{self.right_holder} may not get carbonbudgets in {where}"
 
     @property
+    def rights_key(self) -> bytes:
+        """A digest of all that its rights depend on: equal for all tokens of one account, so that caches know it again.
+
+        `extra` may hold the scopes that a token is restricted to. What names the token, its pod or its node is left
+        out. RBAC does not use it; an authorizer that does gives one answer for an account within a cache's minutes.
+        """
+        extra = sorted((key, values) for key, values in self.extra.items() if key not in _OF_ONE_TOKEN)
+        who = [self.user, self.uid, self.groups, extra]
+        return hashlib.sha256(json.dumps(who).encode()).digest()
+
+    @property
     def right_holder(self) -> str:
         """The user whose rights count: a read token has its creator's."""
         return self.user if self.namespaces is None else f"the read token's creator {self.user}"
@@ -122,7 +137,8 @@ class Access:
         self._callers: dict[bytes, tuple[Caller, float]] = {}
         self._refused: dict[bytes, float] = {}
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
-        self._turns = ReviewTurns(_MOST_REVIEWS, _MOST_REVIEWS_EACH, _UNKNOWN_AT_ONCE)
+        full = "too many unknown tokens are being checked"
+        self._turns = ReviewTurns(_MOST_REVIEWS, _MOST_REVIEWS_EACH, _UNKNOWN_AT_ONCE, full)
         self._renewals = ReviewTurns(_RENEWALS, _MOST_REVIEWS_EACH, _RENEWALS)
         self._refused_lately = RefusedTokens()
         self._lines = LogRateLimit(1)
@@ -239,9 +255,7 @@ class Access:
         )
 
     async def _may(self, caller: Caller, question: dict[str, object], remember: bool = True) -> bool:
-        # The key has everything that an authorizer can use: `extra` may hold the scopes that a token is restricted to.
-        who = [caller.user, caller.uid, caller.groups, sorted(caller.extra.items())]
-        key = (hashlib.sha256(json.dumps(who).encode()).digest(), json.dumps(question, sort_keys=True))
+        key = (caller.rights_key, json.dumps(question, sort_keys=True))
         allowed, until = self._rights.get(key, (False, 0.0))
         if time.monotonic() >= until:
             body = {

@@ -1,7 +1,7 @@
-"""Whose token is reviewed next, and whose is not reviewed: a flood of invalid tokens must not shut out other callers.
+"""Whose review the API server is asked for next, and whose not at all: a flood of one must not shut out the others.
 
-Addresses take turns, so that an address with one token to review waits for one token of each other address, however
-many those have. No token is known here, only addresses and whether an answer was a refusal.
+Owners take turns, so that one with a single review waits for one review of each other owner, however many those have.
+The owner of an unknown token is its address, that of a question for a right is its tenant. No token is known here.
 """
 
 from __future__ import annotations
@@ -31,81 +31,85 @@ class TooManyRefused(Exception):
 
 
 class ReviewTurns:
-    """Reviews of one kind: so many run at once, and so many more wait, with a limit of each address.
+    """Reviews of one kind: so many run at once, and others wait, with a limit of places in all and of each owner.
 
-    When all places are taken, the address with the most waiting reviews loses its newest.
+    When all places are taken, the owner with the most waiting reviews loses its newest.
     """
 
-    def __init__(self, places: int, each: int, at_once: int) -> None:
-        self._places, self._each, self._at_once = places, each, at_once
+    def __init__(self, places: int, each: int, at_once: int, refusal: str = "too many reviews are in progress") -> None:
+        """`refusal` is the reason for those that get no place."""
+        self._places, self._each, self._at_once, self._refusal = places, each, at_once, refusal
         self._running = self._queued = 0
-        self._of: Counter[str] = Counter()  # places by address
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by address, the next one first
+        self._of: Counter[str] = Counter()  # places by owner
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by owner, the next one first
 
     @asynccontextmanager
-    async def turn(self, address: str) -> AsyncIterator[None]:
+    async def turn(self, owner: str) -> AsyncIterator[None]:
         """The turn of one review. Raises AccessUnavailable if there is no place for it, or no longer."""
-        if self._of[address] >= self._each:
-            raise _no_place()
-        self._make_room(address)
-        self._of[address] += 1
+        if self._of[owner] >= self._each:
+            raise self._no_place()
+        self._make_room(owner)
+        self._of[owner] += 1
         try:
-            await self._begin(address)
+            await self._begin(owner)
             try:
                 yield
             finally:
                 self._end()
         finally:
-            self._of[address] -= 1
-            if not self._of[address]:
-                del self._of[address]
+            self._of[owner] -= 1
+            if not self._of[owner]:
+                del self._of[owner]
 
-    def _make_room(self, address: str) -> None:
+    def _make_room(self, owner: str) -> None:
         if self._running + self._queued < self._places:
             return
-        largest = max(self._waiting, key=lambda name: len(self._waiting[name]), default=address)
-        if len(self._waiting.get(address, ())) >= len(self._waiting.get(largest, ())):
-            raise _no_place()
+        largest = max(self._waiting, key=lambda name: len(self._waiting[name]), default=owner)
+        if len(self._waiting.get(owner, ())) >= len(self._waiting.get(largest, ())):
+            raise self._no_place()
         newest = self._waiting[largest][-1]
         self._leave(largest, newest)
-        newest.set_exception(_no_place())
+        newest.set_exception(self._no_place())
 
-    async def _begin(self, address: str) -> None:
+    async def _begin(self, owner: str) -> None:
         if self._running < self._at_once:  # nobody waits then
             self._running += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(address, deque()).append(turn)
+        self._waiting.setdefault(owner, deque()).append(turn)
         self._queued += 1
         try:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._leave(address, turn)
+                self._leave(owner, turn)
             elif turn.exception() is None:  # its turn came at the same moment
                 self._end()
             raise
 
-    def _leave(self, address: str, turn: asyncio.Future[None]) -> None:
+    def _leave(self, owner: str, turn: asyncio.Future[None]) -> None:
         with suppress(KeyError, ValueError):  # it has left already
-            its = self._waiting[address]
+            its = self._waiting[owner]
             its.remove(turn)
             self._queued -= 1
             if not its:
-                del self._waiting[address]
+                del self._waiting[owner]
 
     def _end(self) -> None:
         self._running -= 1
         while self._waiting and self._running < self._at_once:
-            address = next(iter(self._waiting))
-            its = self._waiting.pop(address)
+            owner = next(iter(self._waiting))
+            its = self._waiting.pop(owner)
             turn = its.popleft()
             self._queued -= 1
             if its:
-                self._waiting[address] = its  # behind all others
+                self._waiting[owner] = its  # behind all others
             if not turn.done():
                 self._running += 1
                 turn.set_result(None)
+
+    def _no_place(self) -> AccessUnavailable:
+        return AccessUnavailable(f"{self._refusal}: try again later")
 
 
 class RefusedTokens:
@@ -130,7 +134,3 @@ class RefusedTokens:
         if len(self._counts) >= _MOST_ADDRESSES:  # the address that began longest ago
             del self._counts[next(iter(self._counts))]
         self._counts[address] = count + 1, until
-
-
-def _no_place() -> AccessUnavailable:
-    return AccessUnavailable("too many unknown tokens are being checked: try again later")

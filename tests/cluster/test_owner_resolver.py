@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -166,6 +167,40 @@ async def test_very_many_are_read_as_a_list(engine: sa.Engine, cluster: Cluster)
     assert await found(engine, cluster, owned(*names)) == 300
     assert cluster.asked == ["/apis/batch/v1/jobs"]
     assert set(workloads(engine)) == {"CronJob/many"}
+
+
+async def test_a_list_of_very_many_objects_takes_the_memory_of_a_page_and_not_of_all(engine: sa.Engine) -> None:
+    pages, of_a_page, asked = 20, 125, list[str]()
+    fields = {f"f:field-{n}": {"f:more": {}} for n in range(40)}  # some 10 KiB of each object when it is parsed
+
+    def an_object(number: int) -> dict[str, object]:
+        owner = {"kind": "Deployment", "name": f"web-{number}", "uid": f"owner-{number}", "controller": True}
+        managed = [{"manager": f"m-{number}", "fieldsV1": fields}]
+        uid = f"uid-{number}"
+        return {"metadata": {"uid": uid, "ownerReferences": [owner], "managedFields": managed}}
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        page = int(request.query.get("continue", "0"))
+        items = [an_object(page * of_a_page + n) for n in range(of_a_page)]
+        token = str(page + 1) if page + 1 < pages else ""
+        return web.json_response({"items": items, "metadata": {"continue": token}})
+
+    names = [("ReplicaSet", f"run-{number}", f"uid-{number}") for number in range(0, pages * of_a_page, 10)]
+    report = owned(*names)
+    book(Booker(engine), report)
+    async with client_of(answer) as client:
+        owners = OwnerResolver(engine, client, {})
+        owners.see(report)
+        tracemalloc.start()
+        try:
+            assert await owners.step() == len(names) == 250
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert len(asked) == pages
+    assert set(workloads(engine)) == {f"Deployment/web-{number}" for number in range(0, pages * of_a_page, 10)}
+    assert most < 10 * 2**20  # all of them take more than 25 MiB
 
 
 async def test_kinds_that_are_configured_are_climbed_too_and_a_circle_ends(engine: sa.Engine, cluster: Cluster) -> None:

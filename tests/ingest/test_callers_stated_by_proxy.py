@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from starlette.datastructures import URL
 from starlette.requests import Request
 
 from carbonbudget_operator.ingest.connection_limits import CERTIFICATE_NAME
@@ -75,6 +76,14 @@ def test_what_a_proxy_may_not_state_is_refused(headers: list[tuple[str, str]], s
 def test_a_proxy_s_user_reads_the_public_api_and_nothing_else(method: str, path: str) -> None:
     with pytest.raises(Refusal, match="alone"):
         caller_stated_by_proxy(a_request(ANN, method=method, path=path), PROXIES)
+
+
+def test_the_path_that_is_routed_decides_and_not_the_url_into_which_a_host_header_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Request, "url", URL("https://x/api/v1/?/v1/projection"))
+    with pytest.raises(Refusal, match="alone"):
+        caller_stated_by_proxy(a_request(ANN, path="/v1/projection"), PROXIES)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from starlette.datastructures import URL
+from starlette.requests import Request
 from tests.ledger.reports import HOUR, a_report
 from tests.server.budget_objects import a_budget
 from tests.server.server_face import NOW, Face, a_face
@@ -107,6 +109,20 @@ async def test_a_read_token_changes_nothing_and_reads_nothing_else(face: Face) -
         answer = await face.client.post(path, json={}, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401
     assert len(face.api.reviews) == before  # it is never sent to the API server
+
+
+async def test_where_a_read_token_is_good_is_decided_by_the_path_that_is_routed(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The URL of a request is made of its Host header too, which its sender chooses."""
+    token = (await created(face, "*"))["token"]
+    monkeypatch.setattr(Request, "url", URL("https://x/api/v1/?/v1/allocation"))
+    refused = await get(face, "/v1/allocation?from=0&to=1", token)
+    assert (refused.status_code, refused.json().keys()) == (401, {"reason"})
+    monkeypatch.setattr(Request, "url", URL("https://x/v1/allocation"))
+    assert (await get(face, "/api/v1/whoami", token)).status_code == 200
+    unknown = await get(face, "/api/v1/none", token)
+    assert (unknown.status_code, unknown.json()["kind"]) == (404, "unknown")
 
 
 @pytest.mark.parametrize(

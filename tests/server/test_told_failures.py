@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from prometheus_client import CollectorRegistry
+from tests.ledger.reports import a_report
+from tests.server.server_face import a_face
 
 from carbonbudget_operator.controller.metrics import ControllerMetrics
 from carbonbudget_operator.controller.query_sender import QuerySender
@@ -83,3 +86,16 @@ async def test_a_caller_that_cannot_be_reviewed_is_not_told_where_the_api_server
         await access.may_read_budgets(Caller("ada", "", (), {}, ""), "team-a")
     assert str(raised.value) == f"the caller cannot be reviewed: the API server {told}; try again"
     assert "10.96.0.1" in caplog.text
+
+
+async def test_an_address_with_many_invalid_tokens_is_told_when_to_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carbonbudget_operator.kube.review_turns._MOST_REFUSED", 2)
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as face:
+        assert (await face.report(a_report())).status_code == 200
+        answers = [await face.report(a_report(), token=f"junk-{number}") for number in range(3)]
+        assert [answer.status_code for answer in answers] == [401, 401, 429]
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 10
+        assert "invalid tokens" in answers[-1].json()["reason"]
+        assert (await face.report(a_report())).status_code == 200  # its token is known

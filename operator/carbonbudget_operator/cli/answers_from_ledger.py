@@ -114,7 +114,8 @@ class LedgerSource:
             return self._ask(
                 lambda engine: report_closing.close_period(
                     engine, self._settings, period, int(time.time()), incomplete, progress
-                )
+                ),
+                writes=True,
             )
 
     def reopen(self, period: str, reason: str) -> ClosedReport:
@@ -122,7 +123,8 @@ class LedgerSource:
         return self._ask(
             lambda engine: report_closing.reopen_period(
                 engine, self._settings.cluster, period, int(time.time()), reason
-            )
+            ),
+            writes=True,
         )
 
     def external_files(self) -> JsonObject:
@@ -143,20 +145,21 @@ class LedgerSource:
             external_figure_store.store_file(engine, self._settings.cluster, file, now, _BESIDE)
             return imported(file)
 
-        return self._ask(stored)
+        return self._ask(stored, writes=True)
 
     def remove_external(self, source: str, sha256: str, reason: str) -> JsonObject:
         """Remove an imported file's figures; what was removed."""
         return self._ask(
             lambda engine: external_figure_store.remove_file(
                 engine, self._settings.cluster, source, sha256, int(time.time()), _BESIDE, reason
-            )
+            ),
+            writes=True,
         )
 
-    def _ask(self, question: Callable[[sa.Engine], T]) -> T:
+    def _ask(self, question: Callable[[sa.Engine], T], writes: bool = False) -> T:
         try:
             check_all_places(self._settings.carbon)
-            engine = open_ledger(self._settings.server.ledger)
+            engine = open_ledger(self._settings.server.ledger, may_be_standby=not writes)
             try:
                 require_schema(engine)
                 with ledger_errors(engine):

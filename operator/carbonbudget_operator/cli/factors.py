@@ -49,7 +49,7 @@ def factors(
     settings, now = load_settings(config, {"server": {"ledger": ledger}}), int(time.time())
     try:
         check_all_places(settings.carbon)
-        engine = open_ledger(settings.server.ledger)
+        engine = open_ledger(settings.server.ledger, may_be_standby=not fetch)
         require_schema(engine)
         fetched: list[Fetched] = []
         forecasts: list[FetchedForecast] = []

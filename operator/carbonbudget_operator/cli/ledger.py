@@ -62,7 +62,7 @@ def check(config: Config = None, ledger: Url = None) -> None:
 
     result, settings = CheckResult(), _settings(config, ledger)
     try:
-        engine = open_ledger(settings.server.ledger)
+        engine = open_ledger(settings.server.ledger, may_be_standby=True)
         require_schema(engine)
         with ledger_errors(engine), Console(stderr=True).status("checking") as status:
             for result in check_ledger(engine):
@@ -93,7 +93,7 @@ def backup(
 
     settings = _settings(config, ledger)
     try:
-        source = open_ledger(settings.server.ledger)
+        source = open_ledger(settings.server.ledger, may_be_standby=True)
         try:
             require_schema(source)
             with written_whole(file) as partial:

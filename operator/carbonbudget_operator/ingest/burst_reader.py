@@ -14,13 +14,14 @@ import ssl
 from typing import Any, cast
 
 from carbonbudget_operator.ingest.connection_limits import ClientConnection, most_connections
-from carbonbudget_operator.ingest.connection_peers import ConnectionPeer, ConnectionPeers
+from carbonbudget_operator.ingest.connection_peers import Abortable, ConnectionPeer, ConnectionPeers
 
 # Data is collected only if so many agents send: a few never wait.
 _SEVERAL = 8
 _COLLECT_SECONDS = 0.1
 _MOST_BYTES = 1 << 20
 _HANDSHAKE_SECONDS = 10.0
+_ROUND_SECONDS = 0.1
 
 
 class BurstReader:
@@ -38,7 +39,7 @@ class BurstReader:
         self.buffer = memoryview(bytearray(64 * 1024))
         self._recent: set[ClientConnection] = set()
         self._until = 0.0
-        self._collecting = False
+        self._collecting = self._counts_rounds = False
         self._collected: list[tuple[ClientConnection, bytes]] = []
         self._size = 0
 
@@ -49,10 +50,26 @@ class BurstReader:
         reading = _Reading(self, connection)
         return reading if self._tls is None else _Accepted(self, reading)
 
+    def new_peer(self, peername: object, transport: Abortable) -> ConnectionPeer:
+        """The other side of a connection that was just accepted."""
+        made = ConnectionPeer(self.peers, address_of(peername), transport)
+        if self.peers.strangers.is_crowded and not self._counts_rounds:
+            self._counts_rounds = True
+            asyncio.get_running_loop().call_later(_ROUND_SECONDS, self._count_round)
+        return made
+
+    def _count_round(self) -> None:
+        """Count a round of the event loop, or several short ones: what is ready was read in between."""
+        strangers = self.peers.strangers
+        strangers.rounds += 1
+        self._counts_rounds = strangers.is_crowded
+        if self._counts_rounds:
+            asyncio.get_running_loop().call_later(_ROUND_SECONDS, self._count_round)
+
     def begin_tls(self, accepted: socket.socket, reading: _Reading) -> None:
         """Begin the TLS handshake on an accepted connection."""
         task = asyncio.get_running_loop().create_task(self._begin_tls(accepted, reading))
-        reading.peer = ConnectionPeer(self.peers, address_of(accepted.getpeername()), TlsHandshake(task, accepted))
+        reading.peer = self.new_peer(accepted.getpeername(), TlsHandshake(task, accepted))
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
@@ -166,7 +183,7 @@ class _Reading(asyncio.BufferedProtocol):
         """The transport is ready: pass it to the connection."""
         made = cast("asyncio.Transport", transport)
         if self.peer is None:  # without TLS, or with uvicorn's
-            self.peer = ConnectionPeer(self._reader.peers, address_of(made.get_extra_info("peername")), made)
+            self.peer = self._reader.new_peer(made.get_extra_info("peername"), made)
         self.peer.transport = made
         self._connection.peer = self.peer
         self._connection.connection_made(made)

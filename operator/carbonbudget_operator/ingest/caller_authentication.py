@@ -10,7 +10,7 @@ from carbonbudget_operator.ingest.connection_limits import belongs_to
 from carbonbudget_operator.ingest.connection_peers import PeerKind
 from carbonbudget_operator.ingest.proxied_caller import TOKEN_HEADER, caller_stated_by_proxy
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller, Unauthenticated
+from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller, TooManyRefused, Unauthenticated
 from carbonbudget_operator.ledger.read_tokens import PREFIX
 
 _SERVICE_ACCOUNT = "system:serviceaccount:"
@@ -27,7 +27,7 @@ async def authenticated(
 
     `read_token` returns the caller of a read token; None where such tokens are not accepted. `user_tokens`: whether
     tokens for the API server itself are accepted. `owner_of`: whose the request's connection is. Raises Refusal 401,
-    or 503 if the caller cannot be known.
+    429 if too many tokens of its address were refused lately, or 503 if the caller cannot be known.
     """
     stated = caller_stated_by_proxy(request, access.proxies)
     if stated is not None:
@@ -48,6 +48,8 @@ async def authenticated(
             caller = await access.authenticate(given.strip(), address, user_tokens)
     except Unauthenticated as error:
         raise Refusal(401, "unauthenticated", str(error)) from None
+    except TooManyRefused as error:
+        raise Refusal(429, "tokens", str(error), error.seconds) from None
     except AccessUnavailable as error:
         raise Refusal(503, "api_server", str(error), 5) from None
     belongs_to(request.scope, *owner_of(caller))

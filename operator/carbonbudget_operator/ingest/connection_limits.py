@@ -106,6 +106,8 @@ class ClientConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete. The reader of the body has its own time limit."""
         self._heard()
+        if self.peer is not None:
+            self.peer.asks()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -120,6 +122,8 @@ class ClientConnection(HttpToolsProtocol):
         """
         unread = self.cycle.response_complete and self.cycle.more_body  # it may be a later request's, which waits
         super().on_response_complete()
+        if self.peer is not None:
+            self.peer.is_answered()
         if unread and not self.transport.is_closing():
             self.flow.pause_reading()
             self.loop.call_later(_UNREAD_SECONDS, self.transport.abort)
@@ -128,6 +132,8 @@ class ClientConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its answer: start a time limit, because the answer uses memory."""
         super().pause_writing()
+        if self.peer is not None:
+            self.peer.is_answered()
         if self._answer_deadline is None:
             self._answer_deadline = self.loop.call_later(_ANSWER_SECONDS, self.transport.abort)
 

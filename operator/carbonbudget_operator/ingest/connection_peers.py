@@ -3,14 +3,16 @@
 A connection belongs to its address until a request on it was authenticated, from then on to its node (an agent's), its
 namespace (a pod's that asks or posts for itself) or its user. Each of these four kinds has its own limit: strangers and
 pods cannot take the connections of agents. When a limit is reached, the owner with the most connections loses its
-oldest. So an owner of one connection does not lose it to an owner of hundreds.
+oldest. So an owner of one connection does not lose it to an owner of hundreds. Strangers have a rule of their own
+(`unknown_connections.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from carbonbudget_operator.ingest.unknown_connections import ConnectionLimits, UnknownConnections
 
 
 class PeerKind(Enum):
@@ -27,14 +29,6 @@ class Abortable(Protocol):
 
     def abort(self) -> None:
         """Close it at once, even during a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """How many connections a group may have, and each of its owners."""
-
-    in_all: int
-    each: int
 
 
 class _Group:
@@ -71,7 +65,7 @@ class ConnectionPeer:
     def __init__(self, peers: ConnectionPeers, address: str, transport: Abortable) -> None:
         self.transport: Abortable = transport
         self._peers = peers
-        self._place: tuple[_Group, str] | None = None
+        self._place: tuple[_Group | UnknownConnections, str] | None = None
         self._move(peers.group(PeerKind.STRANGER), address)
 
     def belongs_to(self, kind: PeerKind, owner: str) -> None:
@@ -79,6 +73,16 @@ class ConnectionPeer:
         self.has_reported |= kind is PeerKind.AGENT
         if self._place is not None:  # else it was cut, and its last request is still under way
             self._move(self._peers.group(kind), owner)
+
+    def asks(self) -> None:
+        """The head of a request has come."""
+        if self._place is not None and self._place[0] is self._peers.strangers:
+            self._peers.strangers.asks(self._place[1], self)
+
+    def is_answered(self) -> None:
+        """A request was answered, or its answer is not taken."""
+        if self._place is not None and self._place[0] is self._peers.strangers:
+            self._peers.strangers.is_answered(self._place[1], self)
 
     def left(self) -> None:
         """The connection has ended."""
@@ -93,7 +97,7 @@ class ConnectionPeer:
         self._peers.cut += 1
         self.transport.abort()
 
-    def _move(self, group: _Group, owner: str) -> None:
+    def _move(self, group: _Group | UnknownConnections, owner: str) -> None:
         if self._place != (group, owner):
             self.left()
             self._place = (group, owner)
@@ -106,14 +110,15 @@ class ConnectionPeers:
     def __init__(self, most: int) -> None:
         """`most`: as many connections as there may be; three fifths of them, at least, are the agents'."""
         others, pods = min(1_000, most // 8), min(2_000, most // 7)
-        self._groups = {
-            PeerKind.STRANGER: _Group(ConnectionLimits(others, min(256, others))),
+        self.strangers = UnknownConnections(ConnectionLimits(others, min(256, others)))
+        self._groups: dict[PeerKind, _Group | UnknownConnections] = {
+            PeerKind.STRANGER: self.strangers,
             PeerKind.CALLER: _Group(ConnectionLimits(others, min(64, others))),
             PeerKind.POD: _Group(ConnectionLimits(pods, min(500, pods))),
             PeerKind.AGENT: _Group(ConnectionLimits(most - 2 * others - pods, 16)),
         }
         self.cut = 0
 
-    def group(self, kind: PeerKind) -> _Group:
+    def group(self, kind: PeerKind) -> _Group | UnknownConnections:
         """The connections of this kind."""
         return self._groups[kind]

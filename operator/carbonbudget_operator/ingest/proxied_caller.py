@@ -35,7 +35,7 @@ def caller_stated_by_proxy(request: Request, proxies: Collection[str]) -> Caller
     users, groups = request.headers.getlist(USER_HEADER), request.headers.getlist(GROUP_HEADER)
     if "Authorization" in request.headers or TOKEN_HEADER in request.headers:
         raise Refusal(400, "malformed", f"send a token or {USER_HEADER}, not both")
-    if request.method not in ("GET", "HEAD") or not request.url.path.startswith(_PUBLIC):
+    if request.method not in ("GET", "HEAD") or not request.scope["path"].startswith(_PUBLIC):
         raise Refusal(403, "forbidden", f"{USER_HEADER} is accepted for GET of {_PUBLIC} alone")
     if len(users) != 1 or len(groups) > _MOST_GROUPS or not all(map(_is_name, [*users, *groups])):
         raise Refusal(400, "malformed", f"{USER_HEADER} or {GROUP_HEADER} is empty, too long, not ASCII or repeated")

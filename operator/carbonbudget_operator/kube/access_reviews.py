@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,10 +17,13 @@ from typing import TypeVar
 from carbonbudget_core.jsons import mapping
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.kube.client import KubeClient, KubeError
+from carbonbudget_operator.kube.review_turns import AccessUnavailable, RefusedTokens, ReviewTurns, TooManyRefused
 from carbonbudget_operator.logs import LogRateLimit
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 _log = logging.getLogger(__name__)
+
+__all__ = ["Access", "AccessUnavailable", "Caller", "CallingPod", "TooManyRefused", "Unauthenticated"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,22 +33,25 @@ _ACCESS_REVIEWS = ApiPath("authorization.k8s.io", "v1", "subjectaccessreviews")
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
+_OF_ONE_TOKEN = frozenset(
+    {_NODE_NAME, _POD_NAME, _POD_UID}
+    | {f"authentication.kubernetes.io/{name}" for name in ("node-uid", "credential-id")}
+)
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _TOKEN_SECONDS = 300.0
 _REFUSED_SECONDS = 10.0
 _RIGHT_SECONDS = 60.0
 _MAX_ENTRIES = 20_000
-# Limits of TokenReviews in progress: a flood of invalid tokens from one address must not stop callers elsewhere.
-_MOST_REVIEWS = 1_000
+# TokenReviews in progress, and of one address. Tokens that were accepted before have places of their own, and some of
+# the client's 32 connections: agents and the controller are renewed every 5 minutes, whatever unknown tokens come.
+_RENEWALS = 200
+_MOST_REVIEWS = 1_000 - _RENEWALS
 _MOST_REVIEWS_EACH = 64
+_UNKNOWN_AT_ONCE = 24
 
 
 class Unauthenticated(Exception):
     """The token is missing, expired, invalid, or for another audience. The message is one line."""
-
-
-class AccessUnavailable(Exception):
-    """The API server did not answer, so a caller can be neither accepted nor refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,17 @@ class Caller:
         return f"{self.right_holder} may not get carbonbudgets in {where}"
 
     @property
+    def rights_key(self) -> bytes:
+        """A digest of all that its rights depend on: equal for all tokens of one account, so that caches know it again.
+
+        `extra` may hold the scopes that a token is restricted to. What names the token, its pod or its node is left
+        out. RBAC does not use it; an authorizer that does gives one answer for an account within a cache's minutes.
+        """
+        extra = sorted((key, values) for key, values in self.extra.items() if key not in _OF_ONE_TOKEN)
+        who = [self.user, self.uid, self.groups, extra]
+        return hashlib.sha256(json.dumps(who).encode()).digest()
+
+    @property
     def right_holder(self) -> str:
         """The user whose rights count: a read token has its creator's."""
         return self.user if self.namespaces is None else f"the read token's creator {self.user}"
@@ -117,9 +133,14 @@ class Access:
     def __init__(self, client: KubeClient, audience: str, proxies: Collection[str] = ()) -> None:
         """`proxies`: names of the client certificates that may state a user."""
         self._client, self._audience, self.proxies = client, audience, frozenset(proxies)
-        self._callers: dict[bytes, tuple[Caller | None, float]] = {}
+        # Apart, because invented tokens must not push out those that were accepted.
+        self._callers: dict[bytes, tuple[Caller, float]] = {}
+        self._refused: dict[bytes, float] = {}
         self._rights: dict[tuple[bytes, str], tuple[bool, float]] = {}
-        self._reviews: Counter[str] = Counter()
+        full = "too many unknown tokens are being checked"
+        self._turns = ReviewTurns(_MOST_REVIEWS, _MOST_REVIEWS_EACH, _UNKNOWN_AT_ONCE, full)
+        self._renewals = ReviewTurns(_RENEWALS, _MOST_REVIEWS_EACH, _RENEWALS)
+        self._refused_lately = RefusedTokens()
         self._lines = LogRateLimit(1)
 
     async def authenticate(self, token: str, address: str = "", user_tokens: bool = False) -> Caller:
@@ -131,21 +152,39 @@ class Access:
         Raises:
             Unauthenticated: the token is not valid for this audience.
             AccessUnavailable: the API server did not answer, or too many reviews are in progress.
+            TooManyRefused: the token is unknown, and too many of this address were refused in the last seconds.
         """
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        caller = await self._known(digest, token, address, self._audience)
+        of_user = digest + b"user"
+        was_accepted = digest in self._callers or of_user in self._callers
+        last = of_user if user_tokens else digest
+        is_reviewed = time.monotonic() >= self._refused.get(last, 0.0)  # else an answer of a moment ago holds
+        if is_reviewed and not was_accepted:
+            self._refused_lately.check(address)
+        caller = await self._known(digest, token, address, self._audience, was_accepted)
         if caller is None and user_tokens:
-            caller = await self._known(digest + b"user", token, address, None)
+            caller = await self._known(of_user, token, address, None, was_accepted)
         if caller is None:
+            if is_reviewed:
+                self._refused_lately.add(address)
             raise Unauthenticated(f"the token is expired, invalid, or not for the audience {self._audience}")
         return caller
 
-    async def _known(self, key: bytes, token: str, address: str, audience: str | None) -> Caller | None:
+    async def _known(
+        self, key: bytes, token: str, address: str, audience: str | None, was_accepted: bool
+    ) -> Caller | None:
         caller, until = self._callers.get(key, (None, 0.0))
-        if time.monotonic() >= until:
-            caller = await self._review_in_turn(token, address, audience)
-            lifetime = _REFUSED_SECONDS if caller is None else min(_TOKEN_SECONDS, _seconds_left(token))
-            _store(self._callers, key, (caller, time.monotonic() + lifetime))
+        if time.monotonic() < until:
+            return caller
+        if time.monotonic() < self._refused.get(key, 0.0):
+            return None
+        async with (self._renewals if was_accepted else self._turns).turn(address):
+            caller = await self._review(token, audience)
+        if caller is None:
+            self._callers.pop(key, None)
+            _store(self._refused, key, time.monotonic() + _REFUSED_SECONDS)
+        else:
+            _store(self._callers, key, (caller, time.monotonic() + min(_TOKEN_SECONDS, _seconds_left(token))))
         return caller
 
     async def may_read_budgets(self, caller: Caller, namespace: str, remember: bool = True) -> bool:
@@ -191,17 +230,6 @@ class Access:
         """Whether the caller may get the non-resource URL /metrics."""
         return await self._may(caller, {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})
 
-    async def _review_in_turn(self, token: str, address: str, audience: str | None) -> Caller | None:
-        if self._reviews[address] >= _MOST_REVIEWS_EACH or self._reviews.total() >= _MOST_REVIEWS:
-            raise AccessUnavailable("too many unknown tokens are being checked: try again later")
-        self._reviews[address] += 1
-        try:
-            return await self._review(token, audience)
-        finally:
-            self._reviews[address] -= 1
-            if not self._reviews[address]:
-                del self._reviews[address]
-
     async def _review(self, token: str, audience: str | None) -> Caller | None:
         """The token's owner; None if it is not valid for the audience (None: for the API server's own)."""
         body = {
@@ -227,9 +255,7 @@ class Access:
         )
 
     async def _may(self, caller: Caller, question: dict[str, object], remember: bool = True) -> bool:
-        # The key has everything that an authorizer can use: `extra` may hold the scopes that a token is restricted to.
-        who = [caller.user, caller.uid, caller.groups, sorted(caller.extra.items())]
-        key = (hashlib.sha256(json.dumps(who).encode()).digest(), json.dumps(question, sort_keys=True))
+        key = (caller.rights_key, json.dumps(question, sort_keys=True))
         allowed, until = self._rights.get(key, (False, 0.0))
         if time.monotonic() >= until:
             body = {
@@ -262,6 +288,7 @@ class Access:
 
 
 def _store(cache: dict[K, V], key: K, value: V) -> None:
+    cache.pop(key, None)  # what is renewed is no longer among the oldest
     if len(cache) >= _MAX_ENTRIES:  # random tokens must not fill the memory: remove the oldest half
         for old in list(cache)[: _MAX_ENTRIES // 2]:
             del cache[old]

@@ -45,6 +45,7 @@ class KubeClient(ApiConnection):
         async for answer in self.pages(path, params or {}, page, metadata_only):
             for item in items_of(answer):
                 yield item
+            del answer  # frees its memory before the next page is read
 
     async def watch(
         self,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from carbonbudget_operator.ledger.read_only_database import seek_primary_after_refusal
 from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot, begin_snapshot
 
 _READERS = 2  # connections of a worker process: its shared snapshot, and one that an answer opens beside it
@@ -19,6 +20,9 @@ _POSTGRES = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }  # fmt: skip
+# Of several hosts the primary is found, and a connection to a demoted one is refused when it is opened. Readers of the
+# server have it too: a standby lags, and an answer must contain what its asker has seen stored.
+_PRIMARY = {"target_session_attrs": "read-write"}
 _STATEMENT_SECONDS = "statement_seconds"
 _WRONG_URL = (
     "the ledger's URL is not of the form sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; "
@@ -41,11 +45,14 @@ class WrongLedger(LedgerError):
     wrong_use = True
 
 
-def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
+def open_ledger(url: str, connections: int | None = None, may_be_standby: bool = False) -> sa.Engine:
     """An engine for the ledger at a SQLAlchemy URL. Nothing is read or made yet.
 
     `connections` is how many it opens at most (of a database in memory: one a thread, and it must be None). Who waits
     for one of them is refused after 10 seconds with SQLAlchemy's TimeoutError.
+
+    `may_be_standby`: nothing is written, so a PostgreSQL that is read-only will do. People's reading commands have it,
+    to spare the primary or while there is none.
 
     Raises:
         WrongLedger: the URL is none, or names a database that is not supported. Its password is not repeated.
@@ -58,7 +65,8 @@ def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "postgresql":  # what the URL says comes first
-            more = {key: str(value) for key, value in _POSTGRES.items() if key not in parsed.query}
+            wanted = _POSTGRES if may_be_standby else _POSTGRES | _PRIMARY
+            more = {key: str(value) for key, value in wanted.items() if key not in parsed.query}
             parsed = parsed.update_query_dict(more)
         engine = sa.create_engine(parsed, pool_pre_ping=True, **bound)
     except (sa.exc.NoSuchModuleError, ImportError):
@@ -70,6 +78,8 @@ def open_ledger(url: str, connections: int | None = None) -> sa.Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
     elif engine.dialect.name != "postgresql":
         raise WrongLedger(f"ledger on {engine.dialect.name} is not supported: use sqlite or postgresql")
+    else:
+        seek_primary_after_refusal(engine)
     return engine
 
 

@@ -20,6 +20,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport, lock_bookings
 from carbonbudget_operator.ledger.cuts import new_cuts
 from carbonbudget_operator.ledger.ledger_engine import LedgerError, reason_of, silence
+from carbonbudget_operator.ledger.read_only_database import AWAY
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.selected_labels import Asked, StoredLabels
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -205,9 +206,8 @@ class LedgerWriter:
         try:
             with self._lock:
                 results = self._booker.book([queued.report for queued in batch])
-        # The database is full, locked or away, or all connections are in use. Trying each report by itself would take
-        # as long again for each.
-        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+        # Trying each report by itself would take as long again for each.
+        except AWAY as error:
             reason = reason_of(error)
             if not self._failing:  # once, until it works again
                 _log.error("ledger: %s: reports are refused with 503 and stay with the agents", reason)

@@ -64,7 +64,7 @@ def make_app(
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
         """A path or a method that there is not."""
-        if not request.url.path.startswith(PREFIX):
+        if not request.scope["path"].startswith(PREFIX):
             return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
         reason = f"{request.method} {error.detail}: {PREFIX}openapi.json lists what there is"
         return refusal_response(request, Refusal(error.status_code, "unknown", reason))

@@ -1,4 +1,4 @@
-"""Checks whether the ledger's database answers, for /readyz and before each question.
+"""Checks whether the ledger's database answers and can be written to, for /readyz and before each question.
 
 Anybody may call /readyz, so one check serves many callers. A busy database is slow and answers. A database that has not
 answered for some seconds counts as unavailable for all callers.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.ledger_engine import silence
+from carbonbudget_operator.ledger.read_only_database import require_writable
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _FRESH_SECONDS: Final = 1.0
@@ -59,7 +61,7 @@ class Readiness:
         refusal: Refusal | None = None
         try:
             async with self._pool.turn("probes"):
-                await self._pool.ask(lambda queries: queries.data_through())
+                await self._pool.ask(_ask_ledger)
         except Refusal as error:
             refusal = error
         self._fresh_until = self._now() + _FRESH_SECONDS
@@ -69,3 +71,9 @@ class Readiness:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _ask_ledger(queries: BudgetUseQueries) -> None:
+    """Read from the ledger, and have the database say that it can be written to. Raises SQLAlchemyError."""
+    queries.data_through()
+    require_writable(queries.book.engine)

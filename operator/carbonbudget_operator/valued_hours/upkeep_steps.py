@@ -6,12 +6,11 @@ import datetime as dt
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
-import sqlalchemy as sa
-
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished
 from carbonbudget_operator.ledger.earlier_valuation import earlier_hour, totals_of
 from carbonbudget_operator.ledger.fact_reader import hours_with_facts
 from carbonbudget_operator.ledger.ledger_engine import LedgerError, snapshot
+from carbonbudget_operator.ledger.read_only_database import AWAY
 from carbonbudget_operator.ledger.retention import drop_before, drop_earlier_derivations, nothing_before
 from carbonbudget_operator.ledger.seal import SealError, forget_pods, seal_hour, sealed_hours
 from carbonbudget_operator.ledger.stored_units import DAYS, HOURS, NAMESPACE_DAYS, STORED_LEVELS
@@ -34,7 +33,7 @@ class UnitError(Exception):
         when = dt.datetime.fromtimestamp(start, dt.UTC)
         super().__init__(f"unit of level {level} from {when:%Y-%m-%dT%H:%MZ}: {error or type(error).__name__}")
         self.unit = unit
-        self.away = isinstance(error, LedgerError | sa.exc.OperationalError | sa.exc.InterfaceError)
+        self.away = isinstance(error, (LedgerError, *AWAY))
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def metrics_app(registry: CollectorRegistry) -> ASGIApp:
         if scope["type"] != "http":
             return
         request = Request(scope)
-        found = request.url.path == "/metrics" and request.method == "GET"
+        found = scope["path"] == "/metrics" and request.method == "GET"
         shown = Response(generate_latest(registry), media_type=_PROMETHEUS) if found else PlainTextResponse("", 404)
         await shown(scope, receive, send)
 

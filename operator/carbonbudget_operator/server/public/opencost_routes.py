@@ -30,7 +30,7 @@ def opencost_routes(asking: QueryHandling, visible: VisibleNamespaces) -> APIRou
 
     def handler(summary: bool) -> Callable[..., Awaitable[Response]]:
         async def allocation(request: Request, asker: QueryCaller = known) -> Response:
-            if len(request.url.query) > MAX_QUERY:
+            if len(request.scope["query_string"]) > MAX_QUERY:
                 raise Refusal(400, "malformed", f"the parameters have over {MAX_QUERY} characters: filter by less")
             parameters, now = dict(request.query_params), int(asking.now())
             asked = request_of(parameters, now)

@@ -20,9 +20,9 @@ def refusal_response(request: Request, refusal: Refusal) -> JSONResponse:
     headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
     if refusal.status in (401, 408):  # nobody keeps a connection without a name, or with half a body
         headers["Connection"] = "close"
-    if request.url.path.startswith(PREFIXES):
+    if request.scope["path"].startswith(PREFIXES):
         return JSONResponse(error_json(refusal.status, refusal.reason), refusal.status, headers)
-    if not request.url.path.startswith(PREFIX):
+    if not request.scope["path"].startswith(PREFIX):
         return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
     problem = {
         "type": "about:blank",

@@ -176,7 +176,7 @@ class QueryCaller:
     async def _answer(
         self, pool: Answerer, question: Question, long: bool, then: Callable[[bytes], Awaitable[bytes]] | None = None
     ) -> Response:
-        with self._asking.timed(self._request.url.path):
+        with self._asking.timed(self._request.scope["path"]):
             answer = await pool.answer(question, long)
             return self.respond(answer if then is None else await then(answer))
 
@@ -286,7 +286,7 @@ class QueryHandling:
 
     async def caller(self, request: Request) -> Caller:
         """The authenticated caller. Raises Refusal."""
-        public_read = request.method == "GET" and request.url.path.startswith(PREFIX)
+        public_read = request.method == "GET" and request.scope["path"].startswith(PREFIX)
         if not public_read:
             return await authenticated(self.access, request)
         return await authenticated(
@@ -309,7 +309,7 @@ def _caching(version: str) -> Mapping[str, str]:
 
 def _template(request: Request) -> str:
     """The route's path, so that parameters in it make no series of metrics."""
-    return str(getattr(request.scope.get("route"), "path", request.url.path))
+    return str(getattr(request.scope.get("route"), "path", request.scope["path"]))
 
 
 class _Answer(Response):

@@ -97,6 +97,7 @@ def budget_queries(draw: st.DrawFn) -> BudgetQuery:
         accounting=draw(st.sampled_from(["LocationBased", "MarketBased"])),
         include=draw(INCLUDES),
         settled_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
+        own_figures_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
         workloads=1000,
     )
 
@@ -112,13 +113,17 @@ def test_parts_workloads_and_settled_add_up_to_what_was_used(
     assert sum(use.used_ug for use in answer.workloads) == answer.used_ug
     assert sum(use.energy_uj for use in answer.workloads) == answer.energy_uj
     assert answer.workloads == sorted(answer.workloads, key=lambda u: (-u.used_ug, u.namespace, u.workload))
-    border = min(max(query.settled_through, query.start), query.end)
+    border, own_border = (
+        min(max(through, query.start), query.end) for through in (query.settled_through, query.own_figures_through)
+    )
 
     def part(start: int, end: int) -> BudgetAnswer | None:
-        only = query.model_copy(update={"start": start, "end": end, "settled_through": 0})
+        no_part = {"settled_through": 0, "own_figures_through": 0}
+        only = query.model_copy(update={"start": start, "end": end} | no_part)
         return asked(kept).budgets([only])[0] if start < end else None
 
-    before, after = part(query.start, border), part(border, query.end)
+    before, after, own = part(query.start, border), part(border, query.end), part(query.start, own_border)
+    assert answer.own_figures_ug == (own.used_ug if own else 0)
     assert answer.settled_ug == (before.used_ug if before else 0)
     assert answer.settled_energy_uj == (before.energy_uj if before else 0)
     assert answer.used_ug - answer.settled_ug == (after.used_ug if after else 0)

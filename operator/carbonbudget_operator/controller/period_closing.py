@@ -168,13 +168,14 @@ def overspend_group(
 ) -> AdjustmentGroup | None:
     """The overspend of the running period that is to be deducted from the next one now; None for nothing.
 
-    It goes by the hours that are over, without what revised factors added.
+    It goes by the hours that are over and have figures of their own, without what revised factors added: a deduction
+    stays, and a figure that stands in may be too high.
     """
     terms, settled = closing_terms(prepared), made.record.settled
     if terms is None or not terms.deducts or settled is None or made.lost:
         return None
     period = prepared.budget_limit.period
-    used_ug = max(0, settled.used_ug - max(0, made.record.verdict.revised_ug))
+    used_ug = max(0, settled.own_ug - max(0, made.record.verdict.revised_ug))
     outcome = PeriodOutcome(period.start, prepared.base_limit_ug, used_ug, booked(period.start))
     after = _next(prepared, period)
     already = booked(after.start)

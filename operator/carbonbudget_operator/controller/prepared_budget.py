@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD, SettledStatus
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
@@ -25,7 +25,7 @@ from carbonbudget_operator.budgets.coverage import Scope, still_counting
 from carbonbudget_operator.budgets.limit_in_force import base_limit_ug
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError
-from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.budgets.settled_use import OwnFigures, SettledUse
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.workload_demand import duration_s
@@ -219,9 +219,16 @@ def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
     )
     return EvaluationRecord(
         verdict,
-        SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules) if settled else None,
+        _settled_use(settled) if settled is not None else None,
         seconds(status.exhausted_at) if status.exhausted_at is not None else 0,
     )
+
+
+def _settled_use(settled: SettledStatus) -> SettledUse:
+    own = None
+    if settled.own_figures_through is not None:
+        own = OwnFigures(seconds(settled.own_figures_through), settled.own_figures_micrograms or 0)
+    return SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules, own)
 
 
 def _counted_hash(resource: AnyBudget) -> str:

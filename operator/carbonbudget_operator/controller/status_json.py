@@ -74,6 +74,8 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
             "through": format_time(settled.through),
             "micrograms": settled.used_ug,
             "microjoules": settled.energy_uj,
+            "ownFiguresThrough": format_time(settled.own.through) if settled.own is not None else None,
+            "ownFiguresMicrograms": settled.own.used_ug if settled.own is not None else None,
             "revisedMicrograms": verdict.revised_ug,
         }
         if settled is not None

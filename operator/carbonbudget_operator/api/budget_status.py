@@ -295,6 +295,12 @@ class CarbonBudgetStatus(Model):
         description="Namespaces that counted in the former period and do not in this one, until the figures of the "
         "former period are final. Left out: none.",
     )
+    new_namespaces: list[str] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Namespaces that count in this period and did not in the former one, until the figures of the "
+        "former period are final: it is not asked for them. Left out: none.",
+    )
     settled: SettledStatus | None = Field(
         default=None, description="Use in the hours that are over. It shows whether a factor was revised."
     )

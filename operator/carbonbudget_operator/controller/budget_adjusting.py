@@ -117,7 +117,7 @@ class BudgetAdjusting:
     def _one(self, prepared: PreparedBudget, now: int) -> PreparedBudget:
         start, booked = prepared.budget_limit.period.start, self._booked(prepared)
         if not self._knows(prepared, start):
-            return prepared
+            return replace(prepared, is_closing_known=prepared.budget_limit.per_workload)
         made = with_adjustments(prepared, [_change(each) for each in booked(start)])
         closing = period_to_close(prepared, booked)
         if closing is None or now < closing[0].end + CLOSES_AFTER_S or not is_followed(prepared, closing[0], booked):

@@ -56,15 +56,20 @@ def period_queries(
         if (new, new_own) > (through, own):
             later = _with_own_figures(period_query(prepared, _settled_id(prepared), period, new), new_own)
             queries.append(later.model_copy(update={"workloads": 0}))  # the first question names them
-    if prepared.namespaces_before:
-        former = periods_to_ask(prepared, now)
-        if prepared.period_to_close is not None and prepared.period_to_close not in former:
-            former.append(prepared.period_to_close)
-        queries += [
-            period_query(prepared, f"{prepared.key}@{each.start}", each, namespaces=prepared.namespaces_before)
-            for each in former
-        ]
+    queries += [
+        period_query(prepared, f"{prepared.key}@{each.start}", each, namespaces=names)
+        for each in _former_periods(prepared, now)
+        if (names := prepared.former_namespaces.of(each))
+    ]
     return queries
+
+
+def _former_periods(prepared: PreparedBudget, now: int) -> list[Period]:
+    """Periods that are over and whose use is to be known now."""
+    former = periods_to_ask(prepared, now)
+    if prepared.period_to_close is not None and prepared.period_to_close not in former:
+        former.append(prepared.period_to_close)
+    return former
 
 
 def period_query(

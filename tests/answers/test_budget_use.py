@@ -19,6 +19,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQu
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.node_coverage import store_listed
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -269,6 +270,16 @@ def test_a_report_that_comes_late_is_in_the_next_answer(engine: sa.Engine) -> No
     (after,) = queries.budgets([query])
     assert after.settled_energy_uj - before.settled_energy_uj >= 10**12
     assert after.used_ug - after.settled_ug == before.used_ug - before.settled_ug
+
+
+def test_nodes_that_did_not_report_up_to_the_end_are_counted_of_a_span_that_is_over(engine: sa.Engine) -> None:
+    fill(engine)
+    for at in (DAY - 600, END + 600):
+        store_listed(engine, "default", {"n1": "u1", "n2": "u2", "mute": "u3"}, at)
+    queries = BudgetUseQueries(ValuedReader(engine, SETTINGS))
+    over = BudgetQuery(id="over", namespaces=["team-a"], start=DAY, end=DAY + 8 * HOUR)
+    present = over.model_copy(update={"end": END})
+    assert [answer.nodes_behind for answer in queries.budgets([over, present])] == [1, 0]
 
 
 def test_a_namespace_that_others_bear_is_in_their_workloads(engine: sa.Engine) -> None:

@@ -109,6 +109,10 @@ class BudgetAnswer(BaseModel):
         default=0,
         description="Pods of its namespaces that are on nodes without an agent now: no figure has their energy",
     )
+    nodes_behind: int = Field(
+        default=0,
+        description="Of a span that is over: nodes that were listed at its end and have not reported up to it",
+    )
     data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
     parts: UseComponents = UseComponents()
     settled_ug: int = Field(default=0, description="The part of `used_ug` before `settled_through`")

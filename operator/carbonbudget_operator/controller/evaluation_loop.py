@@ -220,7 +220,7 @@ class EvaluationLoop:
         if answers.through and prepared.namespaces is not None:
             own = period_answers(prepared, queries, answers.by_id, answers.through)
             made = evaluate_budget(prepared, own, self.profiles.week(prepared), conflict, now, self._terms, managed)
-            self.adjusting.propose_adjustments(prepared, own, made.use)
+            self.adjusting.propose_adjustments(prepared, own, made.use, now, answers.figures_through)
             return made
         since = self._questions.missing_since
         return evaluate_without_answer(

@@ -22,7 +22,7 @@ class ServerAnswers:
     """The answers by the id of their question. `through`: up to when there are data (UTC seconds), 0 for none.
 
     `reason` and `sentence` say why a budget has no answer. `refused`: the server's sentence for questions that it does
-    not answer while it answers others, by id.
+    not answer while it answers others, by id. `figures_through`: as BudgetAnswers has it.
     """
 
     through: int
@@ -30,6 +30,7 @@ class ServerAnswers:
     reason: str
     sentence: str
     refused: Mapping[str, str] = field(default_factory=dict)
+    figures_through: int | None = None
 
 
 class QuerySender:
@@ -87,7 +88,8 @@ class QuerySender:
         self.data_through = min(through)
         self.figures_through = min((each for each in figures if each is not None), default=None)
         self.missing_since = max(self.data_through, self.missing_since)
-        return ServerAnswers(self.data_through, answers, "NamespacesUnknown", "namespaces are not listed yet", refused)
+        sentence = "namespaces are not listed yet"
+        return ServerAnswers(self.data_through, answers, "NamespacesUnknown", sentence, refused, self.figures_through)
 
 
 def _batches(queries: Sequence[BudgetQuery]) -> list[list[BudgetQuery]]:

@@ -155,6 +155,25 @@ def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -
     return {name: int(ms) for name, ms in rows}
 
 
+def nodes_behind(connection: sa.Connection, cluster: str, at: int) -> int:
+    """How many nodes were listed at the UTC second `at` and have no report up to then, or none at all."""
+    listed, node, span = schema.node_listed.c, schema.node.c, schema.node_span.c
+    reported = (
+        sa.select(node.name)
+        .join(schema.node_span, span.node_id == node.id)
+        .where(node.cluster == cluster, span.last_end >= at)
+    )
+    found = connection.scalar(
+        sa.select(sa.func.count(listed.name.distinct())).where(
+            listed.cluster == cluster,
+            listed.since + _GRACE_SECONDS <= at,
+            listed.until >= at,
+            listed.name.not_in(reported.scalar_subquery()),
+        )
+    )
+    return int(found or 0)
+
+
 def listed_from(connection: sa.Connection, cluster: str) -> int | None:
     """The UTC second of the first list of the cluster's nodes; None where the ledger has no list."""
     listed, counted = schema.node_listed.c, schema.node_count.c

@@ -19,6 +19,7 @@ from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQu
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
+from carbonbudget_operator.ledger.node_coverage import store_listed
 from carbonbudget_operator.ledger.valued_rows import EMBODIED_UG, LOCATION_UG
 from carbonbudget_operator.settings import AllocationSettings, CarbonSettings, Settings
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -97,6 +98,7 @@ def budget_queries(draw: st.DrawFn) -> BudgetQuery:
         accounting=draw(st.sampled_from(["LocationBased", "MarketBased"])),
         include=draw(INCLUDES),
         settled_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
+        own_figures_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
         workloads=1000,
     )
 
@@ -112,13 +114,17 @@ def test_parts_workloads_and_settled_add_up_to_what_was_used(
     assert sum(use.used_ug for use in answer.workloads) == answer.used_ug
     assert sum(use.energy_uj for use in answer.workloads) == answer.energy_uj
     assert answer.workloads == sorted(answer.workloads, key=lambda u: (-u.used_ug, u.namespace, u.workload))
-    border = min(max(query.settled_through, query.start), query.end)
+    border, own_border = (
+        min(max(through, query.start), query.end) for through in (query.settled_through, query.own_figures_through)
+    )
 
     def part(start: int, end: int) -> BudgetAnswer | None:
-        only = query.model_copy(update={"start": start, "end": end, "settled_through": 0})
+        no_part = {"settled_through": 0, "own_figures_through": 0}
+        only = query.model_copy(update={"start": start, "end": end} | no_part)
         return asked(kept).budgets([only])[0] if start < end else None
 
-    before, after = part(query.start, border), part(border, query.end)
+    before, after, own = part(query.start, border), part(border, query.end), part(query.start, own_border)
+    assert answer.own_figures_ug == (own.used_ug if own else 0)
     assert answer.settled_ug == (before.used_ug if before else 0)
     assert answer.settled_energy_uj == (before.energy_uj if before else 0)
     assert answer.used_ug - answer.settled_ug == (after.used_ug if after else 0)
@@ -264,6 +270,16 @@ def test_a_report_that_comes_late_is_in_the_next_answer(engine: sa.Engine) -> No
     (after,) = queries.budgets([query])
     assert after.settled_energy_uj - before.settled_energy_uj >= 10**12
     assert after.used_ug - after.settled_ug == before.used_ug - before.settled_ug
+
+
+def test_nodes_that_did_not_report_up_to_the_end_are_counted_of_a_span_that_is_over(engine: sa.Engine) -> None:
+    fill(engine)
+    for at in (DAY - 600, END + 600):
+        store_listed(engine, "default", {"n1": "u1", "n2": "u2", "mute": "u3"}, at)
+    queries = BudgetUseQueries(ValuedReader(engine, SETTINGS))
+    over = BudgetQuery(id="over", namespaces=["team-a"], start=DAY, end=DAY + 8 * HOUR)
+    present = over.model_copy(update={"end": END})
+    assert [answer.nodes_behind for answer in queries.budgets([over, present])] == [1, 0]
 
 
 def test_a_namespace_that_others_bear_is_in_their_workloads(engine: sa.Engine) -> None:

@@ -21,8 +21,10 @@ def test_a_period_whose_data_is_incomplete_is_not_closed_unawares(ledger: Ledger
     assert "all nodes have reported up to 2025-07-01 01:00 UTC only" in said
     assert "--incomplete" in said
     assert "closed" not in ledger.report("--period", "2025-Q3")
-    ledger.book(a_report(DAY + 92 * 86_400 - 60, "own"))  # a node that is silent by then holds nothing back
-    assert "2025-Q3 is closed" in ledger.run("report", "close", "2025-Q3")
+    ledger.book(a_report(DAY + 92 * 86_400 - 60, "own"))
+    said = ledger.run("report", "close", "2025-Q3", code=1)  # up to the end, and three months are missing before
+    assert "2025-Q3 lacks reports of 1 node (own)" in said
+    assert "2025-Q3 is closed" in ledger.run("report", "close", "2025-Q3", "--incomplete")
 
 
 def test_a_period_is_closed_once_and_what_differs_later_is_a_restatement(ledger: Ledger) -> None:

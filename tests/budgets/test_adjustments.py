@@ -86,6 +86,12 @@ def test_nothing_is_carried_over_where_the_ledger_lost_facts() -> None:
     assert (made.micrograms, made.detail) == (0, "nothing carried over: the ledger lost facts of the period")
 
 
+@pytest.mark.parametrize(("nodes", "words"), [(1, "1 node"), (7, "7 nodes")])
+def test_nothing_is_carried_over_where_a_node_was_silent_to_the_end(nodes: int, words: str) -> None:
+    (made,) = carry_over(FIFTH, replace(ended(1), nodes_behind=nodes), 5 * KG, 100)
+    assert (made.micrograms, made.detail) == (0, f"nothing carried over: {words} did not report up to the period's end")
+
+
 def test_what_other_pods_left_is_no_allowance() -> None:
     def made(counted: str, *before: str) -> dict[str, float]:
         rows = [counts_row(100, each) for each in before]

@@ -23,6 +23,7 @@ from carbonbudget_operator.ledger.node_coverage import (
     ExpectedNodeTime,
     expectations,
     expected_ms,
+    nodes_behind,
     store_listed,
     without_agent,
 )
@@ -34,6 +35,23 @@ ROOT = Path(__file__).resolve().parents[2]
 def expected(engine: sa.Engine) -> list[ExpectedNodeTime]:
     with engine.connect() as connection:
         return expectations(connection, "default")
+
+
+def test_nodes_that_were_there_at_an_instant_and_have_not_reported_up_to_it_are_behind(engine: sa.Engine) -> None:
+    at = HOUR + 3600
+    book(Booker(engine), *(a_report(HOUR + 60 * i, "whole") for i in range(60)), a_report(at - 120, "silent"))
+    book(Booker(engine), a_report(HOUR, "gone"))
+    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "gone", "mute"), "u"), HOUR)
+    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "mute", "new"), "u"), at - GRACE + 1)
+    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "mute", "new"), "u"), at + 60)
+    with engine.connect() as connection:
+        assert nodes_behind(connection, "default", at) == 2  # silent and mute
+        assert nodes_behind(connection, "default", at - 60) == 1  # mute
+        assert nodes_behind(connection, "default", HOUR) == 0  # all are new
+        assert nodes_behind(connection, "other", at) == 0
+    book(Booker(engine), a_report(at - 60, "silent"))  # its outbox came
+    with engine.connect() as connection:
+        assert nodes_behind(connection, "default", at) == 1
 
 
 def test_a_node_that_never_reports_is_missing(engine: sa.Engine) -> None:

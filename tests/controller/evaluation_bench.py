@@ -49,6 +49,8 @@ class World:
     books: bool = True  # whether the server answers about adjustments
     booked: list[Adjustment] = field(default_factory=list)
     coverage: int = 100
+    nodes_behind: int = 0  # of spans that are over
+    figures_through: int | None = None
     writing: int = 0
     most_writing: int = 0
 
@@ -91,7 +93,8 @@ class World:
         self.asked = queries
         answers = [self._answer(query) for query in queries]
         through = int(self.now) - self.data_lag_s if self.reports else 0
-        return web.json_response({"data_through": through, "answers": answers})
+        figures = {} if self.figures_through is None else {"figures_through": self.figures_through}
+        return web.json_response({"data_through": through, "answers": answers, **figures})
 
     async def adjustments(self, request: web.Request) -> web.Response:
         """Books groups and answers what is booked, as the server's ledger does."""
@@ -116,6 +119,7 @@ class World:
             "id": query["id"], "used_ug": used_ug, "used_g": "0", "energy_uj": 9, "energy_kwh": "0",
             "coverage_percent": self.coverage, "measured_percent": 0, "data_from": query["start"],
             "settled_ug": settled_ug, "settled_energy_uj": energy_uj,
+            "nodes_behind": self.nodes_behind if query["end"] <= self.now - self.data_lag_s else 0,
             "workloads": self.workloads,
         }  # fmt: skip
 

@@ -132,6 +132,40 @@ async def test_a_namespace_that_gets_other_labels_at_the_end_leaves_nothing_to_c
     assert "formerNamespaces" not in bench.world.objects["clustercarbonbudgets/teams"]["status"]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("labelled", [DECEMBER - 30, DECEMBER + 240, DECEMBER + 1_800])
+async def test_a_namespace_that_is_selected_after_the_end_is_charged_to_no_period_before(
+    bench: Bench, labelled: int, restarts: bool
+) -> None:
+    """Until the former period is closed its use is asked for again and again: of the namespaces that it counted."""
+    bench.add_cluster_wide("teams", namespaceSelector={"matchLabels": {"kind": "team"}}, overspend="Deduct")
+    bench.seen.namespaces.seen("ADDED", {"metadata": {"name": "a", "labels": {"kind": "team"}}})
+    bench.seen.namespaces.seen("ADDED", {"metadata": {"name": "legacy", "labels": {}}})
+    bench.seen.namespaces.listed = True
+    answer = bench.world._answer
+
+    def by_namespace(query: dict[str, Any]) -> dict[str, Any]:
+        return answer(query) | {"used_ug": 40 * G if "legacy" in query["namespaces"] else G // 2}
+
+    bench.world._answer = by_namespace  # type: ignore[method-assign]
+    for at in (NOW, DECEMBER - 120, DECEMBER + 60, DECEMBER + 300, DECEMBER + 360, DECEMBER + 900, DECEMBER + 1_860):
+        if at >= labelled:
+            bench.seen.namespaces.seen("MODIFIED", {"metadata": {"name": "legacy", "labels": {"kind": "team"}}})
+        bench.world.now = at
+        bench.world.data_lag_s = at - DECEMBER + 1 if DECEMBER < at <= DECEMBER + 900 else 0  # it is closed at the last
+        if restarts:
+            restarted(bench)
+        await bench.evaluate()
+    await bench.evaluate()
+    status = bench.world.objects["clustercarbonbudgets/teams"]["status"]
+    assert [item["used"] for item in status["history"]] == ["500mg"]
+    assert booked(bench, DECEMBER) == 0
+    assert (sorted(status["namespaces"]), status["used"]) == (["a", "legacy"], "40g")
+    bench.world.now = DECEMBER + 2 * HOUR
+    await bench.evaluate()
+    assert "newNamespaces" not in bench.world.objects["clustercarbonbudgets/teams"]["status"]
+
+
 @pytest.mark.parametrize(("written", "carried"), [(DECEMBER - 60, 200_000), (DECEMBER + 60, 0)])
 async def test_carry_over_that_is_written_after_the_end_is_of_the_next_period(
     bench: Bench, written: int, carried: int

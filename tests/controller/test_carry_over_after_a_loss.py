@@ -54,6 +54,45 @@ async def test_the_share_that_nobody_reported_is_not_left(bench: Bench) -> None:
     assert adjustments(status) == [("CarryOver", "+200mg")]  # 760 mg in 95 % are 800 mg
 
 
+async def test_a_period_waits_a_day_for_a_silent_node_and_then_nothing_is_carried_over(bench: Bench) -> None:
+    """The pods of a team may all have run on it, whatever share of all nodes' time it is."""
+    bench.add("monthly", carryOver=CARRY)
+    bench.world.used_ug, bench.world.coverage, bench.world.nodes_behind = 100_000, 99, 1
+    await evaluate(bench, NOW)
+    for at in (960, 3 * HOUR, DAY - 60):
+        assert "adjustments" not in await evaluate(bench, DECEMBER + at)
+        assert [row.source for row in bench.world.booked if row.source.startswith(f"left@{NOVEMBER}")] == []
+    status = await evaluate(bench, DECEMBER + DAY)
+    assert "adjustments" not in status
+    (closed,) = [row for row in bench.world.booked if row.source.startswith(f"left@{NOVEMBER}")]
+    assert (closed.micrograms, closed.detail) == (
+        0,
+        "nothing carried over: 1 node did not report up to the period's end",
+    )
+
+
+async def test_what_a_silent_node_reports_within_the_day_is_used(bench: Bench) -> None:
+    bench.add("monthly", carryOver=CARRY)
+    bench.world.used_ug, bench.world.nodes_behind = 100_000, 1
+    await evaluate(bench, NOW)
+    await evaluate(bench, DECEMBER + 960)
+    bench.world.used_ug, bench.world.nodes_behind = 900_000, 0
+    assert adjustments(await evaluate(bench, DECEMBER + 5 * HOUR)) == [("CarryOver", "+100mg")]
+
+
+@pytest.mark.parametrize(("waits", "carried"), [(3 * HOUR, "+50mg"), (DAY, "+200mg")])
+async def test_a_period_waits_a_day_for_the_first_figures_of_its_last_hours(
+    bench: Bench, waits: int, carried: str
+) -> None:
+    bench.add("monthly", carryOver=CARRY)
+    bench.world.used_ug, bench.world.figures_through = 600_000, NOVEMBER
+    await evaluate(bench, NOW)
+    assert "adjustments" not in await evaluate(bench, DECEMBER + 960)
+    if waits < DAY:  # they come, and show that more was used
+        bench.world.used_ug, bench.world.figures_through = 950_000, DECEMBER
+    assert adjustments(await evaluate(bench, DECEMBER + waits)) == [("CarryOver", carried)]
+
+
 async def test_a_budget_without_carry_over_keeps_nothing_more(bench: Bench) -> None:
     bench.add("monthly")
     bench.world.used_ug = G // 2

@@ -35,7 +35,9 @@ class InProcess:
         self._counters = TargetCounters(book.engine, book.cluster, UnitStore(book.engine, book.cluster).register)
 
     async def budgets(self, queries: Sequence[BudgetQuery]) -> BudgetAnswers:
-        return BudgetAnswers(data_through=self._queries.data_through(), answers=self._queries.budgets(queries))
+        through = self._queries.data_through()
+        figures = self._queries.figures_through(through)
+        return BudgetAnswers(data_through=through, figures_through=figures, answers=self._queries.budgets(queries))
 
     async def hourly(self, queries: Sequence[BudgetQuery]) -> HourlyAnswers:
         return HourlyAnswers(answers=hourly_use(self._book, queries))

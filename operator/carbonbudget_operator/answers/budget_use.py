@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from heapq import nsmallest
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import sqlalchemy as sa
 
@@ -16,7 +16,7 @@ from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger.controller_pods import first_fact
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
 from carbonbudget_operator.ledger.ledger_engine import snapshot
-from carbonbudget_operator.ledger.node_coverage import expectations, expected_ms
+from carbonbudget_operator.ledger.node_coverage import expectations, expected_ms, nodes_behind
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     EMBODIED_UG,
@@ -27,6 +27,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedUnit,
 )
 from carbonbudget_operator.valued_hours.merged_units import MAX_ROWS, MergeCache, MergedUnits, SelectedGroups
+from carbonbudget_operator.valued_hours.own_figures import figures_through
 from carbonbudget_operator.valued_hours.reading_plans import PlannedUnit
 from carbonbudget_operator.valued_hours.unit_calendar import Key
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -96,6 +97,11 @@ class BudgetUseQueries:
         with snapshot(self.book.engine) as connection:
             return data_through(node_spans(connection, self.book.cluster))
 
+    def figures_through(self, through: int) -> int | None:
+        """Up to which hour, at most the second `through`, hours have intensities of their own (own_figures.py)."""
+        with snapshot(self.book.engine) as connection:
+            return figures_through(connection, self.book, through)
+
     def budgets(self, queries: Sequence[BudgetQuery], most_workloads: int = _NAMED_WORKLOADS) -> list[BudgetAnswer]:
         """Each budget's answer, in order. One pass over the units serves all of them.
 
@@ -122,18 +128,22 @@ class BudgetUseQueries:
         return [answers[number] for number in range(len(queries))]
 
 
-def common_range(query: BudgetQuery) -> tuple[int, int, int]:
+def common_range(query: BudgetQuery) -> tuple[int, int, int, int]:
     """What questions have in common that are answered from the same rows."""
-    return query.start, query.end, query.settled_through
+    return query.start, query.end, query.settled_through, query.own_figures_through
 
 
 def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
     columns = BudgetColumns(query)
-    total, settled = [0] * COLUMNS, [0] * COLUMNS
+    total, settled, own = [0] * COLUMNS, [0] * COLUMNS, [0] * COLUMNS
     factors: set[str] = set()
     workloads: dict[tuple[str, str], list[int]] = {}
-    for selection, is_settled in pass_.selections(query):
-        sums = (total, settled) if is_settled else (total,)
+    for selection, end in pass_.selections(query):
+        sums = [total]
+        if end <= query.settled_through:
+            sums.append(settled)
+        if end <= query.own_figures_through:
+            sums.append(own)
         for figures in sums:
             for column, figure in enumerate(selection.figures):
                 figures[column] += figure
@@ -155,10 +165,12 @@ def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
         energy_kwh=kilowatt_hours(energy_uj),
         coverage_percent=pass_.coverage_percent(query.start, query.end),
         measured_percent=total[METERED_UJ] * 100 // all_uj if all_uj else 0,
+        nodes_behind=pass_.nodes_behind(query.end),
         data_from=pass_.data_from(query.start, query.end),
         parts=columns.split(total),
         settled_ug=columns.used_ug(settled),
         settled_energy_uj=columns.energy_uj(settled),
+        own_figures_ug=columns.used_ug(own),
         workloads=[
             WorkloadUse(
                 namespace=namespace,
@@ -192,6 +204,7 @@ class UsePass:
         self._known_rows = self._new_rows = 0
         self._coverage: dict[tuple[int, int], int] = {}
         self._first_facts: dict[int, int | None] = {}
+        self._behind: dict[int, int] = {}
         self._instants = BudgetBoundaries(connection, queries)
 
     @property
@@ -204,17 +217,21 @@ class UsePass:
         """The second up to which every node that reports has reported; 0 without a report."""
         return self._through
 
-    def selections(self, query: BudgetQuery) -> Iterator[tuple[SelectedGroups, bool]]:
-        """The groups that a budget counts, and whether they are of the time before `settled_through`."""
+    def selections(self, query: BudgetQuery) -> Iterator[tuple[SelectedGroups, int]]:
+        """The groups that a budget counts, part by part of its span, and the end of their part.
+
+        Its span is divided at `own_figures_through` and at `settled_through`.
+        """
         # The cache is keyed by its digest, since a selector may be as long as a whole request.
         text = "" if query.selector is None else query.selector.model_dump_json()
         key = blake2b(text.encode(), digest_size=16).digest()
         end = min(query.end, self._through + _HOUR)
-        border = max(query.start, min(query.settled_through, end))
-        for start, stop, is_settled in ((query.start, border, True), (border, end, False)):
-            for merged in self._of(start, stop):
+        inner = (query.own_figures_through, query.settled_through)
+        borders = [query.start, *(max(query.start, min(border, end)) for border in sorted(inner)), end]
+        for start, stop in pairwise(borders):
+            for merged in self._of(start, stop) if start < stop else ():
                 for namespace in dict.fromkeys(query.namespaces):
-                    yield merged.select(self._load, namespace, query.selector, key), is_settled
+                    yield merged.select(self._load, namespace, query.selector, key), stop
 
     def coverage_percent(self, start: int, end: int) -> int:
         """Share of the node-time that was reported until now."""
@@ -228,6 +245,14 @@ class UsePass:
             wanted_ms = expected_ms(self._expected, since, min(end, max(self._through, start)))
             self._coverage[(start, end)] = min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100
         return self._coverage[(start, end)]
+
+    def nodes_behind(self, end: int) -> int:
+        """Of a span that is over, how many nodes were there at its end and have not reported up to it."""
+        if end > self._through:  # of the present it says nothing yet
+            return 0
+        if end not in self._behind:
+            self._behind[end] = nodes_behind(self._connection, self._reader.cluster, end)
+        return self._behind[end]
 
     def pro_rata(self, query: BudgetQuery) -> list[int]:
         """Where the span starts or ends inside an hour whose facts are there and are not split at that instant."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,14 +17,19 @@ from carbonbudget_operator.answers.emissions_report import EmissionsReporter
 from carbonbudget_operator.answers.external_summary import external_summary
 from carbonbudget_operator.answers.period_change import period_change
 from carbonbudget_operator.answers.report_comparison import restatement, summary
+from carbonbudget_operator.answers.report_coverage import nodes_with_gaps
 from carbonbudget_operator.answers.report_hash import canonical_json, digest
-from carbonbudget_operator.answers.time_ranges import parse_time_range, time_range_before
+from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range, time_range_before
 from carbonbudget_operator.answers.window_parser import before
 from carbonbudget_operator.ledger import closed_reports
 from carbonbudget_operator.ledger.closed_reports import AlreadyClosed, ClosedReport
+from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS
+from carbonbudget_operator.ledger.ledger_engine import snapshot
+from carbonbudget_operator.ledger.node_coverage import expectations, reported_ms
 from carbonbudget_operator.settings import Settings
 
 MAX_REASON: Final = 500
+_NAMED: Final = 3
 
 
 class ClosingError(Exception):
@@ -104,6 +109,12 @@ def prepare(
             f"{period} ends at {date_of(span[1])}, and all nodes have reported up to {date_of(through)} only: "
             "wait until agents have caught up, or, if no more reports will come, close it as it is with --incomplete "
             f"(its coverage would be {_percent(made)})"
+        )
+    if not incomplete and (silent := _nodes_with_gaps(engine, settings.cluster, span)):
+        raise ClosingError(
+            f"{period} lacks reports of {_names(silent)}, of more than {SILENT_SECONDS // 60} minutes each: wait until "
+            "agents have caught up, or, if no more reports will come, close it as it is with --incomplete (its "
+            f"coverage would be {_percent(made)})"
         )
     text = canonical_json(made)
     return ClosedReport(period, now, digest(text), text.decode())
@@ -187,6 +198,20 @@ def _percent(made: Mapping[str, object]) -> str:
     if percent is None:
         return "not known"
     return "less than 1 %" if percent == 0 and made["coverage_reported_ms"] else f"{percent} %"
+
+
+def _nodes_with_gaps(engine: sa.Engine, cluster: str, span: tuple[int, int]) -> list[str]:
+    start, end = covered_range(*span)
+    with snapshot(engine) as connection:
+        expected, reported = expectations(connection, cluster), reported_ms(connection, cluster, start, end)
+    return nodes_with_gaps(expected, reported, start, end, SILENT_SECONDS)
+
+
+def _names(nodes: Sequence[str]) -> str:
+    """ "1 node (a)" or "5 nodes (a, b, c and 2 more)"."""
+    named = ", ".join(nodes[:_NAMED])
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return f"{len(nodes)} node{'s' if len(nodes) > 1 else ''} ({named}{more})"
 
 
 def _run(

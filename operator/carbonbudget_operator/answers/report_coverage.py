@@ -7,7 +7,8 @@ no node reports, as many nodes are missing as there are otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expected_ms
@@ -53,6 +54,19 @@ def coverage(
         missing_seconds = border - start - inside
         wanted_ms = wanted_ms * (known_seconds + missing_seconds) // known_seconds
     return Coverage(reported_ms, wanted_ms or None, border if border > start else None)
+
+
+def nodes_with_gaps(
+    expected: Sequence[ExpectedNodeTime], reported_ms: Mapping[str, int], start: int, end: int, tolerated_s: int
+) -> list[str]:
+    """The nodes that lack more than `tolerated_s` of the time in [start, end) in which they should have reported.
+
+    `reported_ms`: by name. A share of all nodes' time would hide one node among many that was silent for days.
+    """
+    wanted_ms: defaultdict[str, int] = defaultdict(int)
+    for one in expected:
+        wanted_ms[one.name] += expected_ms([one], start, end)
+    return sorted(name for name, ms in wanted_ms.items() if ms - reported_ms.get(name, 0) > tolerated_s * 1000)
 
 
 def _together(expected: Sequence[ExpectedNodeTime], start: int, until: int) -> list[tuple[int, int]]:

@@ -36,6 +36,15 @@ class BudgetQuery(BaseModel):
     settled_through: int = Field(
         default=0, ge=0, le=2**40, description="A whole hour: the answer has the use before it separately; 0 for none"
     )
+    own_figures_through: int = Field(
+        default=0,
+        ge=0,
+        le=2**40,
+        # A server of an earlier version refuses the field, and it is asked for only where a newer one answered.
+        exclude_if=lambda hour: not hour,
+        description="A whole hour before `settled_through`: the answer has the use before it separately too; 0 for "
+        "none",
+    )
     workloads: int = Field(default=0, ge=0, le=1000, description="How many of those that used most to name")
 
 
@@ -100,10 +109,15 @@ class BudgetAnswer(BaseModel):
         default=0,
         description="Pods of its namespaces that are on nodes without an agent now: no figure has their energy",
     )
+    nodes_behind: int = Field(
+        default=0,
+        description="Of a span that is over: nodes that were listed at its end and have not reported up to it",
+    )
     data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
     parts: UseComponents = UseComponents()
     settled_ug: int = Field(default=0, description="The part of `used_ug` before `settled_through`")
     settled_energy_uj: int = Field(default=0, description="The part of `energy_uj` before it")
+    own_figures_ug: int = Field(default=0, description="The part of `used_ug` before `own_figures_through`")
     workloads: list[WorkloadUse] = Field(default=[], description="Most used first, as many as were asked for")
     factors: list[str] = Field(default=[], description="Which intensity and PUE went into it, with source")
     pro_rata: list[int] = Field(
@@ -117,10 +131,12 @@ class BudgetAnswers(BaseModel):
     """The batch's answers, in the order of its questions.
 
     `data_through` is the UTC second up to which every node that reports has reported; 0 while there
-    is no report at all.
+    is no report at all. `figures_through` is the UTC second, a whole hour, before which no earlier hour's intensity
+    stands in for an hour's own; null where no source on the network gives intensities, and from an earlier server.
     """
 
     data_through: int
+    figures_through: int | None = None
     answers: list[BudgetAnswer]
 
 

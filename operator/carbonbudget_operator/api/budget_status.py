@@ -116,6 +116,14 @@ class SettledStatus(Model):
     through: dt.datetime = Field(description="The start of an hour; the figures are of what was before it.")
     micrograms: int = Field(description="CO2e in micrograms, as valued at the last evaluation.")
     microjoules: int = Field(description="Energy in microjoules.")
+    own_figures_through: dt.datetime | None = Field(
+        default=None,
+        description="The start of an hour. From it on the last known intensity may stand in for one that is not "
+        "published yet; what the hour's first figure changes is use, no revision. Left out: nothing stands in.",
+    )
+    own_figures_micrograms: int | None = Field(
+        default=None, description="CO2e in micrograms before ownFiguresThrough, as valued at the last evaluation."
+    )
     revised_micrograms: int = Field(
         default=0,
         description="CO2e in micrograms that revised factors added since; shown in used, never a reason to act.",
@@ -286,6 +294,12 @@ class CarbonBudgetStatus(Model):
         max_length=1000,
         description="Namespaces that counted in the former period and do not in this one, until the figures of the "
         "former period are final. Left out: none.",
+    )
+    new_namespaces: list[str] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Namespaces that count in this period and did not in the former one, until the figures of the "
+        "former period are final: it is not asked for them. Left out: none.",
     )
     settled: SettledStatus | None = Field(
         default=None, description="Use in the hours that are over. It shows whether a factor was revised."

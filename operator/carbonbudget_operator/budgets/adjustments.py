@@ -72,7 +72,8 @@ class PeriodOutcome:
     """A period's own limit, use and adjustments. `start` is UTC seconds and names the period in sources.
 
     `counted` identifies what `used_ug` is the sum of (counted_hash.py). `lost`: the ledger lost facts of the period, so
-    nobody knows how much more was used.
+    nobody knows how much more was used. `nodes_behind`: so many nodes were there at its end and never reported up to
+    it.
     """
 
     start: int
@@ -81,6 +82,7 @@ class PeriodOutcome:
     booked: Sequence[LimitChange] = ()
     counted: str = ""
     lost: bool = False
+    nodes_behind: int = 0
 
 
 def effective_limit_ug(limit_ug: int, adjustments: Iterable[LimitChange]) -> int:
@@ -115,8 +117,9 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
     usable for `carry_periods` periods. Together it is at most `carry_percent` of the smaller limit of the two periods;
     beyond that the oldest is dropped. Nothing is carried over from a period of which less than 95 % of the nodes' time
     was reported, or of which the ledger lost facts, because missing data would become allowance. From 95 % on the use
-    is scaled up: the time that nobody reported is taken to have used as much as the rest. Nothing either from one for
-    which something else was counted while it ran than now: the use of other pods would become allowance.
+    is scaled up: the time that nobody reported is taken to have used as much as the rest. That does not hold for a node
+    that was silent to the end: it may have run all of a team's pods. So nothing is carried over then. Nothing either
+    from one for which something else was counted while it ran than now: the use of other pods would become allowance.
     """
     if not terms.carry_percent:
         return [nothing_carried(outcome.start)]
@@ -125,6 +128,9 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
         return [nothing_carried(outcome.start, detail)]
     if outcome.lost:
         return [nothing_carried(outcome.start, "nothing carried over: the ledger lost facts of the period")]
+    if outcome.nodes_behind:
+        nodes = "1 node" if outcome.nodes_behind == 1 else f"{outcome.nodes_behind} nodes"
+        return [nothing_carried(outcome.start, f"nothing carried over: {nodes} did not report up to the period's end")]
     marks = {one.source.partition("#")[2] for one in outcome.booked if one.source.startswith(_COUNTS)}
     if marks == {_UNASKED}:
         return [nothing_carried(outcome.start, "nothing carried over: the period ended without carryOver")]

@@ -41,7 +41,8 @@ class ReportedUse:
 
     `used_ug` is the use of all its pods. `most_ug` is the use of the workload that used most, which counts for a budget
     per workload. `settled_ug` and `settled_energy_uj` are the parts before `settled.through` of the previous record.
-    `settled` is the settled use that the next evaluation compares with.
+    `own_figures_ug` is the part before its `own_through`; None if that is all of `settled_ug`. `settled` is the settled
+    use that the next evaluation compares with.
     """
 
     used_ug: int
@@ -49,6 +50,7 @@ class ReportedUse:
     data_through: int
     settled_ug: int = 0
     settled_energy_uj: int = 0
+    own_figures_ug: int | None = None
     settled: SettledUse | None = None
     most_ug: int = 0
 
@@ -78,7 +80,8 @@ def evaluate_use(
     verdict = previous.verdict if previous is not None else None
     comparison = None
     if previous is not None and previous.settled is not None and counts_the_same(budget, verdict):
-        comparison = compare_settled(previous.settled, reported.settled_ug, reported.settled_energy_uj)
+        own_ug = reported.settled_ug if reported.own_figures_ug is None else reported.own_figures_ug
+        comparison = compare_settled(previous.settled, reported.settled_ug, reported.settled_energy_uj, own_ug)
     lost = comparison is not None and comparison.lost
     use = _use(budget, reported, comparison, verdict)
     shown = expected = None
@@ -143,11 +146,14 @@ def _use(
     budget: BudgetLimit, reported: ReportedUse, comparison: SettledComparison | None, previous: Verdict | None
 ) -> BudgetUse:
     revision_ug = comparison.revision_ug if comparison is not None else 0
+    first_ug = comparison.first_figures_ug if comparison is not None else 0
     if not budget.per_workload:
-        return effective_use(budget, reported.used_ug, revision_ug, previous)
-    # The revision is known for all pods together.
-    share_ug = revision_share_ug(revision_ug, reported.most_ug, reported.used_ug)
-    return effective_use(budget, reported.most_ug, share_ug, previous)
+        return effective_use(budget, reported.used_ug, revision_ug, previous, first_ug)
+    # Both are known for all pods together.
+    share_ug, first_share_ug = (
+        revision_share_ug(change_ug, reported.most_ug, reported.used_ug) for change_ug in (revision_ug, first_ug)
+    )
+    return effective_use(budget, reported.most_ug, share_ug, previous, first_share_ug)
 
 
 def _unknown(verdict: Verdict) -> Verdict:

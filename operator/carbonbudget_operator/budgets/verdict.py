@@ -1,8 +1,8 @@
 """The verdict on one budget: from its limit, its use, the time and the previous verdict.
 
 It depends on these arguments only, so a controller that was restarted reaches the same verdict. Within one period the
-use that a verdict is based on never falls while the budget counts the same, except by a revision downwards
-(settled_use.py). So a threshold that was reached stays reached, whatever else is edited.
+use that a verdict is based on never falls while the budget counts the same, except by a lower figure of hours that are
+over (settled_use.py). So a threshold that was reached stays reached, whatever else is edited.
 """
 
 from __future__ import annotations
@@ -126,17 +126,20 @@ def percent(used_ug: int, limit_ug: int) -> int:
     return used_ug * 100 // limit_ug
 
 
-def effective_use(budget: BudgetLimit, used_ug: int, revision_ug: int, previous: Verdict | None) -> BudgetUse:
+def effective_use(
+    budget: BudgetLimit, used_ug: int, revision_ug: int, previous: Verdict | None, first_figures_ug: int = 0
+) -> BudgetUse:
     """The use to compare with the thresholds, from the server's figure and the previous verdict.
 
     `revision_ug` is what revised factors changed since that verdict, up or down. A revision upwards is set aside. A
-    revision downwards first reduces what was set aside. So the unrevised use falls only by a revision, and rises only
-    by new use.
+    revision downwards first reduces what was set aside. `first_figures_ug` is what first figures changed, up or down,
+    of hours for which others stood in: that use was not known before, so nothing of it is set aside. So the unrevised
+    use falls only by a lower figure, and rises only by new use or a first figure.
     """
     if previous is None or not counts_the_same(budget, previous):
         return BudgetUse(used_ug)
     revised_ug = max(0, previous.revised_ug + revision_ug)
-    return BudgetUse(max(0, used_ug, previous.used_ug + revision_ug), revised_ug)
+    return BudgetUse(max(0, used_ug, previous.used_ug + revision_ug + first_figures_ug), revised_ug)
 
 
 def counts_the_same(budget: BudgetLimit, previous: Verdict | None) -> bool:

@@ -19,6 +19,7 @@ from carbonbudget_operator.controller.period_closing import (
     asked_periods,
     closing_group,
     counting_group,
+    is_complete,
     is_followed,
     moved_groups,
     overspend_group,
@@ -59,8 +60,18 @@ class BudgetAdjusting:
             made[key] = replace(made[key], children=ChildBudgets(len(limits[key]), sum(limits[key])))
         return made
 
-    def propose_adjustments(self, prepared: PreparedBudget, answers: PeriodAnswers, use: UseEvaluation | None) -> None:
-        """Propose what the answers about a budget show: how its last period ended, and its overspend so far."""
+    def propose_adjustments(
+        self,
+        prepared: PreparedBudget,
+        answers: PeriodAnswers,
+        use: UseEvaluation | None,
+        now: int,
+        figures_through: int | None = None,
+    ) -> None:
+        """Propose what the answers about a budget show: how its last period ended, and its overspend so far.
+
+        `figures_through`: as BudgetAnswers has it.
+        """
         booked, current = self._booked(prepared), prepared.budget_limit.period
         if not self._knows(prepared, current.start):
             return
@@ -73,8 +84,9 @@ class BudgetAdjusting:
             period, after = closing
             answer = answers.previous.get(period)
             followed = is_followed(prepared, period, booked)
-            settled = prepared.period_to_close == period and answers.reported.data_through >= period.end
-            if not followed or (answer is not None and settled):
+            through, asked = answers.reported.data_through, prepared.period_to_close == period
+            complete = answer is not None and is_complete(period, answer, through, figures_through, now)
+            if not followed or (asked and complete):
                 try:
                     group = closing_group(prepared, period, after, answer if followed else None, booked)
                     self.book.propose(group)
@@ -117,7 +129,7 @@ class BudgetAdjusting:
     def _one(self, prepared: PreparedBudget, now: int) -> PreparedBudget:
         start, booked = prepared.budget_limit.period.start, self._booked(prepared)
         if not self._knows(prepared, start):
-            return prepared
+            return replace(prepared, is_closing_known=prepared.budget_limit.per_workload)
         made = with_adjustments(prepared, [_change(each) for each in booked(start)])
         closing = period_to_close(prepared, booked)
         if closing is None or now < closing[0].end + CLOSES_AFTER_S or not is_followed(prepared, closing[0], booked):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
 from carbonbudget_operator.api.budget_status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.period import Period
-from carbonbudget_operator.budgets.settled_use import SettledUse, settled_hour_end
+from carbonbudget_operator.budgets.settled_use import OwnFigures, SettledUse, own_figures_end, settled_hour_end
 from carbonbudget_operator.budgets.use_evaluation import ReportedUse
 from carbonbudget_operator.budgets.verdict import counts_the_same
 from carbonbudget_operator.controller.period_history import final_use, periods_to_ask
 from carbonbudget_operator.controller.prepared_budget import PreparedBudget
+
+_HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,36 +27,49 @@ class PeriodAnswers:
     previous: Mapping[Period, BudgetAnswer]
 
 
-def period_queries(prepared: PreparedBudget, data_through: int, now: int) -> list[BudgetQuery]:
+def period_queries(
+    prepared: PreparedBudget, data_through: int, now: int, figures_through: int | None = None
+) -> list[BudgetQuery]:
     """The questions about a budget, in the order that they are sent.
 
     The ids are KEY for its period, KEY@settled for the same with a later settled hour, and KEY@START for a previous
     period. Its period is not asked for while no namespace is selected, or none is known.
 
-    `data_through`: the time up to which every node had reported at the last answer. If another hour has settled since,
-    the period is asked for twice: with the old hour to compare, and with the new one to record.
+    `data_through`: the time up to which every node had reported at the last answer. `figures_through`: the time up to
+    which hours had intensities of their own then; None if that says nothing. If another hour has settled since, or has
+    its own figures, the period is asked for twice: with the old hours to compare, and with the new ones to record.
     """
     queries = []
     if prepared.namespaces:
-        new = settled_hour_end(prepared.budget_limit.period, data_through)
+        period = prepared.budget_limit.period
+        new = settled_hour_end(period, data_through)
         previous = prepared.previous
         settled = None
         if previous is not None and counts_the_same(prepared.budget_limit, previous.verdict):
             settled = previous.settled
         through = settled.through if settled is not None else new
-        queries.append(period_query(prepared, prepared.key, prepared.budget_limit.period, through))
-        if new > through:
-            later = period_query(prepared, _settled_id(prepared), prepared.budget_limit.period, new)
+        new = max(new, through)
+        known = data_through if figures_through is None else figures_through
+        new_own = own_figures_end(new, known, settled.own_through if settled is not None else 0)
+        own = settled.own_through if settled is not None else new_own
+        queries.append(_with_own_figures(period_query(prepared, prepared.key, period, through), own))
+        if (new, new_own) > (through, own):
+            later = _with_own_figures(period_query(prepared, _settled_id(prepared), period, new), new_own)
             queries.append(later.model_copy(update={"workloads": 0}))  # the first question names them
-    if prepared.namespaces_before:
-        former = periods_to_ask(prepared, now)
-        if prepared.period_to_close is not None and prepared.period_to_close not in former:
-            former.append(prepared.period_to_close)
-        queries += [
-            period_query(prepared, f"{prepared.key}@{period.start}", period, namespaces=prepared.namespaces_before)
-            for period in former
-        ]
+    queries += [
+        period_query(prepared, f"{prepared.key}@{each.start}", each, namespaces=names)
+        for each in _former_periods(prepared, now)
+        if (names := prepared.former_namespaces.of(each))
+    ]
     return queries
+
+
+def _former_periods(prepared: PreparedBudget, now: int) -> list[Period]:
+    """Periods that are over and whose use is to be known now."""
+    former = periods_to_ask(prepared, now)
+    if prepared.period_to_close is not None and prepared.period_to_close not in former:
+        former.append(prepared.period_to_close)
+    return former
 
 
 def period_query(
@@ -92,17 +108,33 @@ def period_answers(
     settled = None
     if newest.settled_through:
         answer = answers[newest.id]
-        settled = SettledUse(newest.settled_through, answer.settled_ug, answer.settled_energy_uj)
+        own = OwnFigures(_own_end(newest), answer.own_figures_ug) if _own_end(newest) < newest.settled_through else None
+        settled = SettledUse(newest.settled_through, answer.settled_ug, answer.settled_energy_uj, own)
     reported = ReportedUse(
         used_ug=use.used_ug,
         data_from=use.data_from,
         data_through=data_through,
         settled_ug=use.settled_ug,
         settled_energy_uj=use.settled_energy_uj,
+        own_figures_ug=use.own_figures_ug if _own_end(current) < current.settled_through else None,
         settled=settled,
         most_ug=final_use(prepared, use),
     )
     return PeriodAnswers(use, reported, previous)
+
+
+def _with_own_figures(query: BudgetQuery, own_through: int) -> BudgetQuery:
+    """The question with the hour up to which figures are the hours' own; without it where these are all that settled.
+
+    Where it would be none of them, it is the start of the period: 0 stands for all.
+    """
+    if own_through >= query.settled_through:
+        return query
+    return query.model_copy(update={"own_figures_through": max(own_through, query.start - query.start % _HOUR)})
+
+
+def _own_end(query: BudgetQuery) -> int:
+    return query.own_figures_through or query.settled_through
 
 
 def _settled_id(prepared: PreparedBudget) -> str:

@@ -120,10 +120,11 @@ class EvaluationLoop:
         self._failed_before, self._failed = self._failed, {}
         with self._metrics.duration.time():
             through = self._questions.data_through or _last_data_through(stored.values())
+            figures = self._questions.figures_through
             preparing = self._for_each(stored, stored, lambda key: self._prepare(stored[key], now), now)
             ready = await self.adjusting.adjusted(preparing.made, now)
             asking = self._for_each(
-                stored, ready, lambda key: (ready[key], period_queries(ready[key], through, now)), now
+                stored, ready, lambda key: (ready[key], period_queries(ready[key], through, now, figures)), now
             )
             answers = ServerAnswers(0, {}, "", "")
             if asking.made:
@@ -219,7 +220,7 @@ class EvaluationLoop:
         if answers.through and prepared.namespaces is not None:
             own = period_answers(prepared, queries, answers.by_id, answers.through)
             made = evaluate_budget(prepared, own, self.profiles.week(prepared), conflict, now, self._terms, managed)
-            self.adjusting.propose_adjustments(prepared, own, made.use)
+            self.adjusting.propose_adjustments(prepared, own, made.use, now, answers.figures_through)
             return made
         since = self._questions.missing_since
         return evaluate_without_answer(

@@ -41,6 +41,8 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 
 # After a period's end: by then its last windows have arrived.
 CLOSES_AFTER_S: Final = 900
+# So long a period waits for the reports of nodes that were there at its end, and for the intensities of its last hours.
+WAITS_FOR_S: Final = 86_400
 Booked = Callable[[int], Sequence[Adjustment]]  # by the start of a period
 
 
@@ -121,6 +123,17 @@ def is_followed(prepared: PreparedBudget, period: Period, booked: Booked) -> boo
     return is_closed_into(booked(period.start)) and period in shown
 
 
+def is_complete(period: Period, answer: BudgetAnswer, data_through: int, figures_through: int | None, now: int) -> bool:
+    """Whether the figures of a period that is over are what it is closed with: all are there, or it waited for long.
+
+    `data_through`, `figures_through`: as BudgetAnswers has them.
+    """
+    if data_through < period.end:
+        return False
+    awaits_figures = figures_through is not None and figures_through < period.end
+    return now >= period.end + WAITS_FOR_S or not (answer.nodes_behind or awaits_figures)
+
+
 def closing_group(
     prepared: PreparedBudget, period: Period, after: Period, answer: BudgetAnswer | None, booked: Booked
 ) -> AdjustmentGroup:
@@ -140,6 +153,7 @@ def closing_group(
         booked(period.start),
         prepared.budget_limit.counted_hash,
         lost,
+        answer.nodes_behind,
     )
     next_limit_ug = prepared.base_limit_ug
     if after != prepared.budget_limit.period:
@@ -168,13 +182,14 @@ def overspend_group(
 ) -> AdjustmentGroup | None:
     """The overspend of the running period that is to be deducted from the next one now; None for nothing.
 
-    It goes by the hours that are over, without what revised factors added.
+    It goes by the hours that are over and have figures of their own, without what revised factors added: a deduction
+    stays, and a figure that stands in may be too high.
     """
     terms, settled = closing_terms(prepared), made.record.settled
     if terms is None or not terms.deducts or settled is None or made.lost:
         return None
     period = prepared.budget_limit.period
-    used_ug = max(0, settled.used_ug - max(0, made.record.verdict.revised_ug))
+    used_ug = max(0, settled.own_ug - max(0, made.record.verdict.revised_ug))
     outcome = PeriodOutcome(period.start, prepared.base_limit_ug, used_ug, booked(period.start))
     after = _next(prepared, period)
     already = booked(after.start)

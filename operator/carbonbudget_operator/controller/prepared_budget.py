@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec, ClusterCarbonBudgetSpec
-from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD
+from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD, SettledStatus
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCED_KINDS
@@ -25,7 +25,7 @@ from carbonbudget_operator.budgets.coverage import Scope, still_counting
 from carbonbudget_operator.budgets.limit_in_force import base_limit_ug
 from carbonbudget_operator.budgets.period import Calendar, Period, PeriodError, period_at, time_zone
 from carbonbudget_operator.budgets.quantity import QuantityError
-from carbonbudget_operator.budgets.settled_use import SettledUse
+from carbonbudget_operator.budgets.settled_use import OwnFigures, SettledUse
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import DEFAULT_THRESHOLDS, Action, BudgetLimit, State, Threshold, Verdict
 from carbonbudget_operator.budgets.workload_demand import duration_s
@@ -51,6 +51,24 @@ class ChildBudgets:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerNamespaces:
+    """The namespaces that counted in periods that are over, as the status recorded them while they ran.
+
+    A namespace that is selected only later adds nothing to them: it would be charged to a period that did not count it.
+    `shown`: the period of the status. `in_shown`: those that counted in it. `before`: those of the period before it.
+    Where nothing is recorded both are those that count now.
+    """
+
+    shown: Period | None
+    in_shown: tuple[str, ...]
+    before: tuple[str, ...]
+
+    def of(self, period: Period) -> tuple[str, ...]:
+        """Those of a period that is over. Of one that no evaluation saw, those of the last one that was seen."""
+        return self.before if self.shown is not None and period.start < self.shown.start else self.in_shown
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedBudget:
     """One budget, ready for an evaluation.
 
@@ -59,8 +77,9 @@ class PreparedBudget:
     `children`: None for a budget that no other names as its parent.
     `credit_condition`: whether its targets can earn credits; None without any, or while targets are not known.
     `period_to_close`: a former period whose use is to be asked for, because nothing of it is booked yet.
+    `is_closing_known`: whether the server has answered what is booked, so that None there means nothing is to close.
     `namespaces`: the namespaces that count; EVERY_NAMESPACE alone for all; empty if none is selected; None while they
-    are not known. `namespaces_before`: these, and those that the status shows.
+    are not known. `former_namespaces`: those that counted in periods that are over.
     `previous`: the record of the last evaluation; None before the first.
     `namespaces_left_out`: whether there are more namespaces than one question can name.
     `unenforced`: kinds of `enforce.kinds` that this cluster does not enforce.
@@ -73,7 +92,7 @@ class PreparedBudget:
     calendar: Calendar | None
     zone: ZoneInfo
     namespaces: tuple[str, ...] | None
-    namespaces_before: tuple[str, ...]
+    former_namespaces: FormerNamespaces
     previous: EvaluationRecord | None
     namespaces_left_out: bool = False
     unenforced: tuple[str, ...] = ()
@@ -82,6 +101,7 @@ class PreparedBudget:
     adjustments: Sequence[LimitChange] = ()
     children: ChildBudgets | None = None
     period_to_close: Period | None = None
+    is_closing_known: bool = True
     credit_condition: DesiredCondition | None = None
 
     @property
@@ -157,11 +177,6 @@ def prepare_budget(
     except (PeriodError, QuantityError) as error:
         raise InvalidBudget(str(error)) from None
     counted = _namespaces(resource, budget, namespaces)
-    before = counted or ()
-    if isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None:
-        status = resource.status
-        shown = (*(status.namespaces or ()), *(status.former_namespaces or ()))
-        before = tuple(dict.fromkeys((*shown, *before)))[:MOST_NAMESPACES]
     namespaces_left_out = counted is not None and len(counted) > MOST_NAMESPACES
     counted = counted[:MOST_NAMESPACES] if counted is not None else None
     previous = remembered or evaluation_record_of(resource)
@@ -173,7 +188,7 @@ def prepare_budget(
         calendar,
         zone,
         counted,
-        before,
+        _former_namespaces(resource, counted),
         previous,
         namespaces_left_out,
         unenforced,
@@ -219,9 +234,16 @@ def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
     )
     return EvaluationRecord(
         verdict,
-        SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules) if settled else None,
+        _settled_use(settled) if settled is not None else None,
         seconds(status.exhausted_at) if status.exhausted_at is not None else 0,
     )
+
+
+def _settled_use(settled: SettledStatus) -> SettledUse:
+    own = None
+    if settled.own_figures_through is not None:
+        own = OwnFigures(seconds(settled.own_figures_through), settled.own_figures_micrograms or 0)
+    return SettledUse(seconds(settled.through), settled.micrograms, settled.microjoules, own)
 
 
 def _counted_hash(resource: AnyBudget) -> str:
@@ -271,6 +293,21 @@ def _grace_s(grace: str) -> int:
     if grace_s is None:
         raise InvalidBudget(f"spec.enforce.grace {grace!r} must be a number with s, m or h, for example 30m")
     return grace_s
+
+
+def _former_namespaces(resource: AnyBudget, counted: tuple[str, ...] | None) -> FormerNamespaces:
+    status = resource.status
+    shown = Period(seconds(status.period.start), seconds(status.period.end)) if status.period is not None else None
+    selects = isinstance(resource, ClusterCarbonBudget) and resource.spec.namespace_selector is not None
+    if not selects or shown is None or status.namespaces is None:  # one namespace, or all: the same in each period
+        return FormerNamespaces(shown, counted or (), counted or ())
+    new = set(status.new_namespaces or ())
+    before = [name for name in status.namespaces if name not in new]
+    return FormerNamespaces(
+        shown,
+        tuple(status.namespaces),
+        tuple(dict.fromkeys((*before, *(status.former_namespaces or ()))))[:MOST_NAMESPACES],
+    )
 
 
 def _namespaces(resource: AnyBudget, budget: BudgetLimit, namespaces: Namespaces) -> tuple[str, ...] | None:

@@ -22,7 +22,7 @@ class ServerAnswers:
     """The answers by the id of their question. `through`: up to when there are data (UTC seconds), 0 for none.
 
     `reason` and `sentence` say why a budget has no answer. `refused`: the server's sentence for questions that it does
-    not answer while it answers others, by id.
+    not answer while it answers others, by id. `figures_through`: as BudgetAnswers has it.
     """
 
     through: int
@@ -30,10 +30,13 @@ class ServerAnswers:
     reason: str
     sentence: str
     refused: Mapping[str, str] = field(default_factory=dict)
+    figures_through: int | None = None
 
 
 class QuerySender:
     """`data_through`: up to when there were data at the last answer, in UTC seconds; 0 before the first.
+
+    `figures_through`: up to when hours had intensities of their own then; None if the server does not distinguish that.
 
     `missing_since`: the latest `data_through`, and before the first answer the start of the process (`now`).
     """
@@ -43,6 +46,7 @@ class QuerySender:
         self._failing = False
         self._refused_since: dict[str, int] = {}
         self.data_through, self.missing_since = 0, now
+        self.figures_through: int | None = 0
 
     def refused_since(self, question_id: str) -> int:
         """Since when the question is refused: up to when there were data at its last answer, in UTC seconds."""
@@ -53,6 +57,7 @@ class QuerySender:
         answers: dict[str, BudgetAnswer] = {}
         refused: dict[str, str] = {}
         through: list[int] = []
+        figures: list[int | None] = []
         asking = BatchQuestions()
         try:
             for batch in _batches(queries):
@@ -60,9 +65,12 @@ class QuerySender:
                 refused |= found.refused
                 for body in found.answers:
                     through.append(body.data_through)
+                    figures.append(body.figures_through)
                     answers |= {answer.id: answer for answer in body.answers}
             if not through:  # all were refused
-                through.append((await self._server.budgets([])).data_through)
+                alone = await self._server.budgets([])
+                through.append(alone.data_through)
+                figures.append(alone.figures_through)
         except ServerUnavailable as error:
             self._metrics.failures.inc()
             if not self._failing:
@@ -78,8 +86,10 @@ class QuerySender:
         if refused:
             self._metrics.failures.inc()
         self.data_through = min(through)
+        self.figures_through = min((each for each in figures if each is not None), default=None)
         self.missing_since = max(self.data_through, self.missing_since)
-        return ServerAnswers(self.data_through, answers, "NamespacesUnknown", "namespaces are not listed yet", refused)
+        sentence = "namespaces are not listed yet"
+        return ServerAnswers(self.data_through, answers, "NamespacesUnknown", sentence, refused, self.figures_through)
 
 
 def _batches(queries: Sequence[BudgetQuery]) -> list[list[BudgetQuery]]:

@@ -74,6 +74,8 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
             "through": format_time(settled.through),
             "micrograms": settled.used_ug,
             "microjoules": settled.energy_uj,
+            "ownFiguresThrough": format_time(settled.own.through) if settled.own is not None else None,
+            "ownFiguresMicrograms": settled.own.used_ug if settled.own is not None else None,
             "revisedMicrograms": verdict.revised_ug,
         }
         if settled is not None
@@ -90,7 +92,7 @@ def details(prepared: PreparedBudget, answer: BudgetAnswer, verdict: Verdict, no
         "proRata": [format_time(at) for at in answer.pro_rata] or None,
         "topWorkloads": [_top(prepared, use, verdict) for use in workloads_in_status(prepared, answer)] or None,
         "namespaces": list(prepared.namespaces or ()) if _names_namespaces(prepared) else None,
-        "formerNamespaces": _former_namespaces(prepared, now) or None,
+        **_former_namespaces(prepared, now),
     }
 
 
@@ -226,15 +228,23 @@ def _names_namespaces(prepared: PreparedBudget) -> bool:
     return not prepared.stored.resource.namespaced and prepared.namespaces != (EVERY_NAMESPACE,)
 
 
-def _former_namespaces(prepared: PreparedBudget, now: int) -> list[str]:
-    """Those that only the former period counts, while its use is asked for: who deletes or relabels a namespace at a
-    period's end takes nothing out of that period.
+def _former_namespaces(prepared: PreparedBudget, now: int) -> Status:
+    """In which namespaces the former period differs from this one, while its use is asked for.
+
+    Who deletes or relabels a namespace at a period's end takes nothing out of that period, and who labels one then adds
+    nothing to it.
     """
-    settles = now - prepared.budget_limit.period.start < SETTLING_S or prepared.period_to_close is not None
-    if not settles or not _names_namespaces(prepared):
-        return []
-    present = frozenset(prepared.namespaces or ())
-    return [name for name in prepared.namespaces_before if name not in present]
+    current, recorded = prepared.budget_limit.period, prepared.former_namespaces
+    settles = now - current.start < SETTLING_S or prepared.period_to_close is not None or not prepared.is_closing_known
+    has_former = recorded.shown != current or bool(prepared.budget_object.status.history)
+    former = recorded.in_shown if recorded.shown != current else recorded.before
+    if not settles or not has_former or not _names_namespaces(prepared):
+        return {"formerNamespaces": None, "newNamespaces": None}
+    present, before = frozenset(prepared.namespaces or ()), frozenset(former)
+    return {
+        "formerNamespaces": [name for name in former if name not in present] or None,
+        "newNamespaces": [name for name in prepared.namespaces or () if name not in before] or None,
+    }
 
 
 def _ranks(tops: object) -> list[tuple[object, ...]]:

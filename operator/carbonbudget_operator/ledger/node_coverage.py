@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.unreadable_rows import valid_in_database
 
 # A new node's first minutes are not a gap: its agent's image is being pulled.
 _GRACE_SECONDS = 180
@@ -125,6 +127,51 @@ def expectations(connection: sa.Connection, cluster: str) -> list[ExpectedNodeTi
         found.append(ExpectedNodeTime(row.name, start, None if row.until >= latest else row.until, first is None))
     found += [ExpectedNodeTime(name, *span, silent=False) for name, span in sorted(spans.items()) if name not in seen]
     return found
+
+
+def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[str, int]:
+    """Milliseconds of the whole hours [start, end) that each node reported, by name; sealed hours too."""
+    fact, node = schema.node_fact.c, schema.node.c
+    hour = (fact.start - fact.start % HOUR).label("hour")
+    of_domain = (
+        sa.select(fact.node_id, hour, sa.func.sum(fact.duration_ms).label("ms"))
+        .where(fact.start >= start, fact.start < end, valid_in_database(connection.dialect, fact.duration_ms))
+        .group_by(fact.node_id, hour, fact.domain)
+        .subquery()
+    )
+    # A node's domains report the same time, and its clock may count a little more of it than there is.
+    of_hour = (
+        sa.select(of_domain.c.node_id, sa.func.max(of_domain.c.ms).label("ms"))
+        .group_by(of_domain.c.node_id, of_domain.c.hour)
+        .subquery()
+    )
+    whole = HOUR * 1000
+    rows = connection.execute(
+        sa.select(node.name, sa.func.sum(sa.case((of_hour.c.ms > whole, whole), else_=of_hour.c.ms)))
+        .join(schema.node, node.id == of_hour.c.node_id)
+        .where(node.cluster == cluster)
+        .group_by(node.name)
+    )
+    return {name: int(ms) for name, ms in rows}
+
+
+def nodes_behind(connection: sa.Connection, cluster: str, at: int) -> int:
+    """How many nodes were listed at the UTC second `at` and have no report up to then, or none at all."""
+    listed, node, span = schema.node_listed.c, schema.node.c, schema.node_span.c
+    reported = (
+        sa.select(node.name)
+        .join(schema.node_span, span.node_id == node.id)
+        .where(node.cluster == cluster, span.last_end >= at)
+    )
+    found = connection.scalar(
+        sa.select(sa.func.count(listed.name.distinct())).where(
+            listed.cluster == cluster,
+            listed.since + _GRACE_SECONDS <= at,
+            listed.until >= at,
+            listed.name.not_in(reported.scalar_subquery()),
+        )
+    )
+    return int(found or 0)
 
 
 def listed_from(connection: sa.Connection, cluster: str) -> int | None:

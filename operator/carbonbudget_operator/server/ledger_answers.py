@@ -116,7 +116,9 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
     asked = _asked(BudgetQueries, question)
     check_questions(asked.queries, question.allowance)
     check_spans(asked.queries, question.allowance)
+    # Both are read before the answers, which may be of later figures and never of earlier ones.
     through = answers.queries.data_through()
+    figures = answers.queries.figures_through(through)
     try:
         found = answers.queries.budgets(asked.queries, question.allowance.workloads)
     except TooManyWorkloads as error:
@@ -128,7 +130,7 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
         for asked_for, its in zip(asked.queries, found, strict=True):
             names = set(asked_for.namespaces)
             its.pods_without_agent = in_all if EVERY_NAMESPACE in names else sum(pods.get(name, 0) for name in names)
-    return BudgetAnswers(data_through=through, answers=found).model_dump_json().encode()
+    return BudgetAnswers(data_through=through, figures_through=figures, answers=found).model_dump_json().encode()
 
 
 def _targets(answers: LedgerAnswers, question: Question) -> bytes:

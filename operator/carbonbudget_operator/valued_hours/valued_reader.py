@@ -118,8 +118,12 @@ class ValuedReader:
         slices, _ = self.value(connection, hour)
         return sum(domain.measured_uj for slice_ in slices for domain in slice_.domains.values())
 
-    def grid(self, connection: sa.Connection, hour: int) -> IntensityHours | None:
+    def grid(
+        self, connection: sa.Connection, hour: int, start: int | None = None, end: int | None = None
+    ) -> IntensityHours | None:
         """The hourly intensities for an hour, with earlier ones that may stand in; None without sources.
+
+        `start`, `end`: for the hours of [start, end) by the settings in force at `hour`.
 
         What the settings state is taken from the settings in force at the hour, never from the ledger: so a
         figure and its source change together, and it reaches every zone and hour.
@@ -129,7 +133,7 @@ class ValuedReader:
         sources, age = carbon.intensity.sources, carbon.intensity.max_age_hours
         if not sources:
             return None
-        span = hour - age * HOUR, hour + HOUR
+        span = (hour if start is None else start) - age * HOUR, hour + HOUR if end is None else end
         series = load_intensities(connection, carbon.basis, *span)
         words = {source.name: source.words for source in sources}
         others = load_intensities(connection, other_basis(carbon.basis), *span) if carbon.intensity.both_bases else None

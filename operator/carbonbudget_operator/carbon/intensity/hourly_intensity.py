@@ -103,6 +103,26 @@ class IntensityHours:
                     return HourIntensity(former[0], why, self._basis, others.get(hour - age * HOUR, (None, False))[0])
         return None
 
+    def has_own(self, zone: str, at: int, answered_at: Mapping[tuple[str, str], int]) -> bool:
+        """Whether the figure that `find` has for the hour is the hour's own, and no other is awaited in its place.
+
+        `answered_at`: by source and zone, the UTC second at which a source that is asked answered last, 0 for never. A
+        figure that was fetched before its hour was over may be of a part of it. A later source stands in for an
+        earlier one that gave figures recently.
+        """
+        hour = at - at % HOUR
+        for source in self._sources:
+            if (stated := self._stated.get(source)) is not None:
+                if zone in stated:
+                    return True
+                continue
+            answered = answered_at.get((source, zone))
+            if hour in self._series.get((source, zone), {}):
+                return answered is None or answered >= hour + HOUR
+            if answered and answered >= hour - self._max_age_hours * HOUR:
+                return False
+        return not any((source, zone) in answered_at for source in self._sources)
+
     def _of_settings(self, words: str, mg_per_kwh: int, other_mg: int | None) -> HourIntensity:
         """The explanation has the number, because it is the same for all hours of these settings."""
         beside = "" if other_mg is None else f" ({other_basis(self._basis)} {g_per_kwh(other_mg)} g/kWh)"

@@ -63,8 +63,9 @@ def check_questions(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> 
     allowance.check("questions", len(asked))
     for query in asked:
         check_order(query.id, query.start, query.end)
-        if query.settled_through % HOUR:
-            raise Refusal(422, "unanswerable", f"{query.id}: settled_through must be a whole hour")
+        for name in ("settled_through", "own_figures_through"):
+            if getattr(query, name) % HOUR:
+                raise Refusal(422, "unanswerable", f"{query.id}: {name} must be a whole hour")
         check_namespaces(query)
 
 

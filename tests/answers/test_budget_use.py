@@ -164,10 +164,10 @@ def test_hours_add_up_to_the_same_spans_use(
     assert len(hours.used_ug) == max(0, last - first) // HOUR
     if first < last:
         (answer,) = asked(kept).budgets([query.model_copy(update={"start": first, "end": last})])
-        assert sum(hours.used_ug) == answer.used_ug
+        assert sum(used or 0 for used in hours.used_ug) == answer.used_ug
         some = first + len(hours.used_ug) // 2 * HOUR
         (answer,) = asked(kept).budgets([query.model_copy(update={"start": some, "end": some + HOUR})])
-        assert hours.used_ug[len(hours.used_ug) // 2] == answer.used_ug if some < last else True
+        assert (hours.used_ug[len(hours.used_ug) // 2] or 0) == answer.used_ug if some < last else True
 
 
 REQUIREMENTS = st.builds(
@@ -203,7 +203,7 @@ def test_an_answer_and_its_hours_are_the_rows_that_the_selector_selects_as_kuber
         mine = [row for row in rows if (row.namespace in names if namespaces is names else not row.special)]
         expected = sum(sum(row.figures[LOCATION_UG]) + row.figures[EMBODIED_UG] for row in mine)
         assert asked(kept).budgets([query])[0].used_ug == expected
-        assert sum(hourly_use(asked(kept).book, [query])[0].used_ug) == expected
+        assert sum(used or 0 for used in hourly_use(asked(kept).book, [query])[0].used_ug) == expected
 
 
 def test_the_whole_cluster_is_every_row_that_is_not_special(asked: Callable[[bool], BudgetUseQueries]) -> None:
@@ -270,6 +270,19 @@ def test_a_report_that_comes_late_is_in_the_next_answer(engine: sa.Engine) -> No
     (after,) = queries.budgets([query])
     assert after.settled_energy_uj - before.settled_energy_uj >= 10**12
     assert after.used_ug - after.settled_ug == before.used_ug - before.settled_ug
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_hour_without_a_report_of_the_cluster_is_not_known_and_one_without_use_is_0(
+    asked: Callable[[bool], BudgetUseQueries], kept: bool
+) -> None:
+    mine, other = (
+        BudgetQuery(id="x", namespaces=[name], start=DAY - 2 * HOUR, end=DAY + 9 * HOUR) for name in ("team-a", "none")
+    )
+    found, nothing = (answer.used_ug for answer in hourly_use(asked(kept).book, [mine, other]))
+    assert [number for number, used in enumerate(found) if used is not None] == [2, 6, 10]
+    assert all(used for used in found if used is not None)
+    assert nothing == [0 if used is not None else None for used in found]
 
 
 def test_nodes_that_did_not_report_up_to_the_end_are_counted_of_a_span_that_is_over(engine: sa.Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from carbonbudget_operator.budgets.adjustments import (
     overspend,
     shown_changes,
 )
+from carbonbudget_operator.budgets.period import Period
 
 KG = 10**9
 FIFTH = ClosingTerms(carry_percent=20, carry_periods=1)
@@ -94,12 +96,12 @@ def test_nothing_is_carried_over_where_a_node_was_silent_to_the_end(nodes: int, 
 
 def test_what_other_pods_left_is_no_allowance() -> None:
     def made(counted: str, *before: str) -> dict[str, float]:
-        rows = [counts_row(100, each) for each in before]
+        rows = [counts_row(Period(100, 200), each) for each in before]
         return sources(carry_over(FIFTH, PeriodOutcome(100, 5 * KG, KG, rows, counted), 5 * KG, 100))
 
     assert made("now", "now") == made("now") == made("") == {"left@100#1": 1}
     assert made("now", "before") == made("now", "before", "now") == {"left@100#1": 0}
-    assert not is_closed_into([counts_row(100, "now")])
+    assert not is_closed_into([counts_row(Period(100, 200), "now")])
 
 
 def test_without_carry_over_only_the_zero_row_is_booked() -> None:
@@ -219,17 +221,30 @@ def test_what_was_given_before_the_overspend_gives_nothing_back_if_the_limit_is_
 
 
 def test_what_a_period_owed_is_taken_over_once_whatever_is_edited_there_and_back() -> None:
-    rows: dict[int, dict[str, AppliedChange]] = {
-        10: {"over@5+0": AppliedChange("Overspend", "over@5+0", -7), "uid": AppliedChange("TransferIn", "uid", 2)}
+    month, week, day, other = Period(10, 40), Period(10, 17), Period(10, 11), Period(15, 22)
+    rows: dict[Period, dict[str, AppliedChange]] = {
+        month: {"over@5+0": AppliedChange("Overspend", "over@5+0", -7), "uid": AppliedChange("TransferIn", "uid", 2)}
     }
-    for left, start in ((10, 20), (20, 30), (30, 10), (10, 20), (20, 10), (10, 30), (30, 20)):
-        for change in moved_deductions(left, list(rows.get(left, {}).values()), start):
-            rows.setdefault(start, {}).setdefault(change.source, change)
-        assert {at: sum(one.micrograms for one in some.values()) for at, some in rows.items()}[start] == -5
+    edits = [month, week, other, month, week, day, week, month, other, day, month, day]
+    for left, current in pairwise(edits):
+        known = rows.setdefault(current, {})
+        for change in moved_deductions(left, list(rows[left].values()), current, list(known.values())):
+            known.setdefault(change.source, change)
+        assert {at: sum(one.micrograms for one in some.values()) for at, some in rows.items()}[current] == -5
+
+
+def test_what_an_earlier_version_took_over_is_not_taken_over_again() -> None:
+    owed = [AppliedChange("Overspend", "over@5+0", -KG)]
+    earlier = AppliedChange("Overspend", "from@10", -KG)  # it named no period's end
+    assert moved_deductions(Period(10, 40), owed, Period(15, 22), [earlier]) == []
+    assert moved_deductions(Period(15, 22), [earlier], Period(10, 40), owed) == []
+    (on,) = moved_deductions(Period(15, 22), [earlier], Period(16, 17), [])
+    assert on == earlier
 
 
 def test_what_a_period_was_given_is_not_taken_over() -> None:
-    assert moved_deductions(10, [carried(3), AppliedChange("Overspend", "over@5+0", -KG)], 20) == []
+    given_rows = [carried(3), AppliedChange("Overspend", "over@5+0", -KG)]
+    assert moved_deductions(Period(10, 40), given_rows, Period(20, 27), []) == []
 
 
 # --- histories -------------------------------------------------------------------------------------------------------

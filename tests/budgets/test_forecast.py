@@ -68,6 +68,43 @@ def test_hours_before_the_first_use_are_no_data_and_only_four_weeks_count() -> N
     assert set(recent.hours_ug) == {5}
 
 
+def test_a_week_that_nobody_reported_lowers_no_forecast() -> None:
+    weeks = [[5] * 168, [None] * 168, [5] * 168, [5] * 168]
+    week = weekly_profile(0, [value for each in weeks for value in each])
+    assert week is not None
+    assert set(week.hours_ug) == {5}
+    used = [value for each in weeks for value in each]
+    assert forecast_range(0, used, 0, 672 * HOUR, 673 * HOUR) == (5, 5)
+
+
+def test_hours_in_which_a_cluster_is_switched_off_every_week_are_expected_to_be_so() -> None:
+    day = [None] * 8 + [10] * 16
+    week = weekly_profile(0, day * 15)
+    assert week is not None
+    assert week.hours_ug == (*[0] * 8, *[10] * 16) * 7
+
+
+def test_an_outage_longer_than_the_weeks_around_it_makes_no_profile() -> None:
+    """Of some hours of the week nothing is known: they are not hours without use."""
+    assert weekly_profile(0, [5] * 100 + [None] * 180 + [5] * 100) is None
+    assert weekly_profile(0, [5] * 100 + [None] * 168 + [5] * 100) is not None
+
+
+@given(st.lists(st.none() | st.integers(1, 10**6), min_size=336, max_size=MOST_HOURS + 50))
+def test_a_profile_lies_within_what_was_known_of_each_hour(used: list[int | None]) -> None:
+    week = weekly_profile(0, used)
+    if week is not None:
+        for hour, expected in enumerate(week.hours_ug):
+            known = [value for value in used[hour::168] if value is not None]
+            assert expected == 0 if not known else expected <= max(known)
+            recent = used[max(0, len(used) - MOST_HOURS) :]
+            shift = max(0, len(used) - MOST_HOURS)
+            lately = [
+                value for index, value in enumerate(recent) if (index + shift) % 168 == hour and value is not None
+            ]
+            assert not lately or min(lately) <= expected
+
+
 def test_the_hour_of_the_week_goes_by_utc_whatever_the_first_hour_is() -> None:
     hours = [index % 168 for index in range(1, 1 + 336)]
     week = weekly_profile(HOUR, hours)

@@ -34,7 +34,7 @@ def decide(
     transfer: PendingTransfer = FIVE,
     a: BudgetFigures | None = A,
     b: BudgetFigures | None = B,
-    booked: Mapping[tuple[str, int], int] | None = None,
+    booked: Mapping[tuple[str, Period], int] | None = None,
     now: int = NOW,
 ) -> TransferDecision:
     figures = {name: side for name, side in (("team-a/a", a), ("team-b/b", b)) if side is not None}
@@ -55,10 +55,10 @@ def test_all_that_is_left_can_be_given_and_not_a_microgram_more() -> None:
 
 
 def test_what_was_booked_before_counts() -> None:
-    assert decide(booked={("team-a/a", MONTH.start): -2 * KG}).outcome is REFUSED
-    assert decide(booked={("team-a/a", MONTH.start): -1 * KG}).outcome is APPLIED
-    assert decide(replace(FIVE, amount_ug=8 * KG), booked={("team-a/a", MONTH.start): 2 * KG}).outcome is APPLIED
-    other_period = {("team-a/a", MONTH.start - 1): -2 * KG}
+    assert decide(booked={("team-a/a", MONTH): -2 * KG}).outcome is REFUSED
+    assert decide(booked={("team-a/a", MONTH): -1 * KG}).outcome is APPLIED
+    assert decide(replace(FIVE, amount_ug=8 * KG), booked={("team-a/a", MONTH): 2 * KG}).outcome is APPLIED
+    other_period = {("team-a/a", Period(MONTH.start, MONTH.start + 7 * 86_400)): -2 * KG}
     assert decide(booked=other_period).outcome is APPLIED
 
 
@@ -156,16 +156,16 @@ def test_random_transfers_conserve_the_sum_and_no_limit_falls_below_its_use(
         PendingTransfer(f"u{n}", source, to, amount, NOW - 100 + at, NOW)
         for n, (source, to, amount, at) in enumerate(drawn)
     ]
-    booked: dict[tuple[str, int], int] = {}
+    booked: dict[tuple[str, Period], int] = {}
     for number in range(rounds):
         for transfer, decision in decide_transfers(pending[number::rounds], figures, booked, NOW):
             if decision.outcome is APPLIED:
                 for name, sign in ((transfer.source, -1), (transfer.receiver, 1)):
-                    key = name, MONTH.start
+                    key = name, MONTH
                     booked[key] = booked.get(key, 0) + sign * transfer.amount_ug
     assert sum(booked.values()) == 0
     for name, of in figures.items():
-        change = booked.get((name, MONTH.start), 0)
+        change = booked.get((name, MONTH), 0)
         if change < 0:
             assert of.base_limit_ug + change >= (of.used_ug or 0)
         if of.used_ug is None:

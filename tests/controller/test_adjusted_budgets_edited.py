@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.controller.adjusted_bench import CARRY, DAY, G, booked, evaluate, given, restarted
+from tests.controller.adjusted_bench import CARRY, DAY, G, adjustments, booked, evaluate, given, restarted
 from tests.controller.evaluation_bench import HOUR, Bench
 from tests.controller.objects import DECEMBER, NOVEMBER, NOW
 
@@ -65,6 +65,45 @@ async def test_a_budget_that_is_replaced_between_two_evaluations_erases_no_deduc
     bench.add("monthly", uid="made-anew")  # kubectl replace --force; it forgives
     await evaluate(bench, NOW + HOUR + 60)
     assert booked(bench, DECEMBER) == -2_200_000
+
+
+FEBRUARY = DECEMBER + 62 * DAY  # of 2027: the first is a Monday
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_week_that_begins_with_the_month_has_none_of_what_the_month_was_given(
+    bench: Bench, restarts: bool
+) -> None:
+    body = bench.add("monthly", carryOver=CARRY)
+    for at in (DECEMBER + DAY, FEBRUARY - DAY, FEBRUARY + 960, FEBRUARY + 2 * DAY):
+        status = await evaluate(bench, at)
+    assert adjustments(status) == [("CarryOver", "+200mg")]
+    body["spec"] |= {"period": "Week", "limit": "100mg"}
+    body["metadata"]["generation"] += 1
+    if restarts:
+        restarted(bench)
+        bench.world.books = False  # what the status shows is of the month
+        assert (await evaluate(bench, FEBRUARY + 2 * DAY + 30))["effectiveLimitMicrograms"] == 100_000
+        bench.world.books = True
+    status = await evaluate(bench, FEBRUARY + 2 * DAY + 60)
+    assert (adjustments(status), status["effectiveLimitMicrograms"]) == ([], 100_000)
+    body["spec"] |= {"period": "Month", "limit": "1g"}
+    body["metadata"]["generation"] += 1
+    assert adjustments(await evaluate(bench, FEBRUARY + 2 * DAY + 120)) == [("CarryOver", "+200mg")]
+
+
+async def test_a_week_that_begins_with_the_month_takes_over_what_the_month_owes(bench: Bench) -> None:
+    body = bench.add("monthly", overspend="Deduct")
+    bench.world.by_hour_ug = {FEBRUARY - 2 * DAY: G + 300_000}
+    for at in (FEBRUARY - DAY, FEBRUARY + 960, FEBRUARY + 2 * DAY):
+        status = await evaluate(bench, at)
+    assert adjustments(status) == [("Overspend", "-300mg")]
+    body["spec"]["period"] = "Week"
+    body["metadata"]["generation"] += 1
+    for later in (60, 120, 180):
+        status = await evaluate(bench, FEBRUARY + 2 * DAY + later)
+        assert adjustments(status)[:1] == [("Overspend", "-300mg")]
+        assert status["effectiveLimitMicrograms"] == G - 300_000
 
 
 async def test_a_transfer_blocks_and_unblocks_with_the_next_evaluation(bench: Bench) -> None:
@@ -187,7 +226,7 @@ async def test_while_a_period_waits_to_be_closed_three_periods_are_asked_for(ben
     await evaluate(bench, DECEMBER + 60)
     (prepared,) = [bench.loop._prepare(one, int(bench.world.now)) for one in bench.seen.budgets.snapshot().values()]
     book = bench.loop.adjusting.book
-    asked = asked_periods(prepared, lambda start: book.booked("team-a", "monthly", start))
+    asked = asked_periods(prepared, lambda period: book.booked("team-a", "monthly", period))
     assert [one.period_start for one in asked] == [DECEMBER, DECEMBER + 31 * DAY, NOVEMBER]
 
 

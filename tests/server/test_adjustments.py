@@ -16,6 +16,7 @@ from carbonbudget_operator.api.adjustment_bodies import (
     AdjustmentsRequest,
     BudgetPeriod,
 )
+from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
 from carbonbudget_operator.server_client import ServerUnavailable
 
@@ -25,6 +26,7 @@ PERIOD: dict[str, Any] = {
     "period_start": 1793491200,
     "period_end": 1796083200,
 }
+MONTH = Period(1793491200, 1796083200)
 
 
 @pytest.fixture
@@ -128,10 +130,20 @@ async def test_the_controllers_book_books_once_and_knows_what_the_server_has(fac
     second.propose(AdjustmentGroup.model_validate({"adjustments": [one(micrograms=-9)]}))
     await second.refresh([period])
     for book in (first, second):
-        assert [each.micrograms for each in book.booked("team-a", "monthly", PERIOD["period_start"])] == [-5]
+        assert [each.micrograms for each in book.booked("team-a", "monthly", MONTH)] == [-5]
         assert not book.proposes
-    assert first.knows("team-a", "monthly", PERIOD["period_start"])
-    assert not first.knows("team-a", "other", PERIOD["period_start"])
+    assert first.knows("team-a", "monthly", MONTH)
+    assert not first.knows("team-a", "other", MONTH)
+
+
+async def test_a_week_that_begins_with_a_month_has_none_of_its_adjustments(face: Face) -> None:
+    book, week = AdjustmentBook(Wire(face)), Period(MONTH.start, MONTH.start + 7 * 86_400)
+    book.propose(AdjustmentGroup.model_validate({"adjustments": [one()]}))
+    asked = [BudgetPeriod.model_validate(PERIOD | {"period_end": end}) for end in (MONTH.end, week.end)]
+    await book.refresh(asked)
+    assert [each.micrograms for each in book.booked("team-a", "monthly", MONTH)] == [-5]
+    assert book.knows("team-a", "monthly", week)
+    assert book.booked("team-a", "monthly", week) == ()
 
 
 async def test_more_budgets_than_one_request_may_name_are_asked_for_in_parts(face: Face) -> None:
@@ -140,5 +152,5 @@ async def test_more_budgets_than_one_request_may_name_are_asked_for_in_parts(fac
     for period in (asked[0], asked[-1]):
         book.propose(AdjustmentGroup.model_validate({"adjustments": [one() | {"budget": period.model_dump()}]}))
     await book.refresh(asked)
-    found = [period.name for period in asked if book.booked("team-a", period.name, period.period_start)]
+    found = [period.name for period in asked if book.booked("team-a", period.name, MONTH)]
     assert found == ["b0", "b2099"]

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ledger.reports import HOUR, a_report
+from tests.ledger.reports import HOUR, a_report, book
 from tests.server.budget_objects import END, START, a_budget, a_status
 from tests.server.server_face import Face, a_face
 from tests.server.test_public_budgets import LEAD, PLANNER, TENANT, get
 
 from carbonbudget_operator.api.budget_bodies import BudgetSeries
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET
+from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.server.public.budget_api_rows import parse_budget
 from carbonbudget_operator.server.public.budget_series import _edges, series_question
 
@@ -91,8 +92,10 @@ async def test_a_forecast_of_a_former_period_is_not_shown(face: Face) -> None:
 async def test_a_forecast_has_a_range_after_two_weeks(face: Face) -> None:
     found = await series(face)
     assert (found.forecast_low_ug, found.forecast_high_g) == (None, None)
-    report = a_report(HOUR - 15 * DAY, "node-team-a", {"p": 10**9}, namespace="team-a")
-    assert (await face.report(report, "node:node-team-a")).status_code == 200
+    book(Booker(face.engine), a_report(HOUR - 15 * DAY, "node-team-a", {"p": 10**9}, namespace="team-a"))
+    assert (await series(face)).forecast_low_ug is None  # of the time since nothing is known
+    others = (a_report(HOUR - 15 * DAY + hour * 3600, "node-1", namespace="team-b") for hour in range(1, 15 * 24))
+    book(Booker(face.engine), *others)
     found = await series(face)
     # Nothing was used in the week before the last one. The status' forecast is above what the last week would bring.
     assert found.forecast_low_ug == str(total(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -32,6 +32,10 @@ class _Series:
         self.first, last = whole_hours(query)
         self.used_ug = array("q", bytes(8 * max(0, (last - self.first) // HOUR)))
 
+    def known_ug(self, known: Collection[int]) -> list[int | None]:
+        """The use of each hour; None for hours that are not `known`."""
+        return [used_ug if self.first + number * HOUR in known else None for number, used_ug in enumerate(self.used_ug)]
+
     def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
         return among(self.query.namespaces, namespace) and selects(self.query.selector, labels) is Covers.YES
 
@@ -42,10 +46,14 @@ def whole_hours(query: BudgetQuery) -> tuple[int, int]:
 
 
 def hourly_use(reader: ValuedReader, queries: Sequence[BudgetQuery]) -> list[HourlyAnswer]:
-    """Each budget's use in each whole hour of its span, in order; hours without facts used nothing."""
+    """Each budget's use in each whole hour of its span, in order; None for hours without facts of the cluster.
+
+    An hour in which nobody reported is not an hour without use: a forecast must not take it for one.
+    """
     alike: dict[tuple[object, ...], _Series] = {}  # budgets that differ in their limits alone are counted once
     all_series = [alike.setdefault(_question(query), _Series(query)) for query in queries]
     asked = [series for series in alike.values() if series.used_ug and series.columns.used]
+    known: set[int] = set()
     if asked:
         with snapshot(reader.engine) as connection:
             through = data_through(node_spans(connection, reader.cluster))
@@ -53,12 +61,13 @@ def hourly_use(reader: ValuedReader, queries: Sequence[BudgetQuery]) -> list[Hou
             last = min(max(whole_hours(series.query)[1] for series in asked), through + HOUR)
             plans = reader.plans(connection, first, last)
             hours = [plans.hour(hour) for hour in plans.revisions if first <= hour < last]
+            known = {planned.key[1] for planned in hours}
             _add_stored(connection, reader, asked, [planned.key[1] for planned in hours if planned.is_stored])
             for planned in hours:
                 if not planned.is_stored:
                     _add_hour(planned.key[1], reader.unit(connection, *planned).rows, asked)
     return [
-        HourlyAnswer(id=query.id, first_hour=series.first, used_ug=series.used_ug.tolist())
+        HourlyAnswer(id=query.id, first_hour=series.first, used_ug=series.known_ug(known))
         for query, series in zip(queries, all_series, strict=True)
     ]
 

@@ -141,11 +141,14 @@ class BudgetAnswers(BaseModel):
 
 
 class HourlyAnswer(BaseModel):
-    """A budget's use in each whole hour of [start, end), oldest first: what a forecast by hour of week is made of."""
+    """A budget's use in each whole hour of [start, end), oldest first: what a forecast by hour of week is made of.
+
+    `used_ug` is null for an hour in which no node of the cluster reported.
+    """
 
     id: str
     first_hour: int = Field(description="UTC second of the first hour's start")
-    used_ug: list[int]
+    used_ug: list[int | None]
 
 
 class HourlyAnswers(BaseModel):

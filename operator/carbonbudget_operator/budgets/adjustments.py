@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from carbonbudget_operator.budgets.period import Period
+
 CARRY_OVER: Final = "CarryOver"
 OVERSPEND: Final = "Overspend"
 ADJUSTMENT_REASONS: Final = (CARRY_OVER, OVERSPEND, "TransferIn", "TransferOut", "Credit")
@@ -100,12 +102,13 @@ def nothing_carried(start: int, detail: str = "") -> AppliedChange:
     return AppliedChange(CARRY_OVER, f"{_LEFT}{start}#1", 0, detail)
 
 
-def counts_row(start: int, counted: str, carries: bool = True) -> AppliedChange:
+def counts_row(period: Period, counted: str, carries: bool = True) -> AppliedChange:
     """The row of 0 that says what was counted in a period; another one if that was changed while it ran.
 
-    Without carry-over (not `carries`) it says that instead.
+    Without carry-over (not `carries`) it says that instead. It names the period's end too: a month and a week may begin
+    at once, and the ledger books a source once for each start.
     """
-    return AppliedChange(CARRY_OVER, f"{_COUNTS}{start}#{counted if carries else _UNASKED}", 0)
+    return AppliedChange(CARRY_OVER, f"{_COUNTS}{period.start}-{period.end}#{counted if carries else _UNASKED}", 0)
 
 
 def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, coverage_percent: int) -> list[
@@ -180,20 +183,25 @@ def _booked_at(change: LimitChange) -> int:
     return int(getattr(change, "booked_at", 0))
 
 
-def moved_deductions(left_start: int, left: Iterable[LimitChange], start: int) -> list[AppliedChange]:
-    """What the period that begins at `start` takes over from the one that an edit of the calendar left at once.
+def moved_deductions(
+    left: Period, booked: Iterable[LimitChange], current: Period, booked_current: Iterable[LimitChange]
+) -> list[AppliedChange]:
+    """What the present period takes over from `left`, which an edit of the calendar ended. `booked`: what each has.
 
     It is what that period owed: otherwise an edit would erase a deduction, or what was given away. Each row names the
-    period that owed it first, so that edits there and back take nothing over twice.
+    period that owed it first, so that edits there and back take nothing over twice. An earlier version named it by its
+    start alone.
     """
-    owed: dict[int, int] = {}
-    for each in left:
-        origin = int(each.source.removeprefix(_FROM)) if each.source.startswith(_FROM) else left_start
+    owed: dict[str, int] = {}
+    for each in booked:
+        origin = each.source.removeprefix(_FROM) if each.source.startswith(_FROM) else f"{left.start}-{left.end}"
         owed[origin] = owed.get(origin, 0) + each.micrograms
+    known = {each.source for each in booked_current}
+    own = {f"{current.start}-{current.end}", str(current.start)}
     return [
         AppliedChange(OVERSPEND, f"{_FROM}{origin}", max(amount, -MOST_UG))
         for origin, amount in owed.items()
-        if amount < 0 and origin != start
+        if amount < 0 and origin not in own and f"{_FROM}{origin.partition('-')[0]}" not in known
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from carbonbudget_operator.budgets.period import Period
 
@@ -101,17 +101,17 @@ def hours_of_week(first_hour: int, values: Sequence[int | None]) -> list[list[in
     return week if all(week) else None
 
 
-def weekly_profile(first_hour: int, used_ug: Sequence[int]) -> WeeklyProfile | None:
+def weekly_profile(first_hour: int, used_ug: Sequence[int | None]) -> WeeklyProfile | None:
     """The mean week of uses by the hour, oldest first, from `first_hour` (UTC seconds, a whole hour) on.
 
-    None with less than two weeks since the first use.
+    None is an hour whose use is not known. The result is None with less than two weeks since the first use.
     """
     week = _weeks_of_use(first_hour, used_ug)
     return None if week is None else _profile([sum(found) // len(found) for found in week])
 
 
 def forecast_range(
-    first_hour: int, used_ug: Sequence[int], used_so_far_ug: int, through: int, end: int
+    first_hour: int, used_ug: Sequence[int | None], used_so_far_ug: int, through: int, end: int
 ) -> tuple[int, int] | None:
     """The least and the most micrograms expected at `end` (UTC seconds), after a use of `used_so_far_ug` at `through`.
 
@@ -128,10 +128,22 @@ def forecast_range(
     return min(ends), max(ends)
 
 
-def _weeks_of_use(first_hour: int, used_ug: Sequence[int]) -> list[list[int]] | None:
-    """`hours_of_week` from the first use on."""
+def _weeks_of_use(first_hour: int, used_ug: Sequence[int | None]) -> list[list[int]] | None:
+    """`hours_of_week` from the first use on.
+
+    A cluster that is switched off in the same hours of every week reports nothing in them and uses nothing: these count
+    as 0. An outage of a week or more looks the same where it is all of an hour's weeks, so it is told by its length.
+    """
     first = next((index for index, value in enumerate(used_ug) if value), len(used_ug))
-    return hours_of_week(first_hour + first * _HOUR, used_ug[first:])
+    first = max(first, len(used_ug) - MOST_HOURS)
+    values, start = used_ug[first:], first_hour + first * _HOUR
+    gaps = (sum(1 for _ in run) for is_gap, run in groupby(values, key=lambda value: value is None) if is_gap)
+    if max(gaps, default=0) < _WEEK_HOURS:
+        known = {index % _WEEK_HOURS for index, value in enumerate(values) if value is not None}
+        values = [
+            0 if value is None and index % _WEEK_HOURS not in known else value for index, value in enumerate(values)
+        ]
+    return hours_of_week(start, values)
 
 
 def _profile(hours_ug: Sequence[int]) -> WeeklyProfile:

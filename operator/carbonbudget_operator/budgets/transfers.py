@@ -77,7 +77,7 @@ class TransferDecision:
     period: Period | None = None
 
 
-BookedSums = Mapping[tuple[str, int], int]  # (budget, start of the period): micrograms of all its adjustments
+BookedSums = Mapping[tuple[str, Period], int]  # (budget, period): micrograms of all its adjustments
 
 
 def decide_transfers(
@@ -90,7 +90,7 @@ def decide_transfers(
         decision = _decide(transfer, figures, sums, now)
         if decision.outcome is TransferOutcome.APPLIED and decision.period is not None:
             for budget, sign in ((transfer.source, -1), (transfer.receiver, 1)):
-                key = budget, decision.period.start
+                key = budget, decision.period
                 sums[key] = sums.get(key, 0) + sign * transfer.amount_ug
         decided.append((transfer, decision))
     return decided
@@ -126,7 +126,7 @@ def _decide(
     for name, side in sides:
         if side is not None and side.used_ug is None:
             return _wait_or_refuse(transfer, f"CarbonBudget {name} has no figures yet", now)
-    left_ug = source.base_limit_ug + sums.get((transfer.source, source.period.start), 0) - (source.used_ug or 0)
+    left_ug = source.base_limit_ug + sums.get((transfer.source, source.period), 0) - (source.used_ug or 0)
     if transfer.amount_ug > left_ug:
         amount, left = format_pair(transfer.amount_ug, max(0, left_ug))
         return _refused(transfer, f"{transfer.source} has {left} left in this period, which is less than {amount}", now)

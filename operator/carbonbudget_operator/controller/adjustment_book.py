@@ -14,13 +14,14 @@ from carbonbudget_operator.api.adjustment_bodies import (
     AdjustmentsRequest,
     BudgetPeriod,
 )
+from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.server_client import ServerUnavailable
 
 _PERIODS_AT_ONCE: Final = 2_000
 _GROUPS_AT_ONCE: Final = 200
 _MOST_PROPOSED: Final = 20_000
 _HANGS_SECONDS: Final = 5.0  # a refusal is quick; who waited so long asks nothing more
-_Key = tuple[str, str, int]
+_Key = tuple[str, str, Period]
 
 
 class AdjustmentServer(Protocol):
@@ -47,13 +48,13 @@ class AdjustmentBook:
         """Whether something is to be booked with the next request."""
         return bool(self._proposed)
 
-    def booked(self, namespace: str, name: str, period_start: int) -> Sequence[Adjustment]:
+    def booked(self, namespace: str, name: str, period: Period) -> Sequence[Adjustment]:
         """What is booked for a budget and a period, in the order of booking; empty where that is not known."""
-        return (self._booked or {}).get((namespace, name, period_start), ())
+        return (self._booked or {}).get((namespace, name, period), ())
 
-    def knows(self, namespace: str, name: str, period_start: int) -> bool:
+    def knows(self, namespace: str, name: str, period: Period) -> bool:
         """Whether the server has answered what is booked for a budget and a period."""
-        return self._booked is not None and (namespace, name, period_start) in self._booked
+        return self._booked is not None and (namespace, name, period) in self._booked
 
     def known(self) -> bool:
         """Whether the server has answered since the start. While it has not, the limits of the statuses hold."""
@@ -101,7 +102,8 @@ class AdjustmentBook:
 
 
 def _key(period: BudgetPeriod) -> _Key:
-    return period.namespace, period.name, period.period_start
+    # The server answers by the period's start alone, which a month and a week can share.
+    return period.namespace, period.name, Period(period.period_start, period.period_end)
 
 
 def _parts(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup
 from carbonbudget_operator.budgets.adjustments import AppliedChange, is_closed_into
+from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.use_evaluation import UseEvaluation
 from carbonbudget_operator.controller.adjustment_book import AdjustmentBook
@@ -73,14 +74,14 @@ class BudgetAdjusting:
         `figures_through`: as BudgetAnswers has it.
         """
         booked, current = self._booked(prepared), prepared.budget_limit.period
-        if not self._knows(prepared, current.start):
+        if not self._knows(prepared, current):
             return
         for group in moved_groups(prepared, booked):
             self.book.propose(group)
         if (counting := counting_group(prepared, booked)) is not None:
             self.book.propose(counting)
         closing = period_to_close(prepared, booked)
-        if closing is not None and self._knows(prepared, closing[0].start):
+        if closing is not None and self._knows(prepared, closing[0]):
             period, after = closing
             answer = answers.previous.get(period)
             followed = is_followed(prepared, period, booked)
@@ -95,14 +96,15 @@ class BudgetAdjusting:
         self._propose_overspend(prepared, use, booked)
 
     def _propose_overspend(self, prepared: PreparedBudget, use: UseEvaluation | None, booked: Booked) -> None:
-        start = prepared.budget_limit.period.start
+        current = prepared.budget_limit.period
         uid, waits = self._unbooked.get(prepared.key, ("", None))
         if waits is not None and uid != prepared.stored.uid:
             self.book.propose(waits)
         elif (
             waits is not None
-            and waits.adjustments[0].budget.period_start == start
-            and not is_closed_into(booked(start))
+            and waits.adjustments[0].budget.period_start == current.start
+            and waits.adjustments[0].budget.period_end == current.end
+            and not is_closed_into(booked(current))
         ):
             return  # of the last period: closing it books this, unless the budget is deleted before
         self._unbooked.pop(prepared.key, None)
@@ -127,10 +129,10 @@ class BudgetAdjusting:
         self._reported = bool(trouble)
 
     def _one(self, prepared: PreparedBudget, now: int) -> PreparedBudget:
-        start, booked = prepared.budget_limit.period.start, self._booked(prepared)
-        if not self._knows(prepared, start):
+        current, booked = prepared.budget_limit.period, self._booked(prepared)
+        if not self._knows(prepared, current):
             return replace(prepared, is_closing_known=prepared.budget_limit.per_workload)
-        made = with_adjustments(prepared, [_change(each) for each in booked(start)])
+        made = with_adjustments(prepared, [_change(each) for each in booked(current)])
         closing = period_to_close(prepared, booked)
         if closing is None or now < closing[0].end + CLOSES_AFTER_S or not is_followed(prepared, closing[0], booked):
             return made
@@ -146,13 +148,13 @@ class BudgetAdjusting:
     def _booked(self, prepared: PreparedBudget) -> Booked:
         stored = prepared.stored
 
-        def of(start: int) -> Sequence[Adjustment]:
-            return self.book.booked(stored.namespace, stored.name, start)
+        def of(period: Period) -> Sequence[Adjustment]:
+            return self.book.booked(stored.namespace, stored.name, period)
 
         return of
 
-    def _knows(self, prepared: PreparedBudget, start: int) -> bool:
-        return self.book.knows(prepared.stored.namespace, prepared.stored.name, start)
+    def _knows(self, prepared: PreparedBudget, period: Period) -> bool:
+        return self.book.knows(prepared.stored.namespace, prepared.stored.name, period)
 
 
 def _change(each: Adjustment) -> AppliedChange:

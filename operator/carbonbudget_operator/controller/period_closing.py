@@ -43,7 +43,7 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 CLOSES_AFTER_S: Final = 900
 # So long a period waits for the reports of nodes that were there at its end, and for the intensities of its last hours.
 WAITS_FOR_S: Final = 86_400
-Booked = Callable[[int], Sequence[Adjustment]]  # by the start of a period
+Booked = Callable[[Period], Sequence[Adjustment]]
 
 
 def closing_terms(prepared: PreparedBudget) -> ClosingTerms | None:
@@ -71,10 +71,10 @@ def asked_periods(prepared: PreparedBudget, booked: Booked) -> list[BudgetPeriod
         asked.append(left)
     if closing_terms(prepared) is not None:
         asked.append(_next(prepared, current))
-        if not is_closed_into(booked(current.start)):
+        if not is_closed_into(booked(current)):
             for period in _before(prepared, current):
                 asked.append(period)
-                if is_closed_into(booked(period.start)):  # those before it are closed too
+                if is_closed_into(booked(period)):  # those before it are closed too
                     break
     return [_named(prepared, period) for period in asked]
 
@@ -86,7 +86,7 @@ def left_period(prepared: PreparedBudget) -> Period | None:
         return None
     left = Period(seconds(shown.start), seconds(shown.end))
     overlaps = left.start < current.end and current.start < left.end
-    return left if overlaps and left.start != current.start else None
+    return left if overlaps and left != current else None
 
 
 def moved_groups(prepared: PreparedBudget, booked: Booked) -> list[AdjustmentGroup]:
@@ -95,19 +95,18 @@ def moved_groups(prepared: PreparedBudget, booked: Booked) -> list[AdjustmentGro
     if left is None:
         return []
     return [
-        _group(prepared, current, [change])
-        for change in moved_deductions(left.start, booked(left.start), current.start)
+        _group(prepared, current, [change]) for change in moved_deductions(left, booked(left), current, booked(current))
     ]
 
 
 def period_to_close(prepared: PreparedBudget, booked: Booked) -> tuple[Period, Period] | None:
     """The oldest period that is over and not closed, and the one after it; None if there is nothing to close."""
     current = prepared.budget_limit.period
-    if closing_terms(prepared) is None or is_closed_into(booked(current.start)):
+    if closing_terms(prepared) is None or is_closed_into(booked(current)):
         return None
     after = current
     for period in _before(prepared, current):
-        if is_closed_into(booked(period.start)):
+        if is_closed_into(booked(period)):
             return period, after
         after = period
     return _before(prepared, current)[0], current
@@ -120,7 +119,7 @@ def is_followed(prepared: PreparedBudget, period: Period, booked: Booked) -> boo
     if status.period is not None:
         spans.append((status.period.start, status.period.end))
     shown = {Period(seconds(start), seconds(end)) for start, end in spans}
-    return is_closed_into(booked(period.start)) and period in shown
+    return is_closed_into(booked(period)) and period in shown
 
 
 def is_complete(period: Period, answer: BudgetAnswer, data_through: int, figures_through: int | None, now: int) -> bool:
@@ -150,7 +149,7 @@ def closing_group(
         period.start,
         parse_mass(former_limit(prepared, period)),
         max(used_ug, held_ug),
-        booked(period.start),
+        booked(period),
         prepared.budget_limit.counted_hash,
         lost,
         answer.nodes_behind,
@@ -162,7 +161,7 @@ def closing_group(
     # What is held may be of provisional figures: it leaves less to carry over, but nobody owes an estimate.
     owed_ug = outcome.used_ug if lost else used_ug
     unrevised = replace(outcome, used_ug=max(0, owed_ug - revised_use(prepared, period)))
-    deducted = overspend(unrevised, booked(after.start), final=True) if terms.deducts else None
+    deducted = overspend(unrevised, booked(after), final=True) if terms.deducts else None
     return _group(prepared, after, [*changes, *([deducted] if deducted is not None else [])])
 
 
@@ -171,8 +170,8 @@ def counting_group(prepared: PreparedBudget, booked: Booked) -> AdjustmentGroup 
     terms, period = closing_terms(prepared), prepared.budget_limit.period
     if terms is None:
         return None
-    row = counts_row(period.start, prepared.budget_limit.counted_hash, bool(terms.carry_percent))
-    if any(one.source == row.source for one in booked(period.start)):
+    row = counts_row(period, prepared.budget_limit.counted_hash, bool(terms.carry_percent))
+    if any(one.source == row.source for one in booked(period)):
         return None
     return _group(prepared, period, [row])
 
@@ -190,9 +189,9 @@ def overspend_group(
         return None
     period = prepared.budget_limit.period
     used_ug = max(0, settled.own_ug - max(0, made.record.verdict.revised_ug))
-    outcome = PeriodOutcome(period.start, prepared.base_limit_ug, used_ug, booked(period.start))
+    outcome = PeriodOutcome(period.start, prepared.base_limit_ug, used_ug, booked(period))
     after = _next(prepared, period)
-    already = booked(after.start)
+    already = booked(after)
     change = overspend(outcome, already, final)
     if change is None or change.micrograms > 0:  # only closing a period gives back
         return None
@@ -217,7 +216,7 @@ def _group(prepared: PreparedBudget, period: Period, changes: Sequence[AppliedCh
 
 def _detail(prepared: PreparedBudget, source: str) -> str:
     """ "period from 2026-11-01", by the date in the budget's time zone: the same for all rows of one origin."""
-    start = int(source.partition("@")[2].partition("#")[0].partition("+")[0])
+    start = int(source.partition("@")[2].partition("#")[0].partition("+")[0].partition("-")[0])
     return f"period from {dt.datetime.fromtimestamp(start, prepared.zone):%Y-%m-%d}"
 
 

@@ -209,7 +209,7 @@ def with_adjustments(prepared: PreparedBudget, adjustments: Sequence[LimitChange
 def _shown_adjustments(resource: AnyBudget, period: Period) -> Sequence[LimitChange]:
     """Those that the status shows for this period. They hold until the server has answered what is booked."""
     shown = resource.status.period
-    if shown is None or seconds(shown.start) != period.start:
+    if shown is None or Period(seconds(shown.start), seconds(shown.end)) != period:
         return ()
     return resource.status.adjustments or ()
 

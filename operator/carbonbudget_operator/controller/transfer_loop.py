@@ -243,10 +243,10 @@ def _booked_transfers(adjustments: Iterable[Adjustment]) -> dict[str, Period]:
     }
 
 
-def _sums(adjustments: Iterable[Adjustment]) -> dict[tuple[str, int], int]:
-    sums: dict[tuple[str, int], int] = {}
+def _sums(adjustments: Iterable[Adjustment]) -> dict[tuple[str, Period], int]:
+    sums: dict[tuple[str, Period], int] = {}
     for one in adjustments:
-        key = f"{one.budget.namespace}/{one.budget.name}", one.budget.period_start
+        key = f"{one.budget.namespace}/{one.budget.name}", Period(one.budget.period_start, one.budget.period_end)
         sums[key] = sums.get(key, 0) + one.micrograms
     return sums
 

@@ -123,7 +123,7 @@ def _uses(queries: BudgetUseQueries, given: Mapping[str, Any], start: int, end: 
     found = [(query.start, answer.used_ug) for query, answer in zip(asked, queries.budgets(asked), strict=True)]
     for at in range(first, last, MAX_HOURS * HOUR):
         (hours,) = hourly_use(queries.book, [_query(given, at, min(last, at + MAX_HOURS * HOUR))])
-        found += [(hours.first_hour + number * HOUR, used) for number, used in enumerate(hours.used_ug)]
+        found += [(hours.first_hour + number * HOUR, used or 0) for number, used in enumerate(hours.used_ug)]
     return found
 
 

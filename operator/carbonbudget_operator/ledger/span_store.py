@@ -20,7 +20,9 @@ from carbonbudget_operator.spans.span_record import Span
 
 DAY: Final = 86_400
 _NONE: Final = -1  # PostgreSQL takes the rows as arrays of numbers
-_MOST_POINTS: Final = 100  # of progress that are kept of a pod: the prediction uses the last ones
+# Of progress that are kept of a pod. The prediction uses the last ones whose energy is measured already, so that they
+# have to reach back some minutes: these do at one a second, which is the most that a pod may post.
+_MOST_POINTS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +216,11 @@ def read_spans(connection: sa.Connection, pod_id: int, most: int) -> list[Stored
     rows = connection.execute(
         sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
     ).all()
-    return [_stored(row) for row in reversed(rows)]
+    return [stored_span(row) for row in reversed(rows)]
 
 
-def _stored(row: Any) -> StoredSpan:
+def stored_span(row: Any) -> StoredSpan:
+    """A row of the table `span`."""
     cpu = None if row.cpu_us == _NONE else (row.cpu_us, row.cpu_us + row.cpu_grown_us)
     gpu = None if row.gpu_uj == _NONE else (row.gpu_uj, row.gpu_uj + row.gpu_grown_uj)
     step = None if row.step == _NONE else row.step

@@ -1,10 +1,10 @@
 """What predictions cost with 1,000 pods that tell their progress: of each pod alone, and for the controller's question.
 
 Each pod has done 50 of 200 epochs of a minute, as spans with counters, on nodes of 30 pods. The ledger holds two hours.
-`one_ms` is of a prediction that is made; `post_ms` is the mean over the posts of all pods, one a minute each for ten
-minutes, of which `made_percent` had one made. The controller's question is a budget for each
-namespace with all of its workloads: after a start it makes as many predictions as fit into a second, then all are known
-for five minutes. Filling the ledger is not measured; times are CPU time.
+`one_ms` is of a prediction that is made of a pod alone; `post_ms` is the mean over the posts of all pods, one a minute
+each for ten minutes, of which `made_percent` asked a worker process: the 30 pods of a node are a run. The controller's
+question is a budget for each namespace with all of its workloads: after a start it makes as many predictions as fit
+into a second, then all are known for five minutes. Filling the ledger is not measured; times are CPU time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from benchmarks.figures import Figures, arguments, show, yardstick_ms
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
+from carbonbudget_operator.answers.energy_so_far import EnergySoFar
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
+from carbonbudget_operator.answers.progress_prediction import ProgressPredictions
 from carbonbudget_operator.answers.workload_prediction import WorkloadPredictions
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.ledger.booking import Booker
@@ -78,7 +80,7 @@ def fill(ledger: str, nodes: int) -> ValuedReader:
     return ValuedReader(engine, Settings(carbon=CarbonSettings(zone="WORLD", pue=1.0)))
 
 
-def posts(predictions: PodPredictions, nodes: int) -> tuple[float, int]:
+def posts(predictions: ProgressPredictions, nodes: int) -> tuple[float, int]:
     """Seconds of CPU time that the prediction of a post costs on average, and per cent of posts that had one made."""
     known, made, began = KnownPredictions(), 0, time.process_time()
     for minute in range(_POSTS):
@@ -87,7 +89,8 @@ def posts(predictions: PodPredictions, nodes: int) -> tuple[float, int]:
         for node in range(nodes):
             for pod in range(PODS):
                 if known.find(uid(node, pod), point, now) is None:
-                    answer = ProgressAnswer(prediction=predictions.predict(uid(node, pod), "epoch", now))
+                    found = predictions.predict(f"team-{node}", uid(node, pod), point, now)
+                    answer = ProgressAnswer(prediction=found)
                     known.put(uid(node, pod), point, now, answer.model_dump_json().encode())
                     made += 1
     count = _POSTS * nodes * PODS
@@ -106,7 +109,9 @@ def measure(nodes: int) -> Figures:
                 if predictions.predict(uid(node, pod), "epoch", NOW) is None:
                     raise SystemExit(f"there is no prediction for pod {uid(node, pod)}")
                 each_s.append(time.process_time() - began)
-        posts_s, made = posts(predictions, nodes)
+        so_far = EnergySoFar(reader)
+        of_runs = WorkloadPredictions(reader, predictions, time.process_time)
+        posts_s, made = posts(ProgressPredictions(reader, predictions, of_runs, so_far), nodes)
         queries = BudgetUseQueries(reader)
         asked = [
             BudgetQuery(
@@ -120,7 +125,7 @@ def measure(nodes: int) -> Figures:
             began = time.process_time()
             answers = queries.budgets(asked)
             plain_s, began = time.process_time() - began, time.process_time()
-            workloads.add(asked, answers, NOW, queries.data_through())
+            workloads.add(asked, answers, NOW)
             requests_s.append(time.process_time() - began)
             before = expected
             expected = sum(use.expected_ug is not None for answer in answers for use in answer.workloads)

@@ -175,13 +175,14 @@ def test_what_a_pod_will_need_goes_by_the_sources_forecast_of_the_hours_to_come(
     assert all(SpanStore(engine, "default", 100).store([Post("team-a", "pod-1", "pod-1", progress=p)], NOW) == [True]
                for p in points)  # fmt: skip
     store(engine, "maps", {-hour: 100 for hour in range(3 * WEEK)})
-    its = a_reader(engine, maps())
+    reader = a_reader(engine, maps())
     now = HOUR + 600
 
     def rest() -> tuple[int, int, list[int]]:
-        found = PodPredictions(its).rest("pod-1", "epoch", now, now * 1000)
+        found = PodPredictions(reader).rest("pod-1", "epoch", now)
         assert found is not None
-        return found.energy_uj, found.emissions_ug, [hour.emissions_ug for hour in found.hours]
+        its = found.prediction
+        return its.energy_uj, its.emissions_ug, [hour.emissions_ug for hour in its.hours]
 
     energy, by_weeks, hours = rest()
     expect(engine, {1: 400, 2: 400}, now)

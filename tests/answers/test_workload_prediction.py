@@ -8,14 +8,13 @@ import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.answers.pod_prediction import PodPredictions
+from carbonbudget_operator.answers.pod_prediction import PodPredictions, PodRest
 from carbonbudget_operator.answers.workload_prediction import WorkloadPredictions
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, WorkloadUse
 from carbonbudget_operator.intensity_settings import IntensitySettings, StaticSourceSettings
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
 from carbonbudget_operator.settings import CarbonSettings, Settings
-from carbonbudget_operator.spans.step_prediction import Prediction
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 LABELS = {"carbonbudget.dev/run": "exp-42"}
@@ -31,11 +30,11 @@ class Counted(PodPredictions):
     asked = 0
     failing = False
 
-    def rest(self, uid: str, unit: str, now: int, from_ms: int) -> Prediction | None:
+    def rest(self, uid: str, unit: str, now: int) -> PodRest | None:
         self.asked += 1
         if self.failing:
             raise ArithmeticError("a defect")
-        return super().rest(uid, unit, now, from_ms)
+        return super().rest(uid, unit, now)
 
 
 class World:
@@ -64,7 +63,7 @@ class World:
 
     def answers(self, *queries: BudgetQuery, now: int = NOW) -> list[BudgetAnswer]:
         found = self.queries.budgets(queries)
-        self.predictions.add(queries, found, now, self.queries.data_through())
+        self.predictions.add(queries, found, now)
         return found
 
     def uses(self, now: int = NOW, **more: object) -> dict[str, WorkloadUse]:

@@ -169,13 +169,13 @@ def test_a_namespace_that_posted_too_much_today_is_refused_and_no_other(engine: 
 
 def test_of_progress_the_last_points_are_kept(engine: sa.Engine) -> None:
     store = SpanStore(engine, "default", 3)
-    for done in range(120):
+    for done in range(320):
         store.store([Post("team-a", "pod-1", progress=ProgressPoint("step", done, 500, 1000 * done))], HOUR)
     pod = tracked(engine)
     assert pod is not None
     with engine.connect() as connection:
         found = read_progress(connection, pod.id, "step")
-    assert [point.done for point in found] == list(range(20, 120))
+    assert [point.done for point in found] == list(range(20, 320))
 
 
 def test_a_copied_ledger_has_the_spans_and_takes_more(

@@ -193,11 +193,15 @@ async def test_what_cannot_be_answered_is_refused_in_one_sentence(
     assert "\n" not in answer.json()["detail"]
 
 
-async def test_a_run_that_tells_its_progress_has_what_is_expected_at_its_end(face: Face, tmp_path: Path) -> None:
+@pytest.mark.parametrize("idle_uj", [0, 10**9])
+async def test_a_run_that_tells_its_progress_has_what_is_expected_at_its_end(
+    face: Face, tmp_path: Path, idle_uj: int
+) -> None:
+    """With the same part of idle energy in what is left as in what it has."""
     begins = HOUR + 4 * 3600
     face.clock[0] = begins + 600
     for minute in range(10):
-        report = a_report(begins + 60 * minute, "node-1", {"new": 10**9}, labels={RUN: "exp-9"}, namespace="team-a")
+        report = a_report(begins + 60 * minute, "node-1", {"new": 10**9}, -1, 0, idle_uj, labels={RUN: "exp-9"})
         assert (await face.report(report, "node:node-1")).status_code == 200
     window = f"{HOUR},{begins + 3600}"
     before = await get(face, "runs/team-a/exp-9", window=window)

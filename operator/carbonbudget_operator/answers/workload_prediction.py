@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Final
 
-from carbonbudget_operator.answers.pod_prediction import PodPredictions
+from carbonbudget_operator.answers.pod_prediction import PodPredictions, PodRest
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, WorkloadUse
-from carbonbudget_operator.ledger.controller_pods import pods_by_uids
+from carbonbudget_operator.ledger.controller_pods import GroupKey, pods_by_uids
+from carbonbudget_operator.ledger.fact_reader import node_spans
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.pods_with_progress import read_telling
 from carbonbudget_operator.ledger.span_store import ProgressPoint
-from carbonbudget_operator.spans.step_prediction import PredictedHour, Prediction
+from carbonbudget_operator.spans.step_prediction import LAST_STEPS, PredictedHour
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _log = logging.getLogger(__name__)
@@ -33,29 +34,54 @@ _REQUEST_SECONDS: Final = 1.0
 _KEPT_HOURS: Final = 50_000  # predicted hours, some 150 bytes each
 
 _Workload = tuple[str, str]  # namespace, KIND/NAME
-_Pods = Sequence[tuple[str, ProgressPoint]]  # uid and newest progress
+_Pods = Sequence["_Telling"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A pod's prediction (None: too little is known), made at `at` of the progress at `begins_at_ms`."""
+    """A pod's rest (None: too little is known), made at the UTC second `at` of its progress `point`."""
 
     at: int
-    begins_at_ms: int
-    prediction: Prediction | None
+    point: ProgressPoint
+    rest: PodRest | None
 
-    def holds(self, now: int) -> bool:
+    def holds(self, now: int, seconds: int = _REUSED_SECONDS) -> bool:
         """Whether it needs not be made again yet."""
-        return 0 <= now - self.at < (_REUSED_SECONDS if self.prediction is not None else _REUSED_NONE_SECONDS)
+        return 0 <= now - self.at < (seconds if self.rest is not None else _REUSED_NONE_SECONDS)
+
+    def is_overtaken(self, point: ProgressPoint) -> bool:
+        """Whether a new one would differ much: after each of the first steps and the last, and with other totals."""
+        is_early = self.point.done < LAST_STEPS or point.done < self.point.done
+        return point != self.point and (is_early or point.done >= point.total or point.total != self.point.total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """A pod that reports its progress: the newest, and up to where its energy is known, in UTC milliseconds."""
+
+    uid: str
+    point: ProgressPoint
+    measured_ms: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has no steps left."""
+        return self.point.done >= self.point.total
 
 
 @dataclass(frozen=True, slots=True)
 class RunRest:
-    """What a run is expected to need until its end, and how far its pods say that it is."""
+    """What a run is expected to need until its end beyond what is measured, by the progress that its pods report.
+
+    `rest` has the pods' own energy, `charged_permille` what they are charged with in thousandths of it. `is_done`: no
+    pod has steps left.
+    """
 
     progress_percent: int
     rest: PredictedHour
+    charged_permille: int
     ends_at_ms: int
+    is_done: bool
 
 
 class WorkloadPredictions:
@@ -70,13 +96,13 @@ class WorkloadPredictions:
         self._has_failed = False
         self._lock = threading.Lock()
 
-    def add(self, queries: Sequence[BudgetQuery], answers: Iterable[BudgetAnswer], now: int, through: int) -> None:
-        """Fill in what is expected for the workloads of answers whose span goes on. `through`: of the answers."""
+    def add(self, queries: Sequence[BudgetQuery], answers: Iterable[BudgetAnswer], now: int) -> None:
+        """Fill in what is expected for the workloads of answers whose span goes on."""
         current = [(query, its) for query, its in zip(queries, answers, strict=True) if query.end > now]
         named = {(use.namespace, use.workload) for _, answer in current for use in answer.workloads}
         if not named:
             return
-        pods = self._telling(named, now)
+        pods = self._of_workloads(named, now)
         deadline, first, late = self._clock() + _REQUEST_SECONDS, self._turn % len(current), False
         for number in [*range(first, len(current)), *range(first)] if pods else ():
             query, answer = current[number]
@@ -85,25 +111,35 @@ class WorkloadPredictions:
             for use in answer.workloads:
                 its = pods.get((use.namespace, use.workload))
                 if its is not None:
-                    self._add(use, its, (through * 1000, query.end * 1000), now, deadline)
+                    self._add(use, its, query.end * 1000, now, deadline)
 
-    def _telling(self, named: set[_Workload], now: int) -> Mapping[_Workload, _Pods]:
+    def _of_workloads(self, named: set[_Workload], now: int) -> Mapping[_Workload, _Pods]:
         """The pods that tell their progress and have steps left, by workload, as far as one is named."""
-        found: dict[_Workload, list[tuple[str, ProgressPoint]]] = defaultdict(list)
-        with snapshot(self._reader.engine) as connection:
-            namespaces = {namespace for namespace, _ in named}
-            telling = read_telling(connection, self._reader.cluster, namespaces, now)
-            groups = {pod.uid: pod.group for pod in pods_by_uids(connection, self._reader.cluster, telling)}
-        for uid, group in groups.items():
-            if (group.namespace, group.workload) in named and telling[uid].done < telling[uid].total:
-                found[group.namespace, group.workload].append((uid, telling[uid]))
+        found: dict[_Workload, list[_Telling]] = defaultdict(list)
+        for group, pod in self._telling({namespace for namespace, _ in named}, now):
+            if (group.namespace, group.workload) in named and not pod.is_done:
+                found[group.namespace, group.workload].append(pod)
         return found
 
-    def _add(self, use: WorkloadUse, pods: _Pods, span_ms: tuple[int, int], now: int, deadline: float) -> None:
+    def _telling(self, namespaces: set[str], now: int, run: str = "") -> list[tuple[GroupKey, _Telling]]:
+        """The pods of these namespaces, and of this run, that tell their progress, in order of their uids."""
+        cluster = self._reader.cluster
+        with snapshot(self._reader.engine) as connection:
+            points = read_telling(connection, cluster, namespaces, now, run)
+            if not points:
+                return []
+            pods = {pod.uid: pod for pod in pods_by_uids(connection, cluster, points)}
+            ends = {span.node_id: span.last_end for span in node_spans(connection, cluster)}
+        return [
+            (pod.group, _Telling(uid, points[uid], min(now, ends.get(pod.node_id, now)) * 1000))
+            for uid, pod in sorted(pods.items())
+        ]
+
+    def _add(self, use: WorkloadUse, pods: _Pods, end_ms: int, now: int, deadline: float) -> None:
         progress_percent = _progress_percent(pods)
         if progress_percent < FROM_PERCENT:
             return
-        parts = self._rests(pods, span_ms, now, deadline)
+        parts = self._rests(pods, end_ms, now, deadline)
         if parts is None:
             return
         rest = [sum(figures) for figures in zip(*((p.emissions_ug, p.low_ug, p.high_ug) for p in parts), strict=True)]
@@ -112,47 +148,54 @@ class WorkloadPredictions:
         use.expected_ug, use.expected_low_ug, use.expected_high_ug = (use.used_ug + one for one in rest)
         use.progress_percent = progress_percent
 
-    def rest_of_run(self, namespace: str, run: str, now: int, through: int) -> RunRest | None:
-        """What a run is expected to need from `through` to its end; None where none of its pods says so."""
-        with snapshot(self._reader.engine) as connection:
-            telling = read_telling(connection, self._reader.cluster, {namespace}, now, run)
-        pods = [(uid, point) for uid, point in sorted(telling.items()) if point.done < point.total]
-        parts = self._rests(pods, (through * 1000, 2**62), now, self._clock() + _REQUEST_SECONDS) if pods else None
-        if not parts:
+    def rest_of_run(self, namespace: str, run: str, now: int) -> RunRest | None:
+        """What a run is expected to need until its end; None where no pod of it says so, or too little is known."""
+        pods = [pod for _, pod in self._telling({namespace}, now, run)]
+        made = list(self._predicted(pods, now, self._clock() + _REQUEST_SECONDS, is_current=True))
+        if any(its is None and not pod.is_done for pod, its in zip(pods, made, strict=True)):
             return None
-        figures = (astuple(part)[1:] for part in parts)
-        ends_at_ms = max(
-            made.prediction.ends_at_ms for made in self._predicted(pods, now, 0) if made and made.prediction
+        rests = [(its, its.after(pod.measured_ms)) for pod, its in zip(pods, made, strict=True) if its is not None]
+        if not rests:
+            return None
+        summed = PredictedHour(min(pod.measured_ms for pod in pods), *_sums(part for _, part in rests))
+        charged = sum(part.energy_uj * its.charged_permille for its, part in rests)
+        left = [pod for pod in pods if not pod.is_done]
+        return RunRest(
+            _progress_percent(left) if left else 100,
+            summed,
+            charged // summed.energy_uj if summed.energy_uj else 1000,
+            max(its.prediction.ends_at_ms for its, _ in rests),
+            not left,
         )
-        summed = PredictedHour(through * 1000, *map(sum, zip(*figures, strict=True)))
-        return RunRest(_progress_percent(pods), summed, ends_at_ms)
 
-    def _rests(self, pods: _Pods, span_ms: tuple[int, int], now: int, deadline: float) -> list[PredictedHour] | None:
-        """What the pods are expected to need in [start, end); None if one of them has no prediction."""
+    def _rests(self, pods: _Pods, end_ms: int, now: int, deadline: float) -> list[PredictedHour] | None:
+        """What the pods are expected to need until `end_ms` beyond what is measured; None if one is not predicted."""
         found = []
-        for made in self._predicted(pods, now, deadline):
-            if made is None or made.prediction is None:
+        for pod, its in zip(pods, self._predicted(pods, now, deadline), strict=True):
+            if its is None:
                 return None
-            found.append(made.prediction.within(made.begins_at_ms, *span_ms))
+            found.append(its.after(pod.measured_ms, end_ms))
         return found
 
-    def _predicted(self, pods: _Pods, now: int, deadline: float) -> Iterator[_Made | None]:
-        """Each pod's prediction; None once there is no time left to make it."""
-        for uid, point in pods:
-            key = (uid, point.unit)
-            made = self._made.get(key)
-            if made is None or not made.holds(now):
-                if self._clock() >= deadline:
-                    yield None
-                    continue
-                begins_at_ms = min(point.at_ms, now * 1000)
-                made = _Made(now, begins_at_ms, self._rest(uid, point.unit, now, begins_at_ms))
-                self._keep(key, made)
-            yield made
+    def _predicted(self, pods: _Pods, now: int, deadline: float, is_current: bool = False) -> Iterator[PodRest | None]:
+        """Each pod's rest; with `is_current` a new one where the pod's progress has overtaken the former.
 
-    def _rest(self, uid: str, unit: str, now: int, begins_at_ms: int) -> Prediction | None:
+        Once there is no time left to make one, the former one, as long as it is not too old.
+        """
+        for pod in pods:
+            key = (pod.uid, pod.point.unit)
+            made = self._made.get(key)
+            if made is None or not made.holds(now) or (is_current and made.is_overtaken(pod.point)):
+                if self._clock() >= deadline:
+                    yield made.rest if made is not None and made.holds(now, 2 * _REUSED_SECONDS) else None
+                    continue
+                made = _Made(now, pod.point, self._rest(pod.uid, pod.point.unit, now))
+                self._keep(key, made)
+            yield made.rest
+
+    def _rest(self, uid: str, unit: str, now: int) -> PodRest | None:
         try:
-            return self._predictions.rest(uid, unit, now, begins_at_ms)
+            return self._predictions.rest(uid, unit, now)
         except Exception:  # a pod's own statements must not keep the budgets from their answers
             if not self._has_failed:
                 _log.exception("a pod's rest cannot be predicted; further ones are not logged")
@@ -169,8 +212,13 @@ class WorkloadPredictions:
 
 
 def _progress_percent(pods: _Pods) -> int:
-    return min(point.done * 100 // point.total for _, point in pods)
+    return min(pod.point.done * 100 // pod.point.total for pod in pods)
+
+
+def _sums(parts: Iterable[PredictedHour]) -> Iterator[int]:
+    """The figures of the parts, each added up."""
+    return map(sum, zip(*(astuple(part)[1:] for part in parts), strict=True))
 
 
 def _size(made: _Made) -> int:
-    return 1 + (len(made.prediction.hours) if made.prediction is not None else 0)
+    return 1 + (len(made.rest.prediction.hours) if made.rest is not None else 0)

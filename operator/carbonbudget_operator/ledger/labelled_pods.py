@@ -38,6 +38,22 @@ def labelled_pods(
             yield uid, namespace, json.loads(text)
 
 
+def labelled_pod_ids(
+    connection: sa.Connection, cluster: str, start: int, namespace: str, label: tuple[str, str]
+) -> list[int]:
+    """The ids under which the ledger has the pods of a namespace with this label and with facts since `start`."""
+    pod, labels = schema.pod.c, schema.label_set.c
+    key, value = label
+    found = connection.execute(
+        sa.select(pod.id, labels.labels)
+        .join(schema.label_set, labels.id == pod.label_set_id)
+        .join(schema.node, schema.node.c.id == pod.node_id)
+        .where(schema.node.c.cluster == cluster, pod.namespace == namespace, pod.last_hour >= start)
+        .where(labels.labels.contains(f'"{key}":{json.dumps(value)}', autoescape=True))
+    )
+    return sorted(pod_id for pod_id, text in found if json.loads(text).get(key) == value)
+
+
 def _with_facts(connection: sa.Connection, ids: list[int], start: int, end: int) -> Iterator[int]:
     """Those of the pods, which have facts after `end`, that have some in [start, end) too."""
     fact = schema.pod_fact.c

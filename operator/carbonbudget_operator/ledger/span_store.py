@@ -23,7 +23,9 @@ from carbonbudget_operator.units.spread_count import hours_touched, spread_count
 
 DAY: Final = 86_400
 _NONE: Final = -1  # PostgreSQL takes the rows as arrays of numbers
-_MOST_POINTS: Final = 100  # of progress that are kept of a pod: the prediction uses the last ones
+# Of progress that are kept of a pod. The prediction uses the last ones whose energy is measured already, so that they
+# have to reach back some minutes: these do at one a second, which is the most that a pod may post.
+_MOST_POINTS: Final = 300
 _MOST_COUNT: Final = 10**12  # a larger one is no count of work: its hours are not known
 _UNITS_LOCK: Final = 0x6362_0021
 
@@ -245,22 +247,13 @@ def _trim_points(connection: sa.Connection, pod_id: int) -> None:
 
 def read_spans(connection: sa.Connection, pod_id: int, most: int) -> list[StoredSpan]:
     """The newest spans of a pod, at most so many, in the order in which they came."""
-    return [_stored(row) for row in reversed(connection.execute(_newest(pod_id, most)).all())]
-
-
-def read_named_spans(connection: sa.Connection, pod_id: int, name: str, most: int, among: int) -> list[StoredSpan]:
-    """The newest spans of one name, at most `most`, of the `among` newest ones of the pod, as they came."""
-    newest = _newest(pod_id, among).subquery()
-    query = sa.select(newest).where(newest.c.name == name).order_by(newest.c.number.desc()).limit(most)
-    return [_stored(row) for row in reversed(connection.execute(query).all())]
-
-
-def _newest(pod_id: int, most: int) -> sa.Select[Any]:
     table = span_tables.span
-    return sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
+    newest = sa.select(table).where(table.c.pod_id == pod_id).order_by(table.c.number.desc()).limit(most)
+    return [stored_span(row) for row in reversed(connection.execute(newest).all())]
 
 
-def _stored(row: Any) -> StoredSpan:
+def stored_span(row: Any) -> StoredSpan:
+    """A row of the table `span`."""
     cpu = None if row.cpu_us == _NONE else (row.cpu_us, row.cpu_us + row.cpu_grown_us)
     gpu = None if row.gpu_uj == _NONE else (row.gpu_uj, row.gpu_uj + row.gpu_grown_uj)
     step = None if row.step == _NONE else row.step

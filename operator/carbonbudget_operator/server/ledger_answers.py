@@ -22,10 +22,12 @@ from carbonbudget_operator.answers.allocation_groups import (
     parse_group_by,
 )
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries, TooManyWorkloads
+from carbonbudget_operator.answers.energy_so_far import EnergySoFar
 from carbonbudget_operator.answers.hourly_use import hourly_use
 from carbonbudget_operator.answers.intensity_change import intensity_change
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.answers.pod_spans import PodSpansReader
+from carbonbudget_operator.answers.progress_prediction import ProgressPredictions
 from carbonbudget_operator.answers.projection_table import ProjectionTable
 from carbonbudget_operator.answers.runs_by_owner import RunQueriesAnswerer
 from carbonbudget_operator.answers.selected_units import SelectedUnits
@@ -47,6 +49,7 @@ from carbonbudget_operator.external.import_request import ImportRequest
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.external_figure import pack_file
 from carbonbudget_operator.ledger.external_figure_store import listed
+from carbonbudget_operator.ledger.span_store import ProgressPoint
 from carbonbudget_operator.server.public.budget_series import series_answer
 from carbonbudget_operator.server.public.cluster_answers import nodes_answer, reports_answer
 from carbonbudget_operator.server.public.emission_answer import emission_answer, emission_version
@@ -83,8 +86,10 @@ class LedgerAnswers:
         )
         labels = settings.units.namespace_label, settings.units.pod_label
         self.targets = TargetFigures(queries, units, functools.partial(digest_of, reserved=labels))
-        self.pods, self.predictions = PodSpansReader(queries.book), PodPredictions(queries.book)
-        self.workloads = WorkloadPredictions(queries.book, self.predictions)
+        self.pods, so_far = PodSpansReader(queries.book), EnergySoFar(queries.book)
+        predictions = PodPredictions(queries.book, so_far)
+        self.workloads = WorkloadPredictions(queries.book, predictions)
+        self.predictions = ProgressPredictions(queries.book, predictions, self.workloads, so_far)
 
     def answer(self, question: Question) -> bytes:
         """The answer as JSON, within the question's allowance; with `known`, after its version. Raises Refusal."""
@@ -123,7 +128,7 @@ def _budgets(answers: LedgerAnswers, question: Question) -> bytes:
         found = answers.queries.budgets(asked.queries, question.allowance.workloads)
     except TooManyWorkloads as error:
         raise Refusal(422, "unanswerable", str(error)) from None
-    answers.workloads.add(asked.queries, found, question.now, through)
+    answers.workloads.add(asked.queries, found, question.now)
     pods: Mapping[str, int] = question.given.get("pods_without_agent", {})
     if pods:
         in_all = sum(pods.values())
@@ -214,8 +219,8 @@ def _public_runs(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _public_run(answers: LedgerAnswers, question: Question) -> bytes:
-    def rest_of_run(namespace: str, run: str, through: int) -> RunRest | None:
-        return answers.workloads.rest_of_run(namespace, run, question.now, through)
+    def rest_of_run(namespace: str, run: str) -> RunRest | None:
+        return answers.workloads.rest_of_run(namespace, run, question.now)
 
     return run_answer(answers.queries.book, question.given, rest_of_run)
 
@@ -273,7 +278,8 @@ def _pod_spans(answers: LedgerAnswers, question: Question) -> bytes:
 
 
 def _pod_prediction(answers: LedgerAnswers, question: Question) -> bytes:
-    found = answers.predictions.predict(question.given["uid"], question.given["unit"], question.now)
+    given = question.given
+    found = answers.predictions.predict(given["namespace"], given["uid"], ProgressPoint(*given["point"]), question.now)
     return ProgressAnswer(prediction=found).model_dump_json().encode()
 
 

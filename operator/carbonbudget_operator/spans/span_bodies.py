@@ -150,8 +150,10 @@ class SelfAnswer(BaseModel):
 
 
 class PredictionBody(BaseModel):
-    """Energy and emissions of the steps done and left, with a range."""
+    """Energy and emissions of all that is done and left, with a range."""
 
+    covers: Literal["run", "pod"] = Field(description="`run`: all pods of the namespace with the pod's run label")
+    run: str | None = Field(description="The run that is covered; null where it is the pod alone")
     energy_uj: int
     low_uj: int
     high_uj: int

@@ -22,11 +22,12 @@ _MOST_HOURS: Final = 31 * 24
 
 @dataclass(frozen=True, slots=True)
 class DoneStep:
-    """A step that is over: [start_ms, end_ms) in UTC milliseconds, and its energy in microjoules."""
+    """`steps` steps that are over: [start_ms, end_ms) in UTC milliseconds, and their energy in microjoules."""
 
     start_ms: int
     end_ms: int
     energy_uj: int
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +103,35 @@ def predict(
     forecast: Sequence[ForecastHour],
     pue_permille: int = 1000,
     last: int = LAST_STEPS,
+    measured_ms: int | None = None,
 ) -> Prediction | None:
     """The energy and emissions of `steps_left` more steps that begin now; None without a step done or a forecast.
 
-    The last `last` steps count, by their end. Energy is spread evenly over the expected time: the time from the start
-    of the first of these steps to the end of the last one, for as many steps. An hour without a forecast has the mean
-    of the forecast hours, and their lowest and highest figure as its range. More steps left never give less.
+    The last `last` entries of `steps` count, by their end. Energy is spread evenly over the expected time: the time
+    from the start of the first of these steps to the end of the last one, for as many steps. An hour without a forecast
+    has the mean of the forecast hours, and their lowest and highest figure as its range. More steps left never give
+    less. If `measured_ms` is before now, the prediction begins there, and the time until now has the energy of as much
+    time of the steps: what was done in it is not left any more, and is not measured yet.
     """
     counted = sorted(steps, key=lambda step: (step.end_ms, step.start_ms, step.energy_uj))[-last:]
     if not counted or not forecast or steps_left < 0 or last < 1:
         return None
-    count = len(counted)
+    count = sum(step.steps for step in counted)
     elapsed_ms = max(1, counted[-1].end_ms - min(step.start_ms for step in counted))
     sum_uj = sum(step.energy_uj for step in counted)
-    low_uj, high_uj = _step_range(counted)
     # All three are energies of `count` steps, so that one rule spreads them.
-    totals_uj = (sum_uj, low_uj * count, high_uj * count)
+    totals_uj = (sum_uj, *_range(counted, count))
     known = {hour.start_ms: hour for hour in forecast}
     usual = _usual(forecast)
     hours: list[PredictedHour] = []
     spent, spent_uj = 0, [0, 0, 0]
-    end = steps_left * elapsed_ms  # in parts of a millisecond: `count` of them are one
+    begin_ms = now_ms if measured_ms is None else min(now_ms, measured_ms)
+    # In parts of a millisecond: `count` of them are one.
+    end = steps_left * elapsed_ms + (now_ms - begin_ms) * count
     while spent < end:
-        start_ms = (now_ms + spent // count) // HOUR_MS * HOUR_MS
+        start_ms = (begin_ms + spent // count) // HOUR_MS * HOUR_MS
         later = len(hours) >= _MOST_HOURS
-        until = end if later else min(end, (start_ms + HOUR_MS - now_ms) * count)
+        until = end if later else min(end, (start_ms + HOUR_MS - begin_ms) * count)
         reached_uj = [total_uj * until // (count * elapsed_ms) for total_uj in totals_uj]
         energy_uj, low_uj, high_uj = (now - before for now, before in zip(reached_uj, spent_uj, strict=True))
         low_uj, high_uj = min(low_uj, energy_uj), max(high_uj, energy_uj)  # rounding
@@ -143,15 +148,17 @@ def predict(
             )
         )
         spent, spent_uj = until, reached_uj
-    return _sum(hours, now_ms - (-end // count))
+    return _sum(hours, begin_ms - (-end // count))
 
 
-def _step_range(steps: Sequence[DoneStep]) -> tuple[int, int]:
-    """The energy of the cheapest and of the dearest step in microjoules."""
+def _range(steps: Sequence[DoneStep], count: int) -> tuple[int, int]:
+    """The energy of `count` steps in microjoules, as if each were the cheapest and the dearest of these."""
     if len(steps) == 1:
         return steps[0].energy_uj // 2, steps[0].energy_uj * 2
-    energies = [step.energy_uj for step in steps]
-    return min(energies), max(energies)
+    return (
+        min(step.energy_uj * count // step.steps for step in steps),
+        max(-(-step.energy_uj * count // step.steps) for step in steps),
+    )
 
 
 def _usual(forecast: Sequence[ForecastHour]) -> ForecastHour:

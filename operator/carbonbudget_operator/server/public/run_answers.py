@@ -70,11 +70,11 @@ def runs_answer(book: ValuedReader, given: Mapping[str, Any]) -> bytes:
 
 
 def run_answer(
-    book: ValuedReader, given: Mapping[str, Any], rest_of_run: Callable[[str, str, int], RunRest | None]
+    book: ValuedReader, given: Mapping[str, Any], rest_of_run: Callable[[str, str], RunRest | None]
 ) -> bytes:
     """One run and its hours. Raises Refusal 404 where no pod of the window has that run.
 
-    `rest_of_run` returns what a run is expected to need from an instant on, by namespace and name.
+    `rest_of_run` returns what a run is expected to need until its end, by namespace and name.
     """
     query = runs_query(given)
     found, hours = run_hours(book, query)
@@ -91,7 +91,7 @@ def run_answer(
     }
     through = found.data_through
     if given["format"] == "json" and query.window[1] > through:  # else the window ends before the run does
-        around["expected"] = _expected(found.runs[0], rest_of_run(given["namespaces"][0], given["run"], through))
+        around["expected"] = _expected(found.runs[0], rest_of_run(given["namespaces"][0], given["run"]))
     rows: list[dict[str, Cell]] = [
         {
             "start": instant(hour.start),
@@ -106,17 +106,19 @@ def run_answer(
 
 def _expected(run: RunSummary, found: RunRest | None) -> dict[str, Cell] | None:
     """The run with its rest."""
-    if found is None:
+    if found is None or found.is_done:
         return None
     amounts, rest = run.amounts, found.rest
+    # A run's energy is what it is charged with; the rest is the own energy of its pods.
+    used_uj, permille = amounts.energy_uj, found.charged_permille
     ends_at = found.ends_at_ms // 1000
     kwh, grams = UJ_PER_KWH, 1_000_000
     return {
         "progress_percent": found.progress_percent,
         "ends_at": instant(ends_at) if ends_at < rest.start_ms // 1000 + _FAR_SECONDS else None,
-        "energy_kwh": (amounts.energy_uj + rest.energy_uj) / kwh,
-        "energy_low_kwh": (amounts.energy_uj + rest.low_uj) / kwh,
-        "energy_high_kwh": (amounts.energy_uj + rest.high_uj) / kwh,
+        "energy_kwh": (used_uj + rest.energy_uj * permille // 1000) / kwh,
+        "energy_low_kwh": (used_uj + rest.low_uj * permille // 1000) / kwh,
+        "energy_high_kwh": (used_uj + rest.high_uj * permille // 1000) / kwh,
         "location_g": (amounts.location_ug + rest.emissions_ug) / grams,
         "location_low_g": (amounts.location_ug + rest.low_ug) / grams,
         "location_high_g": (amounts.location_ug + rest.high_ug) / grams,

@@ -7,6 +7,7 @@ of another pod can be named in a request. No RBAC is needed for that.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import astuple
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -173,7 +174,9 @@ class SelfRequests:
         if (known := self._predictions.find(pod.uid, progress, now)) is not None:
             return _json(known)
         with self._reads.request(f"namespace {pod.namespace}") as hold:
-            made = await self._asked("pod_prediction", pod, {"uid": pod.uid, "unit": asked.unit}, hold)
+            # The namespace is the token's: a run is all of its pods there, and none of another namespace.
+            given = {"namespace": pod.namespace, "uid": pod.uid, "point": astuple(progress)}
+            made = await self._asked("pod_prediction", pod, given, hold)
         self._predictions.put(pod.uid, progress, now, bytes(made.body))
         return made
 

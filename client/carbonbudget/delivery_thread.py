@@ -18,7 +18,8 @@ class DeliveryThread:
     """Runs a `Delivery` in a daemon thread and lets others wake it and wait for it."""
 
     def __init__(self, session: TrackingSession, settings: ClientSettings) -> None:
-        self._session, self._settings, self._queue = session, settings, session.queue
+        self._session, self._settings = session, settings
+        self._queue, self._units = session.queue, session.units
         # Not an Event: a signal handler may wake the thread while the code that it interrupts does so.
         self._sleeping = threading.Lock()
         self._sleeping.acquire()
@@ -74,7 +75,7 @@ class DeliveryThread:
                 import csv  # noqa: F401 - of the log
             nvml_module()
             self.imported.set()
-            self.delivery = delivery = Delivery(self._session, self._settings, self._queue, server)
+            self.delivery = delivery = Delivery(self._session, self._settings, self._queue, self._units, server)
         except Exception as error:
             notice_error("the delivery thread", error)
             return

@@ -48,12 +48,15 @@ def span_record(span: TrackedSpan, gpu: GpuCounter | None) -> dict[str, Any]:
     return record
 
 
-def unit_count(count: object) -> int:
-    """The count of a unit as a whole number above 0.
+def unit_count(count: object) -> float:
+    """The count of a unit as a number from 0 on that JSON keeps exactly; an integer stays one, numpy's too.
 
-    Raises ValueError: it is none.
+    Raises TypeError, ValueError or OverflowError: it is none.
     """
-    number = round(float(count))  # type: ignore[arg-type] # raises for what is no number
-    if not 0 < number <= _LARGEST:
-        raise ValueError(f"a count of units is a number above 0, not {count!r}")
+    try:
+        number: float = operator.index(count)  # type: ignore[arg-type] # raises for what is no integer
+    except TypeError:
+        number = float(count)  # type: ignore[arg-type] # raises for what is no number
+    if not 0 <= number <= _LARGEST:  # nor is NaN
+        raise ValueError(f"a count of units is a number from 0 to {_LARGEST}, not {count!r:.50}")
     return number

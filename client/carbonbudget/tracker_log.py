@@ -11,12 +11,12 @@ import queue
 import re
 import threading
 import time
-from collections import OrderedDict
 
 from carbonbudget.client_notices import notice
 from carbonbudget.span_results import Result
 from carbonbudget.span_starts import add_start_listener
 from carbonbudget.tracking_session import SESSION
+from carbonbudget.wanted_spans import WantedSpans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class TrackerLog:
 
     def __init__(self, tracker: str, active: Active, write: Write) -> None:
         self._tracker, self._active, self._write = tracker, active, write
-        self._runs: OrderedDict[str, Any] = OrderedDict()
+        self._runs: dict[str, Any] = {}
+        self._spans = WantedSpans(_MOST_SPANS)
         self._process = 0
         self._queue: queue.Queue[Any] = queue.Queue()
         self._newest: tuple[Any, int | None, int] | None = None  # run, step and thread
@@ -75,7 +76,7 @@ class TrackerLog:
     def _start_anew(self) -> None:
         # The lock may have been held by a thread that a forked child does not have.
         self._lock = threading.RLock()
-        self._runs = OrderedDict()
+        self._runs, self._spans = {}, WantedSpans(_MOST_SPANS)
         self._newest = None
 
     def follow(self) -> None:
@@ -97,8 +98,9 @@ class TrackerLog:
         with self._lock:
             self._runs[span.id] = run
             self._newest = run, span.step, thread
-            while len(self._runs) > _MOST_SPANS:
-                self._runs.popitem(last=False)
+            evicted = self._spans.add(span)
+            if evicted is not None:
+                self._runs.pop(evicted.id, None)
 
     def log_result(self, span: TrackedSpan, result: Result) -> None:
         """Queue a result of a span for the run that was active when the span began."""
@@ -106,6 +108,7 @@ class TrackerLog:
             run = self._runs.get(span.id)
             if result.state == "final":
                 self._runs.pop(span.id, None)
+                self._spans.forget(span.id)
         if run is not None:
             self._put(run, span, result)
 

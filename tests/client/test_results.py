@@ -68,7 +68,7 @@ def test_a_listener_that_ends_its_thread_ends_not_ours(server: ContractServer) -
 class Displaced:
     """Another thread wants 1,000 other spans while the result of this one arrives: it is forgotten."""
 
-    id, end_ms = "displaced", 1
+    id, name, end_ms = "displaced", "displaced", 1
 
     def __init__(self, polling: ResultPolling) -> None:
         self._polling, self._result = polling, None
@@ -81,7 +81,7 @@ class Displaced:
     def known_result(self, result: Result) -> None:
         self._result = result
         for number in range(1_000):
-            self._polling.want(SimpleNamespace(id=str(number), known_result=None, end_ms=2**62))
+            self._polling.want(SimpleNamespace(id=str(number), name="displaced", known_result=None, end_ms=2**62))
 
 
 def test_a_span_that_two_threads_forget_and_want_is_not_asked_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,20 @@ def test_a_result_goes_to_the_run_that_was_active_when_the_span_began() -> None:
     assert written == [("first", "provisional"), ("first", "final")]
 
 
+def test_an_epoch_of_more_steps_than_are_kept_still_goes_to_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carbonbudget.tracker_log, "_MOST_SPANS", 10)
+    written = []
+    log = TrackerLog("T", lambda: "run", lambda run, span, result: written.append(span.name))
+    epoch = ended_span()
+    log.started(epoch)
+    for step in range(50):
+        log.started(ended_span("step", step))
+    log.log_result(epoch, FOUND)
+    assert log.wait(10)
+    assert written == ["epoch"]
+    assert len(log._runs) == 10
+
+
 @pytest.mark.parametrize("error", [RuntimeError("away"), SystemExit(70), KeyboardInterrupt()])
 def test_what_a_tracker_raises_is_said_once_and_the_next_result_is_written(
     error: BaseException, capsys: pytest.CaptureFixture[str]

@@ -35,10 +35,10 @@ class ResultPolling:
         """How many spans have no result yet, of those that are wanted."""
         return self._spans.without_result
 
-    def want(self, span: TrackedSpan, soon: bool = False) -> None:
-        """Ask for the result of this span from now on, at first in 30 s or `soon`."""
+    def want(self, span: TrackedSpan, soon: bool = False) -> bool:
+        """Ask for the result of this span from now on, at first in 30 s or `soon`. Whether it was not wanted before."""
         if span.id in self._spans or (span.known_result is not None and span.known_result.state == "final"):
-            return
+            return False
         evicted = self._spans.add(span)
         if evicted is not None:
             self._due_s.pop(evicted.id, None)
@@ -49,13 +49,18 @@ class ResultPolling:
                 f"({evicted.name!s:.50}) get {lacks} here; the server has them",
             )
         self._due_s[span.id] = time.monotonic() + (_SOON_S if soon else _AGAIN_S)
+        return True
 
-    def hurry(self) -> None:
-        """Somebody waits: ask soon for what has no result."""
-        soon = time.monotonic() + _AGAIN_WAITING_S
-        for span in self._spans.all():
-            if span.known_result is None:
-                self._due_s[span.id] = min(self._due_s.get(span.id, soon), soon)
+    def hurry(self) -> bool:
+        """Somebody waits: ask soon for what has no result, and less often where that takes several requests.
+
+        Whether something is asked earlier than it would have been, so that the thread must be woken.
+        """
+        waiting = [span for span in self._spans.all() if span.known_result is None]
+        soon = time.monotonic() + _AGAIN_WAITING_S * (1 + len(waiting) // _MOST_IDS)
+        later = [span.id for span in waiting if self._due_s.get(span.id, soon + 1) > soon]
+        self._due_s.update((name, soon) for name in later)
+        return bool(later)
 
     def next_due_s(self) -> float | None:
         """When to ask again, in `time.monotonic`; None: nothing is wanted."""

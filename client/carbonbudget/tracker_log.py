@@ -85,6 +85,8 @@ class TrackerLog:
         SESSION.add_listener(self.log_result)
         if self.log_prediction not in SESSION.prediction_listeners:
             SESSION.prediction_listeners.append(self.log_prediction)
+        if self.wait not in SESSION.tracker_waits:
+            SESSION.tracker_waits.append(self.wait)
 
     def started(self, span: TrackedSpan) -> None:
         """A span has begun in this thread."""
@@ -133,6 +135,8 @@ class TrackerLog:
 
     def wait(self, seconds: float) -> bool:
         """Whether all results that came were written within `seconds`."""
+        if self._process != os.getpid():
+            return True  # nothing came in this process; in a forked child the queue is the parent's
         with self._queue.all_tasks_done:
             return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
 

@@ -50,6 +50,8 @@ class TrackingSession:
         self.dropped = 0
         self.listeners: list[Listener] = []
         self.prediction_listeners: list[PredictionListener] = []
+        # Of each tracker: waits up to some seconds until it has what arrived, and returns whether it has.
+        self.tracker_waits: list[Callable[[float], bool]] = []
         # The progress to send: who gets the prediction in the answer, and the body of the request.
         self.newest_progress: tuple[PredictionListener | None, dict[str, object]] | None = None
         self.named: tuple[str | None, str | None, str | None] = (None, None, None)
@@ -211,15 +213,35 @@ class TrackingSession:
             thread.flush(min(wait, 2.0))
             while span.known_result is None and (rest_s := until_s - time.monotonic()) > 0 and thread.thread.is_alive():
                 if thread.delivery is not None and thread.delivery.server is not None:
-                    thread.delivery.server.results.want(span, soon=True)
-                    thread.delivery.server.results.hurry()
-                thread.wake()
-                with thread.changed:
-                    thread.changed.wait(min(rest_s, 1.0))
+                    results = thread.delivery.server.results
+                    is_new = results.want(span, soon=True)
+                    if results.hurry() or is_new:
+                        thread.wake()
+                thread.wait_for_a_turn(min(rest_s, 1.0))
         return span.known_result
 
+    def wait_results(self, seconds: float) -> bool:
+        """Wait up to `seconds` until the spans that somebody listens for have a result and the trackers have it."""
+        until_s = time.monotonic() + seconds
+        self.flush(seconds)
+        thread = self._thread
+        server = thread.delivery.server if thread is not None and thread.delivery is not None else None
+        if thread is not None and server is not None and threading.current_thread() is not thread.thread:
+            while server.results.without_result and time.monotonic() < until_s and thread.thread.is_alive():
+                if server.results.hurry():
+                    thread.wake()
+                thread.wait_for_a_turn(min(until_s - time.monotonic(), 1.0))
+            self.flush(until_s - time.monotonic())  # a whole turn: listeners have heard of what arrived
+        has_results = server is None or not server.results.without_result
+        return self._wait_trackers(until_s) and has_results
+
+    def _wait_trackers(self, until_s: float) -> bool:
+        """Of each tracker whether it has all, also after one that has not."""
+        has_all = [wait(max(0.0, until_s - time.monotonic())) for wait in list(self.tracker_waits)]
+        return all(has_all)
+
     def at_exit(self) -> None:
-        """Send the rest; at most 2 s, then it is lost (the log file has it).
+        """Send the rest, and let the trackers take what arrived; at most 2 s, then it is lost (the log file has it).
 
         Called more than once where multiprocessing is imported: all calls together have this time.
         """
@@ -233,6 +255,7 @@ class TrackingSession:
                 thread.flush(until_s - time.monotonic())
                 if thread.delivery is not None:
                     thread.delivery.save(_SAVE_S, units=True)
+            self._wait_trackers(until_s)
         except Exception as error:
             notice_error("the end of the process", error)
 

@@ -62,12 +62,16 @@ def test_wandb_offline_has_identity_axis_and_figures_in_its_file(training) -> No
     assert done["config"]["carbonbudget"] == {
         "namespace": "team-a", "pod": "train-0", "pod_uid": "1111-2222", "run": "exp-42",
     }  # fmt: skip
-    assert ["carbon/*", "carbon/step"] in done["metrics"]
-    rows = [row for row in done["history"] if "carbon/epoch/co2e_g" in row]
-    assert [(row["carbon/step"], row["carbon/epoch/co2e_g"]) for row in rows] == [(0, 100.0), (1, 200.0)]
+    assert done["waited"]
+    for name, steps in (("epoch", [0, 1, 2, 3, 4]), ("evaluate", [10, 11])):
+        assert [f"carbon/{name}/*", f"carbon/{name}/step"] in done["metrics"]
+        rows = [row for row in done["history"] if f"carbon/{name}/co2e_g" in row]
+        figures = [(row[f"carbon/{name}/step"], row[f"carbon/{name}/co2e_g"]) for row in rows]
+        assert sorted(figures) == [(step, 100.0 * (step + 1)) for step in steps]
     # No row of the training is cut off or dropped by ours.
-    own = [(row["_step"], row["loss"], row["accuracy"]) for row in done["history"]]
+    own = [(row["_step"], row["loss"], row["accuracy"]) for row in done["history"] if "loss" in row]
     assert own == [(step, step, step) for step in range(done["steps"])]
+    assert "before wandb.finish()" in done["stderr"]
 
 
 def test_comet_offline_has_identity_and_figures_in_its_file(training) -> None:

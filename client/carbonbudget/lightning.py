@@ -46,6 +46,7 @@ class LightningHooks:
         if not self._records(trainer):
             return
         follow_trackers()
+        _enter_mlflow_run(trainer)
         epochs, steps = trainer.max_epochs or 0, getattr(trainer, "max_steps", -1) or -1  # -1: no end
         self._spans.total = max(epochs, 0)
         self._by_steps = (epochs == 1 or steps > 0) if self._every_steps is None else self._every_steps > 0
@@ -75,12 +76,14 @@ class LightningHooks:
         """Also at Ctrl-C, which Lightning treats as a stop."""
         self._spans.end()
         self._steps.end()
+        _leave_mlflow_run()
 
     @safely
     def on_fit_end(self, trainer: Any, module: Any) -> None:
         """A stop in the middle of an epoch leaves no span open."""
         self._spans.end()
         self._steps.end(self._total_steps)
+        _leave_mlflow_run()
 
     def _records(self, trainer: Any) -> bool:
         """Whether this callback is the pod's: of one that is given and one that is found, and of ranks, the first."""
@@ -97,6 +100,22 @@ def _total_steps(trainer: Any) -> int | None:
     except Exception:  # an older Lightning, or a loader without a length
         steps = getattr(trainer, "max_steps", None)
         return steps if isinstance(steps, int) and steps > 0 else None
+
+
+@safely
+def _enter_mlflow_run(trainer: Any) -> None:
+    """MLFlowLogger makes its run by a client of its own, so that MLflow has no active run."""
+    for logger in getattr(trainer, "loggers", None) or ():
+        if any(kind.__name__ == "MLFlowLogger" for kind in type(logger).__mro__) and logger.run_id:
+            follow_trackers()  # the logger may have imported MLflow just now
+            import_module("carbonbudget.mlflow").enter_run(logger.run_id, logger.experiment)
+            return
+
+
+def _leave_mlflow_run() -> None:
+    ours = sys.modules.get("carbonbudget.mlflow")
+    if ours is not None:
+        ours.leave_run()
 
 
 def carbon_callback(package: str | None = None, name: str = "epoch", every_steps: int | None = None) -> Any:

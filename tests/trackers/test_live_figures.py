@@ -56,6 +56,16 @@ def test_keras_on_jax_has_the_figures_of_each_epoch_in_history_and_in_the_active
     assert points[1:] in ([(1, 200.0), (2, 300.0)], [(0, 100.0), (1, 200.0), (2, 300.0)])
 
 
+def test_lightnings_mlflow_logger_has_the_figures_in_the_run_that_it_made(training, mlflow, experiment) -> None:
+    """At the address of the logger, which is not that of the environment."""
+    done = training("lightning_mlflow.py", experiment[0], mlflow.url, MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert not done["active"]
+    metrics, tags = mlflow.run(done["run"])
+    assert sorted(mlflow.history(done["run"], "carbon/epoch/co2e_g")) == [(0, 100.0), (1, 200.0)]
+    assert tags["carbonbudget.pod"] == "train-0"
+    assert "carbon/after/co2e_g" not in metrics
+
+
 def test_wandb_offline_has_identity_axis_and_figures_in_its_file(training) -> None:
     done = training("wandb_offline.py", WANDB_MODE="offline")
     assert done["complete"]

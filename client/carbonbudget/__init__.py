@@ -29,6 +29,7 @@ __all__ = [
     "units",
     "progress",
     "flush",
+    "wait_results",
     "add_listener",
     "remove_listener",
     "add_prediction_listener",
@@ -68,6 +69,20 @@ def flush(seconds: float = 5.0) -> bool:
 @safely
 def _flush(seconds: float) -> bool:
     return SESSION.flush(float(seconds))
+
+
+def wait_results(seconds: float = 180.0) -> bool:
+    """Wait until the spans that listeners or trackers follow have a result, and the trackers have taken it.
+
+    Meant for the end of a training: figures come one to two minutes after their span. Whether all came within
+    `seconds`. Without a listener and without a tracker nobody asks for results, and it returns at once.
+    """
+    return bool(_wait_results(seconds))
+
+
+@safely
+def _wait_results(seconds: float) -> bool:
+    return SESSION.wait_results(float(seconds))
 
 
 @safely

@@ -21,27 +21,39 @@ if TYPE_CHECKING:
 
     from carbonbudget.client_settings import ClientSettings
     from carbonbudget.server_delivery import ServerDelivery
+    from carbonbudget.tracked_span import TrackedSpan
     from carbonbudget.tracking_session import TrackingSession
+    from carbonbudget.unit_counts import UnitCounts
 
 _MOST_IDLE_S = 30.0
 _WRITE_EVERY_S = 2.0  # what the log does not hold yet is lost when the process is killed
 _SAMPLE_EVERY_S = 1.0
 _MOST_NAMED = 100
+# Units become a record for each name when they are sent, each 30 s. Where nothing is sent:
+_COUNT_TO_LOG_EVERY_S = 45.0
+_COUNT_EVERY_S = 300.0  # the server is away: 5,000 records of a name are 17 days
 
 
 class Delivery:
     """One thread's work for one session; `turn` is one round of it. `server` is None without a server."""
 
     def __init__(
-        self, session: TrackingSession, settings: ClientSettings, queue: deque[Any], server: ServerDelivery | None
+        self,
+        session: TrackingSession,
+        settings: ClientSettings,
+        queue: deque[TrackedSpan],
+        units: UnitCounts,
+        server: ServerDelivery | None,
     ) -> None:
-        self._session, self._queue, self.server = session, queue, server
+        self._session, self._queue, self._units, self.server = session, queue, units, server
         self._log = SpanLog(settings.log) if settings.log else None
         self._identity = pod_identity() if self._log else {}
         self._log_heads: dict[tuple[Any, ...], dict[str, str]] = {}
         self._gpu = GpuCounter()
         self._has_gpu = self._gpu.open()
         self._saving = threading.Lock()
+        self._count_every_s = _COUNT_TO_LOG_EVERY_S if self._log else _COUNT_EVERY_S
+        self._count_at_s = time.monotonic() + self._count_every_s
 
     def wait_s(self) -> float:
         """Seconds until there is something to do without being woken."""
@@ -57,23 +69,34 @@ class Delivery:
         """Take what was queued, write it, and send it where that is due or somebody waits for it (`asked`)."""
         if self._has_gpu:
             self._has_gpu = self._gpu.sample()
-        self.save(_MOST_IDLE_S)
+        self.save(_MOST_IDLE_S, units=asked or self._counts())
         if self.server is not None:
             self.server.turn(asked)
         self._count_dropped()
+
+    def _counts(self) -> bool:
+        """Whether the units of this turn become records: just before they are sent, or when they have waited long."""
+        is_sent = self.server is not None and self.server.sends()
+        return is_sent or time.monotonic() >= self._count_at_s
 
     @property
     def empty(self) -> bool:
         """Whether everything that was recorded has been written and sent."""
         waits = self.server is not None and not self.server.empty
-        return not (waits or self._queue) and (self._log is None or self._log.empty)
+        return not (waits or self._queue) and self._units.empty and (self._log is None or self._log.empty)
 
-    def save(self, wait_s: float) -> None:
-        """Take what was queued and write the log. At the exit of a process its own thread does it, if ours is busy."""
+    def save(self, wait_s: float, units: bool) -> None:
+        """Take what was queued, with the sums of units if `units`, and write the log.
+
+        At the exit of a process its own thread does it, if ours is busy.
+        """
         if not self._saving.acquire(timeout=wait_s):
             return
         try:
-            self._take()
+            self._take_spans()
+            if units:
+                self._count_at_s = time.monotonic() + self._count_every_s
+                self._take_units()
             if self._log:
                 self._log.write()
         except OSError as error:
@@ -82,29 +105,34 @@ class Delivery:
         finally:
             self._saving.release()
 
-    def _take(self) -> None:
+    def _take_spans(self) -> None:
         queue = self._queue
         for _ in range(len(queue)):
             try:
-                entry = queue.popleft()
+                span = queue.popleft()
             except IndexError:
                 return
             try:
-                if isinstance(entry, tuple):
-                    kind, named, record = "unit", entry[:3], entry[3]
-                else:
-                    kind, named = "span", entry.named
-                    record = span_record(entry, self._gpu if self._has_gpu else None)
+                record = span_record(span, self._gpu if self._has_gpu else None)
                 text = compact_json(record)
                 if self.server is not None:
-                    # A count belongs to the pod, whose label names the run.
-                    self.server.outgoing[f"{kind}s"].add(named[0] if kind == "span" else None, text)
-                    if kind == "span" and self._session.listeners:
-                        self.server.results.want(entry)
+                    self.server.outgoing["spans"].add(span.named[0], text)
+                    if self._session.listeners:
+                        self.server.results.want(span)
                 if self._log:
-                    self._log.add(self._log_head(kind, named), record, text)
+                    self._log.add(self._log_head("span", span.named), record, text)
             except Exception as error:
                 notice_error("recording a span", error)
+
+    def _take_units(self) -> None:
+        for named, counted in self._units.take():
+            record = {"id": self._session.identifier(), **counted}
+            text = compact_json(record)
+            if self.server is not None:
+                # A count belongs to the pod, whose label names the run.
+                self.server.outgoing["units"].add(None, text, worth=counted["count"])
+            if self._log:
+                self._log.add(self._log_head("unit", named), record, text)
 
     def _log_head(self, kind: str, named: tuple[str | None, ...]) -> dict[str, str]:
         """What a line of the log says before the record itself; the same object for the same run."""
@@ -118,8 +146,11 @@ class Delivery:
         return head
 
     def _count_dropped(self) -> None:
-        dropped = self._session.dropped + (0 if self.server is None else self.server.dropped)
-        if dropped:
-            notice(
-                "dropped", f"{dropped} or more spans were dropped: too many at once, or the server was away too long"
-            )
+        dropped = {"spans": self._session.dropped, "units": self._units.dropped}
+        if self.server is not None:
+            dropped = {kind: number + self.server.outgoing[kind].dropped for kind, number in dropped.items()}
+        found = {kind: f"{number} or more {kind}" for kind, number in dropped.items() if number}
+        if found:
+            why = "too many at once, the server was away too long, or it refused them"
+            # One line for both, and again if units are dropped after spans.
+            notice(f"dropped {' '.join(found)}", f"{' and '.join(found.values())} were dropped: {why}")

@@ -18,7 +18,8 @@ class DeliveryThread:
     """Runs a `Delivery` in a daemon thread and lets others wake it and wait for it."""
 
     def __init__(self, session: TrackingSession, settings: ClientSettings) -> None:
-        self._session, self._settings, self._queue = session, settings, session.queue
+        self._session, self._settings = session, settings
+        self._queue, self._units = session.queue, session.units
         # Not an Event: a signal handler may wake the thread while the code that it interrupts does so.
         self._sleeping = threading.Lock()
         self._sleeping.acquire()
@@ -44,7 +45,9 @@ class DeliveryThread:
         self.wake()
 
     def flush(self, seconds: float) -> bool:
-        """Wait for a whole turn up to `seconds`. Whether nothing is left."""
+        """Wait for a whole turn up to `seconds`. Whether nothing is left. A listener, in the thread, does not wait."""
+        if threading.current_thread() is self.thread:
+            return self.delivery is not None and self.delivery.empty
         until_s = time.monotonic() + seconds
         with self.changed:
             self._asked += 1
@@ -53,6 +56,11 @@ class DeliveryThread:
             while self._done < asked and (rest_s := until_s - time.monotonic()) > 0 and self.thread.is_alive():
                 self.changed.wait(min(rest_s, 0.5))
             return self._done >= asked and self.delivery is not None and self.delivery.empty
+
+    def wait_for_a_turn(self, seconds: float) -> None:
+        """Wait until the thread has taken a turn, up to `seconds`."""
+        with self.changed:
+            self.changed.wait(max(0.0, seconds))
 
     def _run(self) -> None:
         try:
@@ -74,7 +82,7 @@ class DeliveryThread:
                 import csv  # noqa: F401 - of the log
             nvml_module()
             self.imported.set()
-            self.delivery = delivery = Delivery(self._session, self._settings, self._queue, server)
+            self.delivery = delivery = Delivery(self._session, self._settings, self._queue, self._units, server)
         except Exception as error:
             notice_error("the delivery thread", error)
             return

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from carbonbudget.client_notices import safely, show
+from carbonbudget.span_encoding import step_number
 from carbonbudget.tracked_span import TrackedSpan, current_spans
 from carbonbudget.tracking_session import SESSION
 
@@ -21,17 +22,22 @@ _MEAN_OF = 10
 _WORTH_A_LINE_S = 60.0
 
 
-def epochs(iterable: Iterable[T], total: int | None = None, *, name: str = "epoch") -> Iterator[T]:
+def epochs(
+    iterable: Iterable[T], total: int | None = None, *, name: str = "epoch", start: int | None = None
+) -> Iterator[T]:
     """The items of `iterable`, with a span called `name` around the work on each.
 
-    `total` is the number of epochs; without it `len(iterable)`. Where it is known, what all of them will
-    have needed is shown once, after the first epochs.
+    `start` is the number of the first epoch, as for `enumerate`. Without it a range that counts up by one, such as
+    `range(5, 10)` after a resume, gives its own numbers; anything else begins at 0. `total` is the number of epochs,
+    those before `start` included; without it `start + len(iterable)`. Where it is known, what all of them will have
+    needed is shown once, after the first epochs.
     """
+    first = _first(iterable) if start is None else step_number(start) or 0
     items = iter(iterable)
     # A loop inside an epoch, of folds or batches, has no outlook of its own: the progress is the outer one's.
     inside = any(isinstance(span, _EpochSpan) for span in current_spans())
-    outlook = EpochOutlook(None if inside else _length(iterable) if total is None else total, name)
-    step = 0
+    outlook = EpochOutlook(None if inside else _end(iterable, first) if total is None else total, name, first)
+    step = first
     while True:
         span = _EpochSpan(name, step)
         try:
@@ -57,9 +63,14 @@ class _EpochSpan(TrackedSpan):
     __slots__ = ()
 
 
-def _length(iterable: object) -> int | None:
+def _first(iterable: object) -> int:
+    is_numbered = isinstance(iterable, range) and iterable.step == 1 and iterable.start >= 0
+    return iterable.start if is_numbered else 0  # type: ignore[attr-defined] # it is a range
+
+
+def _end(iterable: object, first: int) -> int | None:
     try:
-        return len(iterable)  # type: ignore[arg-type] # raises for what has no length
+        return first + len(iterable)  # type: ignore[arg-type] # raises for what has no length
     except Exception:  # generators have none, and some loaders raise their own errors
         return None
 
@@ -67,10 +78,10 @@ def _length(iterable: object) -> int | None:
 class EpochOutlook:
     """What is known of the rest of one loop. The thread calls `_predicted`; the loop never waits for an answer."""
 
-    def __init__(self, total: object, name: str) -> None:
+    def __init__(self, total: object, name: str, first: int = 0) -> None:
         self._total = total if isinstance(total, int) and not isinstance(total, bool) and total > 0 else None
         self._name = name
-        self._done = 0
+        self._first, self._done = first, first  # how many were done before this loop, and now
         self._start_s = time.monotonic()
         self._spans: deque[TrackedSpan] = deque(maxlen=_MEAN_OF)
         self._shown = 0  # 1: the time alone, 2: energy
@@ -89,7 +100,7 @@ class EpochOutlook:
     def _predicted(self, prediction: dict[str, Any] | None) -> None:
         done = self._done
         left = (self._total or 0) - done
-        if self._shown == 2 or left <= 0 or done < _FIRST_EPOCHS or not SESSION.recording:
+        if self._shown == 2 or left <= 0 or done - self._first < _FIRST_EPOCHS or not SESSION.recording:
             return
         # Imported when it is needed, mostly by the thread.
         from carbonbudget import prediction_text
@@ -100,8 +111,8 @@ class EpochOutlook:
             text = prediction_text.of_results(results, left + done)
         if text is not None:
             self._shown = 2
-        elif not self._shown and prediction is None and (not SESSION.server or done > 2 * _FIRST_EPOCHS):
-            rest_s = (time.monotonic() - self._start_s) / done * left
+        elif not self._shown and prediction is None and (not SESSION.server or done - self._first > 2 * _FIRST_EPOCHS):
+            rest_s = (time.monotonic() - self._start_s) / (done - self._first) * left
             if rest_s >= _WORTH_A_LINE_S:
                 self._shown = 1
                 text = prediction_text.of_time(rest_s, left, self._name)

@@ -39,6 +39,13 @@ class EpochSpans:
         return span
 
     @safely
+    def cancel(self) -> None:
+        """The epoch that is open is forgotten."""
+        span, self._open = self._open, None
+        if span is not None:
+            span.cancel()
+
+    @safely
     def done(self) -> TrackedSpan | None:
         """The epoch ends and is complete: it counts as progress, from which the server predicts the rest."""
         span = self.end()

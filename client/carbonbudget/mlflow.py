@@ -6,6 +6,7 @@ Loaded by MLflow itself through the entry point `mlflow.run_context_provider`. I
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 
 from carbonbudget.client_notices import safely
 from carbonbudget.tracker_identity import tracker_identity
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from carbonbudget.tracked_span import TrackedSpan
     from carbonbudget.tracker_log import Predicted
 
+# The run of a framework's logger in this context, with the client that writes it: it is no active run of MLflow's.
+_LOGGERS_RUN: ContextVar[tuple[str, Any] | None] = ContextVar("carbonbudget_mlflow_run", default=None)
 _TAGS = ("namespace", "pod_uid", "pod", "run", "job")
 
 
@@ -40,21 +43,36 @@ def _tags() -> dict[str, str]:
     return {f"carbonbudget.{name}": value for name, value in tracker_identity().items() if name in _TAGS}
 
 
-def _active() -> Any:
+@safely
+def enter_run(run_id: str, client: Any) -> None:
+    """Spans that begin in this context from now on belong to this run, which `client`, an MlflowClient, writes."""
+    _LOGGERS_RUN.set((run_id, client))
+
+
+@safely
+def leave_run() -> None:
+    """They no longer do."""
+    _LOGGERS_RUN.set(None)
+
+
+def _active() -> tuple[str, Any] | None:
+    if (given := _LOGGERS_RUN.get()) is not None:
+        return given
     # MLflow's active run is the calling thread's own. Not imported yet: there is none.
     mlflow = sys.modules.get("mlflow")
     run = mlflow.active_run() if mlflow is not None else None
-    return run.info.run_id if run is not None else None
+    return (run.info.run_id, None) if run is not None else None
 
 
-def _write(run_id: str, span: TrackedSpan | Predicted, result: Result) -> None:
+def _write(run: tuple[str, Any], span: TrackedSpan | Predicted, result: Result) -> None:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
+    run_id, client = run
     # A final figure is a millisecond younger: MLflow shows the youngest of a step.
     at = (span.end_ms or span.start_ms) + (result.state == "final")
     points = [Metric(name, value, at, span.step or 0) for name, value in metrics(span, result).items()]
-    MlflowClient().log_batch(run_id, metrics=points)
+    (client or MlflowClient()).log_batch(run_id, metrics=points)
 
 
 LOG = TrackerLog("MLflow", _active, _write)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from carbonbudget.client_notices import notice_error
+from carbonbudget.client_notices import notice, notice_error
 from carbonbudget.span_results import Result
+from carbonbudget.wanted_spans import WantedSpans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,27 +24,43 @@ _GIVE_UP_S = 4 * 3600.0
 
 
 class ResultPolling:
-    """The newest 1,000 spans without a final result. Listeners get the first result and the final one."""
+    """At most 1,000 spans without a final result. Listeners get the first result and the final one."""
 
     def __init__(self) -> None:
         self._due_s: dict[str, float] = {}
-        self._spans: dict[str, TrackedSpan] = {}
+        self._spans = WantedSpans(_MOST_SPANS)
 
-    def want(self, span: TrackedSpan, soon: bool = False) -> None:
-        """Ask for the result of this span from now on, at first in 30 s or `soon`."""
+    @property
+    def without_result(self) -> int:
+        """How many spans have no result yet, of those that are wanted."""
+        return self._spans.without_result
+
+    def want(self, span: TrackedSpan, soon: bool = False) -> bool:
+        """Ask for the result of this span from now on, at first in 30 s or `soon`. Whether it was not wanted before."""
         if span.id in self._spans or (span.known_result is not None and span.known_result.state == "final"):
-            return
-        while len(self._spans) >= _MOST_SPANS:
-            self._forget(next(iter(self._spans)))
-        self._spans[span.id] = span
+            return False
+        evicted = self._spans.add(span)
+        if evicted is not None:
+            self._due_s.pop(evicted.id, None)
+            lacks = "no result" if evicted.known_result is None else "no final result"
+            notice(
+                f"evicted {lacks}",
+                f"more than {_MOST_SPANS} spans wait for results: older ones of the most frequent name "
+                f"({evicted.name!s:.50}) get {lacks} here; the server has them",
+            )
         self._due_s[span.id] = time.monotonic() + (_SOON_S if soon else _AGAIN_S)
+        return True
 
-    def hurry(self) -> None:
-        """Somebody waits: ask soon for what has no result."""
-        soon = time.monotonic() + _AGAIN_WAITING_S
-        for name, span in list(self._spans.items()):
-            if span.known_result is None:
-                self._due_s[name] = min(self._due_s.get(name, soon), soon)
+    def hurry(self) -> bool:
+        """Somebody waits: ask soon for what has no result, and less often where that takes several requests.
+
+        Whether something is asked earlier than it would have been, so that the thread must be woken.
+        """
+        waiting = [span for span in self._spans.all() if span.known_result is None]
+        soon = time.monotonic() + _AGAIN_WAITING_S * (1 + len(waiting) // _MOST_IDS)
+        later = [span.id for span in waiting if self._due_s.get(span.id, soon + 1) > soon]
+        self._due_s.update((name, soon) for name in later)
+        return bool(later)
 
     def next_due_s(self) -> float | None:
         """When to ask again, in `time.monotonic`; None: nothing is wanted."""
@@ -86,15 +103,16 @@ class ResultPolling:
             if result.state == "final":
                 self._forget(span.id)
             else:
+                self._spans.settle(span)
                 self._due_s[span.id] = time.monotonic() + _AGAIN_PROVISIONAL_S
         return told
 
     def _drop_old(self) -> None:
         oldest_ms = time.time() * 1000 - _GIVE_UP_S * 1000
-        for name, span in list(self._spans.items()):
+        for span in self._spans.all():
             if span.end_ms is not None and span.end_ms < oldest_ms:
-                self._forget(name)
+                self._forget(span.id)
 
     def _forget(self, name: str) -> None:
-        self._spans.pop(name, None)
+        self._spans.forget(name)
         self._due_s.pop(name, None)

@@ -41,10 +41,10 @@ class ServerDelivery:
         """Whether everything was sent."""
         return all(records.empty for records in self.outgoing.values())
 
-    @property
-    def dropped(self) -> int:
-        """How many records were given up."""
-        return sum(records.dropped for records in self.outgoing.values())
+    def sends(self) -> bool:
+        """Whether it is time to send all that waits, and neither the server nor we ask for a pause."""
+        now_s = time.monotonic()
+        return now_s >= max(self._send_at_s, self._paused_until_s, self._refused_until_s)
 
     def due_s(self) -> float:
         """When there is something to do, in `time.monotonic`."""
@@ -66,10 +66,10 @@ class ServerDelivery:
         if now_s < (self._refused_until_s if asked else max(self._paused_until_s, self._refused_until_s)):
             return
         try:
-            if is_due or asked:
-                for kind, records in self.outgoing.items():
-                    while not records.empty:
-                        self._send(kind, records)
+            for kind, records in self.outgoing.items():
+                # Full requests go at once: thousands of spans a minute would not find room until the next turn.
+                while records.full_request or (not records.empty and (is_due or asked)):
+                    self._send(kind, records)
             self._send_progress(now_s)
             due_s = self.results.next_due_s()
             if due_s is not None and due_s <= now_s:

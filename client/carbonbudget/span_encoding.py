@@ -6,7 +6,6 @@ import operator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from carbonbudget.gpu_counter import GpuCounter
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 _MOST_CHARACTERS = 120
 _LARGEST = 2**53 - 1
-_DAY_MS = 86_400_000  # the server takes no count over more
 
 
 def printable_name(name: object) -> str:
@@ -50,24 +48,15 @@ def span_record(span: TrackedSpan, gpu: GpuCounter | None) -> dict[str, Any]:
     return record
 
 
-def unit_count(count: object) -> int:
-    """The count of a unit as a whole number above 0.
+def unit_count(count: object) -> float:
+    """The count of a unit as a number from 0 on that JSON keeps exactly; an integer stays one, numpy's too.
 
-    Raises ValueError: it is none.
+    Raises TypeError, ValueError or OverflowError: it is none.
     """
-    number = round(float(count))  # type: ignore[arg-type] # raises for what is no number
-    if not 0 < number <= _LARGEST:
-        raise ValueError(f"a count of units is a number above 0, not {count!r}")
+    try:
+        number: float = operator.index(count)  # type: ignore[arg-type] # raises for what is no integer
+    except TypeError:
+        number = float(count)  # type: ignore[arg-type] # raises for what is no number
+    if not 0 <= number <= _LARGEST:  # nor is NaN
+        raise ValueError(f"a count of units is a number from 0 to {_LARGEST}, not {count!r:.50}")
     return number
-
-
-def day_parts(count: int, start_ms: int, end_ms: int) -> Iterator[tuple[int, int, int]]:
-    """Parts of a count over at most a day each, with their start and end, in proportion to time; they add up to it."""
-    length_ms, done, at_ms = max(1, end_ms - start_ms), 0, start_ms
-    while end_ms - at_ms > _DAY_MS:
-        upto = count * (at_ms + _DAY_MS - start_ms) // length_ms
-        if upto > done:
-            yield upto - done, at_ms, at_ms + _DAY_MS
-        done, at_ms = upto, at_ms + _DAY_MS
-    if count > done:
-        yield count - done, at_ms, end_ms

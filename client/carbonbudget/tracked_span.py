@@ -11,6 +11,8 @@ from carbonbudget.tracking_session import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from carbonbudget.span_results import Result
 
 # The open spans of this thread or asyncio task, outermost first. A tuple, so that a task cannot change that of another.
@@ -35,7 +37,9 @@ def _instant() -> tuple[int, int | None]:
 
 
 class TrackedSpan:
-    """One part of a run, open from its creation until `end`. Its methods never raise.
+    """One part of a run, open from its creation until `end`, or until the `with` that it is given to is left.
+
+    Its methods never raise.
 
     `start_ms` and `end_ms` are milliseconds since 1970 (`end_ms` is None while it is open). `cpu_start_us` and
     `cpu_end_us` are the container's cumulative CPU time, or None where it cannot be read. `known_result` is the newest
@@ -61,7 +65,8 @@ class TrackedSpan:
             self.start_ms, self.cpu_start_us = _instant()
         except Exception as error:
             notice_error("track", error)
-        OPEN_SPANS.set((*OPEN_SPANS.get(), self))
+        # Without those that ended in another thread or task: only their own context could take them out of the tuple.
+        OPEN_SPANS.set((*[span for span in OPEN_SPANS.get() if span.end_ms is None], self))
         if span_starts.START_LISTENERS:
             span_starts.tell_started(self)
 
@@ -101,7 +106,23 @@ class TrackedSpan:
 
     def _leave(self) -> None:
         # Not a reset to what was: spans of generators and of other tasks may end in any order.
-        OPEN_SPANS.set(tuple(span for span in OPEN_SPANS.get() if span is not self))
+        OPEN_SPANS.set(tuple(span for span in OPEN_SPANS.get() if span.end_ms is None))
+
+    def __enter__(self) -> TrackedSpan:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    async def __aenter__(self) -> TrackedSpan:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
     def is_open_here(self) -> bool:
         """Whether it is open, and was opened by this process."""

@@ -7,16 +7,15 @@ thread that sends spans ever calls a tracker.
 from __future__ import annotations
 
 import os
-import queue
 import re
 import threading
 import time
-from collections import OrderedDict
 
-from carbonbudget.client_notices import notice
 from carbonbudget.span_results import Result
 from carbonbudget.span_starts import add_start_listener
+from carbonbudget.tracker_queue import TrackerQueue
 from carbonbudget.tracking_session import SESSION
+from carbonbudget.wanted_spans import WantedSpans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +28,14 @@ if TYPE_CHECKING:
     Write = Callable[[Any, "TrackedSpan | Predicted", Result], object]
 
 _MOST_SPANS = 10_000  # whose results have not come
-_MOST_QUEUED = 1_000
 _NO_METRIC_NAME = re.compile(r"[^A-Za-z0-9_. -]")
 _FIGURES = ("co2e_g", "market_g", "embodied_g", "measured_percent")
 _NAMES = {"market_g": "co2e_market_g"}
+
+
+def metric_prefix(span: TrackedSpan | Predicted) -> str:
+    """`carbon/NAME` of a span, with the characters that trackers accept."""
+    return f"carbon/{_NO_METRIC_NAME.sub('_', span.name)[:100]}"
 
 
 def metrics(span: TrackedSpan | Predicted, result: Result) -> dict[str, float]:
@@ -40,7 +43,7 @@ def metrics(span: TrackedSpan | Predicted, result: Result) -> dict[str, float]:
 
     A figure that is not known yet is left out.
     """
-    prefix = f"carbon/{_NO_METRIC_NAME.sub('_', span.name)[:100]}"
+    prefix = metric_prefix(span)
     found = {name: getattr(result, name) for name in _FIGURES}
     found["energy_kwh"] = None if result.energy_j is None else result.energy_j / 3.6e6
     return {f"{prefix}/{_NAMES.get(name, name)}": value for name, value in found.items() if value is not None}
@@ -59,14 +62,14 @@ class Predicted:
 class TrackerLog:
     """Follows all spans of this process, and writes their results to one kind of tracker.
 
-    `active` gives the tracker's run in the calling thread, or None; it must be quick. `write` may take its time.
+    `active` gives the tracker's run in the calling thread, or None; it must be quick. `write`: see TrackerQueue.
     """
 
     def __init__(self, tracker: str, active: Active, write: Write) -> None:
-        self._tracker, self._active, self._write = tracker, active, write
-        self._runs: OrderedDict[str, Any] = OrderedDict()
-        self._process = 0
-        self._queue: queue.Queue[Any] = queue.Queue()
+        self._active, self.queue = active, TrackerQueue(tracker, write)
+        self.wait = self.queue.wait
+        self._runs: dict[str, Any] = {}
+        self._spans = WantedSpans(_MOST_SPANS)
         self._newest: tuple[Any, int | None, int] | None = None  # run, step and thread
         self._lock = threading.RLock()  # a signal handler of the training may begin a span while one begins
         if hasattr(os, "register_at_fork"):
@@ -75,7 +78,7 @@ class TrackerLog:
     def _start_anew(self) -> None:
         # The lock may have been held by a thread that a forked child does not have.
         self._lock = threading.RLock()
-        self._runs = OrderedDict()
+        self._runs, self._spans = {}, WantedSpans(_MOST_SPANS)
         self._newest = None
 
     def follow(self) -> None:
@@ -84,6 +87,8 @@ class TrackerLog:
         SESSION.add_listener(self.log_result)
         if self.log_prediction not in SESSION.prediction_listeners:
             SESSION.prediction_listeners.append(self.log_prediction)
+        if self.queue.finish not in SESSION.tracker_waits:
+            SESSION.tracker_waits.append(self.queue.finish)
 
     def started(self, span: TrackedSpan) -> None:
         """A span has begun in this thread."""
@@ -97,8 +102,9 @@ class TrackerLog:
         with self._lock:
             self._runs[span.id] = run
             self._newest = run, span.step, thread
-            while len(self._runs) > _MOST_SPANS:
-                self._runs.popitem(last=False)
+            evicted = self._spans.add(span)
+            if evicted is not None:
+                self._runs.pop(evicted.id, None)
 
     def log_result(self, span: TrackedSpan, result: Result) -> None:
         """Queue a result of a span for the run that was active when the span began."""
@@ -106,43 +112,12 @@ class TrackerLog:
             run = self._runs.get(span.id)
             if result.state == "final":
                 self._runs.pop(span.id, None)
+                self._spans.forget(span.id)
         if run is not None:
-            self._put(run, span, result)
+            self.queue.put((run, span, result), self._lock)
 
     def log_prediction(self, prediction: Mapping[str, Any] | None) -> None:
         """Queue a prediction of the whole training for the run of the newest span, at that span's step."""
         newest = self._newest
         if prediction is not None and newest is not None:
-            self._put(newest[0], Predicted(newest[1]), Result(prediction))
-
-    def _put(self, run: Any, span: TrackedSpan | Predicted, result: Result) -> None:
-        with self._lock:
-            if self._process != os.getpid():  # also in a forked child, which has no thread
-                self._process = os.getpid()
-                self._queue = queue.Queue(_MOST_QUEUED)
-                threading.Thread(
-                    target=self._write_all, args=(self._queue,), name=f"carbonbudget-{self._tracker}", daemon=True
-                ).start()
-        try:
-            self._queue.put_nowait((run, span, result))
-        except queue.Full:
-            notice(f"{self._tracker} full", f"{self._tracker} is too slow: figures of some spans are not logged there.")
-
-    def wait(self, seconds: float) -> bool:
-        """Whether all results that came were written within `seconds`."""
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
-
-    def _write_all(self, results: queue.Queue[Any]) -> None:
-        while True:
-            run, span, result = results.get()
-            try:
-                self._write(run, span, result)
-            except BaseException as error:  # also SystemExit of a tracker: this thread is ours
-                notice(self._tracker, f"{self._tracker} does not take a span's figures ({_line(error)}); going on.")
-            finally:
-                results.task_done()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            self.queue.put((newest[0], Predicted(newest[1]), Result(prediction)), self._lock)

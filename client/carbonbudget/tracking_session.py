@@ -12,6 +12,7 @@ from collections import deque
 
 from carbonbudget.client_notices import notice, notice_error
 from carbonbudget.client_settings import ClientSettings
+from carbonbudget.unit_counts import UnitCounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ class TrackingSession:
     def start_anew(self) -> None:
         """In a new process: what the parent recorded is the parent's to send, and its thread does not exist here."""
         self.process += 1
-        self.queue: deque[Any] = deque(maxlen=_MOST_QUEUED)
+        self.queue: deque[TrackedSpan] = deque(maxlen=_MOST_QUEUED)
         self.dropped = 0
         self.listeners: list[Listener] = []
         self.prediction_listeners: list[PredictionListener] = []
+        # Of each tracker: waits up to some seconds until it has what arrived, and returns whether it has.
+        self.tracker_waits: list[Callable[[float], bool]] = []
         # The progress to send: who gets the prediction in the answer, and the body of the request.
         self.newest_progress: tuple[PredictionListener | None, dict[str, object]] | None = None
         self.named: tuple[str | None, str | None, str | None] = (None, None, None)
@@ -62,9 +65,8 @@ class TrackingSession:
         self._starting = threading.Lock()
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count()
-        self._unit_start_ms: dict[str, int] = {}
+        self.units = UnitCounts(time.time_ns() // 1_000_000)
         self._exit_until_s: float | None = None
-        self._start_ms = time.time_ns() // 1_000_000
 
     def init(self, run: str | None, model: str | None, version: str | None) -> None:
         """Read the environment; what is given here has precedence, also in forked children."""
@@ -76,6 +78,7 @@ class TrackingSession:
             # The old thread sends what was queued for the old place.
             self._thread.end()
             self._previous, self._thread, self.queue = self._thread, None, deque(maxlen=_MOST_QUEUED)
+            self.units = UnitCounts(time.time_ns() // 1_000_000)
         self.recording, self.read_cpu_us = settings.records, self._first_cpu_us
         if settings.forgotten:
             notice("nowhere", "nothing is tracked: neither CARBONBUDGET_SERVER_URL nor CARBONBUDGET_LOG is set")
@@ -89,7 +92,7 @@ class TrackingSession:
         """The identifier of a new span."""
         if self._thread is None:
             self._begin_recording()
-        return f"{self._prefix}-{next(self._numbers)}"
+        return self.identifier()
 
     def _begin_recording(self) -> None:
         if self._settings is None:
@@ -108,7 +111,7 @@ class TrackingSession:
         self.read_cpu_us = self._cpu.read_us
         return self._cpu.read_us()
 
-    def record(self, entry: object) -> None:
+    def record(self, span: TrackedSpan) -> None:
         """Queue a span that has ended. Waits for nothing; when the queue is full the oldest span makes room."""
         if not self.recording:
             return
@@ -117,26 +120,26 @@ class TrackingSession:
             self.dropped += len(queue) == _MOST_QUEUED
             if self._thread is not None:
                 self._thread.wake()
-        queue.append(entry)
+        queue.append(span)
 
     def count_units(self, counts: Mapping[str, float]) -> None:
-        """Queue functional units; each covers the time since the last call for the same unit."""
-        from carbonbudget.span_encoding import day_parts, printable_name, unit_count
+        """Count functional units; the thread takes the sums. Waits for nothing."""
+        if self._thread is None:
+            self._begin_recording()
+        from carbonbudget.span_encoding import printable_name, unit_count
 
         for name, count in counts.items():
-            self._begin_recording()
-            now_ms = time.time_ns() // 1_000_000
-            start_ms = min(self._unit_start_ms.get(name, self._start_ms), now_ms)
             try:
-                named, number = printable_name(name), unit_count(count)
+                number = unit_count(count)
             except (TypeError, ValueError, OverflowError) as error:
                 notice_error("units", error)
                 continue
-            if self.recording and (name in self._unit_start_ms or len(self._unit_start_ms) < 1_000):
-                self._unit_start_ms[name] = now_ms
-                for part, first_ms, last_ms in day_parts(number, start_ms, now_ms):
-                    record = {"id": self.begin(), "name": named, "count": part}
-                    self.record((*self.named, {**record, "start_ms": first_ms, "end_ms": last_ms}))
+            if self.recording:
+                self.units.add(self.named, printable_name(name), number)
+
+    def identifier(self) -> str:
+        """A new identifier of a span or a count: no other one of this run has it."""
+        return f"{self._prefix}-{next(self._numbers)}"
 
     def progress(self, done: int, total: int, unit: str, asker: PredictionListener | None = None) -> None:
         """Let the thread send the progress; only the newest counts. `asker` is told of the prediction."""
@@ -185,9 +188,13 @@ class TrackingSession:
 
     def flush(self, seconds: float) -> bool:
         """Send what is queued and wait for it up to `seconds`. Whether nothing is left."""
-        if self._thread is None and self.queue:
+        if self._thread is None and self._holds_any:
             self._start_thread()
-        return self._thread.flush(seconds) if self._thread is not None else not self.queue
+        return self._thread.flush(seconds) if self._thread is not None else not self._holds_any
+
+    @property
+    def _holds_any(self) -> bool:
+        return bool(self.queue) or not self.units.empty
 
     def want(self, span: TrackedSpan, soon: bool = False) -> None:
         """Ask the server for the result of this span."""
@@ -206,15 +213,35 @@ class TrackingSession:
             thread.flush(min(wait, 2.0))
             while span.known_result is None and (rest_s := until_s - time.monotonic()) > 0 and thread.thread.is_alive():
                 if thread.delivery is not None and thread.delivery.server is not None:
-                    thread.delivery.server.results.want(span, soon=True)
-                    thread.delivery.server.results.hurry()
-                thread.wake()
-                with thread.changed:
-                    thread.changed.wait(min(rest_s, 1.0))
+                    results = thread.delivery.server.results
+                    is_new = results.want(span, soon=True)
+                    if results.hurry() or is_new:
+                        thread.wake()
+                thread.wait_for_a_turn(min(rest_s, 1.0))
         return span.known_result
 
+    def wait_results(self, seconds: float) -> bool:
+        """Wait up to `seconds` until the spans that somebody listens for have a result and the trackers have it."""
+        until_s = time.monotonic() + seconds
+        self.flush(seconds)
+        thread = self._thread
+        server = thread.delivery.server if thread is not None and thread.delivery is not None else None
+        if thread is not None and server is not None and threading.current_thread() is not thread.thread:
+            while server.results.without_result and time.monotonic() < until_s and thread.thread.is_alive():
+                if server.results.hurry():
+                    thread.wake()
+                thread.wait_for_a_turn(min(until_s - time.monotonic(), 1.0))
+            self.flush(until_s - time.monotonic())  # a whole turn: listeners have heard of what arrived
+        has_results = server is None or not server.results.without_result
+        return self._wait_trackers(until_s) and has_results
+
+    def _wait_trackers(self, until_s: float) -> bool:
+        """Of each tracker whether it has all, also after one that has not."""
+        has_all = [wait(max(0.0, until_s - time.monotonic())) for wait in list(self.tracker_waits)]
+        return all(has_all)
+
     def at_exit(self) -> None:
-        """Send the rest; at most 2 s, then it is lost (the log file has it).
+        """Send the rest, and let the trackers take what arrived; at most 2 s, then it is lost (the log file has it).
 
         Called more than once where multiprocessing is imported: all calls together have this time.
         """
@@ -222,12 +249,13 @@ class TrackingSession:
             if self._exit_until_s is None:
                 self._exit_until_s = time.monotonic() + _EXIT_S
             until_s = self._exit_until_s
-            if self._thread is None and self.queue:
+            if self._thread is None and self._holds_any:
                 self._start_thread()
             for thread in filter(None, (self._thread, self._previous)):
                 thread.flush(until_s - time.monotonic())
                 if thread.delivery is not None:
-                    thread.delivery.save(_SAVE_S)
+                    thread.delivery.save(_SAVE_S, units=True)
+            self._wait_trackers(until_s)
         except Exception as error:
             notice_error("the end of the process", error)
 

@@ -120,6 +120,28 @@ def test_requests_stay_under_the_servers_bounds(server: ContractServer) -> None:
     assert max(request["bytes"] for request in seen["requests"]) <= 256 * 1024
 
 
+def test_full_requests_do_not_wait_for_the_next_turn(server: ContractServer) -> None:
+    """2,500 spans within a turn of 30 s: without it 300 a second would be more than the 5,000 that may wait."""
+    ended = train(
+        f"""
+        import carbonbudget as cb, json, time, urllib.request
+        for step in range(2_500):
+            with cb.track("step", step): pass
+        until = time.monotonic() + 20
+        received = 0
+        while received < 2_000 and time.monotonic() < until:
+            seen = json.load(urllib.request.urlopen("http://127.0.0.1:{server.port}/control"))
+            received = len(seen["spans"])
+            time.sleep(0.05)
+        print(received)
+        """,
+        **server.variables,
+    )
+    assert int(ended.output) >= 2_000, ended.errors
+    assert len(server.spans()) == 2_500
+    assert len([request for request in server.seen()["requests"] if request["method"] == "POST"]) <= 4
+
+
 def test_a_server_that_is_asked_for_patience_is_not_asked_again(server: ContractServer) -> None:
     server.set(mode="503")
     train(

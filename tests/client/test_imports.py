@@ -12,7 +12,7 @@ import carbonbudget
 CLIENT = Path(__file__).resolve().parents[2] / "client" / "carbonbudget"
 OPTIONAL = {"pynvml"}  # only where it is there
 PUBLIC = (
-    *("init", "track", "epochs", "units", "progress", "flush", "add_listener", "remove_listener"),
+    *("init", "track", "epochs", "units", "progress", "flush", "wait_results", "add_listener", "remove_listener"),
     *("add_prediction_listener", "current_spans", "Span", "Result"),
 )
 

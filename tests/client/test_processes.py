@@ -253,19 +253,3 @@ def test_closed_standard_streams_stop_nothing(server: ContractServer) -> None:
         **server.variables,
     )
     assert (ended.code, ended.errors) == (0, "")
-
-
-def test_units_cover_the_time_since_the_last_call_and_bad_ones_are_skipped(server: ContractServer) -> None:
-    ended = train(
-        """
-        import carbonbudget as cb
-        cb.units(tokens=10, inferences="many")
-        cb.units(tokens=2.6, inferences=1, nothing=0, less=-1, no=float("nan"))
-        """,
-        **server.variables,
-    )
-    assert ended.code == 0
-    units = server.seen()["units"]
-    assert [(unit["name"], unit["count"]) for unit in units] == [("tokens", 10), ("tokens", 3), ("inferences", 1)]
-    assert units[0]["end_ms"] == units[1]["start_ms"]
-    assert ended.errors.count("\n") == 1

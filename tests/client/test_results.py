@@ -68,7 +68,7 @@ def test_a_listener_that_ends_its_thread_ends_not_ours(server: ContractServer) -
 class Displaced:
     """Another thread wants 1,000 other spans while the result of this one arrives: it is forgotten."""
 
-    id, end_ms = "displaced", 1
+    id, name, end_ms = "displaced", "displaced", 1
 
     def __init__(self, polling: ResultPolling) -> None:
         self._polling, self._result = polling, None
@@ -81,7 +81,7 @@ class Displaced:
     def known_result(self, result: Result) -> None:
         self._result = result
         for number in range(1_000):
-            self._polling.want(SimpleNamespace(id=str(number), known_result=None, end_ms=2**62))
+            self._polling.want(SimpleNamespace(id=str(number), name="displaced", known_result=None, end_ms=2**62))
 
 
 def test_a_span_that_two_threads_forget_and_want_is_not_asked_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +171,40 @@ def test_without_a_servers_prediction_the_mean_of_the_epochs_is_taken(server: Co
         r"\(epoch \d of 6\)\n",
         ended.errors,
     ), ended.errors
+
+
+def test_epochs_of_a_resumed_training_go_on_with_their_numbers_and_their_progress(server: ContractServer) -> None:
+    ended = train(
+        """
+        import carbonbudget as cb
+        from carbonbudget import server_delivery
+        def run(*args, **kwargs):
+            print(len(list(cb.epochs(*args, **kwargs))))
+            cb.flush(5)
+        server_delivery._PROGRESS_EVERY_S = 0
+        run(range(5, 8))
+        run("ab", start=3, name="pass")
+        run(iter("ab"), 9, start=4, name="of nine")
+        run(range(4, 8, 2), name="twos")
+        run(range(5, 7), start=0, name="anew")
+        run(range(-2, 0), name="below zero")
+        run("a", start="three", name="no number")
+        """,
+        **server.variables,
+    )
+    assert ended.output == "3\n2\n2\n2\n2\n2\n1\n", ended.errors
+    steps: dict[str, list[int]] = {}
+    for span in server.spans():
+        steps.setdefault(span["name"], []).append(span["step"])
+    assert steps == {
+        "epoch": [5, 6, 7], "pass": [3, 4], "of nine": [4, 5], "twos": [0, 1], "anew": [0, 1], "below zero": [0, 1],
+        "no number": [0],
+    }  # fmt: skip
+    newest = {line["unit"]: (line["done"], line["total"]) for line in server.seen()["progress"]}
+    assert newest == {
+        "epoch": (8, 8), "pass": (5, 5), "of nine": (6, 9), "twos": (2, 2), "anew": (2, 2), "below zero": (2, 2),
+        "no number": (1, 1),
+    }  # fmt: skip
 
 
 def test_a_loop_inside_an_epoch_reports_no_progress_of_its_own(server: ContractServer) -> None:

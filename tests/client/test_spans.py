@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import carbonbudget as cb
+from carbonbudget.tracked_span import OPEN_SPANS
 from carbonbudget.tracking_session import SESSION
 
 
@@ -347,6 +348,31 @@ def test_a_span_that_ends_in_another_context_leaves_no_trace(recorded: list[cb.S
     span = cb.track("epoch").start()
     contextvars.Context().run(span.end)
     assert names(recorded) == ["epoch"]
+
+
+def test_spans_that_end_in_another_thread_are_kept_by_nobody(recorded: list[cb.Span]) -> None:
+    """As those of a server that answers in other threads: each new span would be slower than the one before."""
+    with cb.track("outer"):
+        for _ in range(1_000):
+            span = cb.track("request").start()
+            contextvars.Context().run(span.end)
+        assert len(OPEN_SPANS.get()) <= 2
+        with cb.track("inner"):
+            assert names(OPEN_SPANS.get()) == ["outer", "inner"]
+    assert len(recorded) == 1_002
+
+
+async def test_a_started_span_may_be_given_to_with(recorded: list[cb.Span]) -> None:
+    with cb.track("a").start() as span:
+        assert cb.current_spans() == (span,)
+    async with cb.track("b").start():
+        pass
+    with pytest.raises(KeyError), cb.track("c").start() as failed:
+        raise KeyError
+    with cb.track("d").start() as ended:
+        ended.end()
+    assert recorded == [span, recorded[1], failed, ended]
+    assert names(recorded) == ["a", "b", "c", "d"]
 
 
 def test_nothing_that_is_given_as_a_name_or_step_raises(recorded: list[cb.Span]) -> None:

@@ -56,18 +56,32 @@ def test_keras_on_jax_has_the_figures_of_each_epoch_in_history_and_in_the_active
     assert points[1:] in ([(1, 200.0), (2, 300.0)], [(0, 100.0), (1, 200.0), (2, 300.0)])
 
 
+def test_lightnings_mlflow_logger_has_the_figures_in_the_run_that_it_made(training, mlflow, experiment) -> None:
+    """At the address of the logger, which is not that of the environment."""
+    done = training("lightning_mlflow.py", experiment[0], mlflow.url, MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert not done["active"]
+    metrics, tags = mlflow.run(done["run"])
+    assert sorted(mlflow.history(done["run"], "carbon/epoch/co2e_g")) == [(0, 100.0), (1, 200.0)]
+    assert tags["carbonbudget.pod"] == "train-0"
+    assert "carbon/after/co2e_g" not in metrics
+
+
 def test_wandb_offline_has_identity_axis_and_figures_in_its_file(training) -> None:
     done = training("wandb_offline.py", WANDB_MODE="offline")
     assert done["complete"]
     assert done["config"]["carbonbudget"] == {
         "namespace": "team-a", "pod": "train-0", "pod_uid": "1111-2222", "run": "exp-42",
     }  # fmt: skip
-    assert ["carbon/*", "carbon/step"] in done["metrics"]
-    rows = [row for row in done["history"] if "carbon/epoch/co2e_g" in row]
-    assert [(row["carbon/step"], row["carbon/epoch/co2e_g"]) for row in rows] == [(0, 100.0), (1, 200.0)]
+    assert done["waited"]
+    for name, steps in (("epoch", [0, 1, 2, 3, 4]), ("evaluate", [10, 11])):
+        assert [f"carbon/{name}/*", f"carbon/{name}/step"] in done["metrics"]
+        rows = [row for row in done["history"] if f"carbon/{name}/co2e_g" in row]
+        figures = [(row[f"carbon/{name}/step"], row[f"carbon/{name}/co2e_g"]) for row in rows]
+        assert sorted(figures) == [(step, 100.0 * (step + 1)) for step in steps]
     # No row of the training is cut off or dropped by ours.
-    own = [(row["_step"], row["loss"], row["accuracy"]) for row in done["history"]]
+    own = [(row["_step"], row["loss"], row["accuracy"]) for row in done["history"] if "loss" in row]
     assert own == [(step, step, step) for step in range(done["steps"])]
+    assert "before wandb.finish()" in done["stderr"]
 
 
 def test_comet_offline_has_identity_and_figures_in_its_file(training) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.trackers.spans_by_hand import FINAL, FOUND, ended_span
 
 import carbonbudget.tracker_log
-from carbonbudget import span_starts, track
+from carbonbudget import span_starts, track, tracker_queue
 from carbonbudget.span_results import Result
 from carbonbudget.tracked_span import TrackedSpan
 from carbonbudget.tracker_log import TrackerLog, metrics
@@ -32,6 +32,20 @@ def test_a_result_goes_to_the_run_that_was_active_when_the_span_began() -> None:
     log.log_result(of_first, FINAL)  # it is forgotten after its final result
     assert log.wait(10)
     assert written == [("first", "provisional"), ("first", "final")]
+
+
+def test_an_epoch_of_more_steps_than_are_kept_still_goes_to_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carbonbudget.tracker_log, "_MOST_SPANS", 10)
+    written = []
+    log = TrackerLog("T", lambda: "run", lambda run, span, result: written.append(span.name))
+    epoch = ended_span()
+    log.started(epoch)
+    for step in range(50):
+        log.started(ended_span("step", step))
+    log.log_result(epoch, FOUND)
+    assert log.wait(10)
+    assert written == ["epoch"]
+    assert len(log._runs) == 10
 
 
 @pytest.mark.parametrize("error", [RuntimeError("away"), SystemExit(70), KeyboardInterrupt()])
@@ -55,10 +69,41 @@ def test_what_a_tracker_raises_is_said_once_and_the_next_result_is_written(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_figures_that_a_tracker_cannot_take_yet_are_written_later_in_order_and_others_meanwhile() -> None:
+    """As W&B, whose row takes one figure of a name."""
+    written: list[tuple[str, int]] = []
+    row: set[str] = set()
+    evaluated, final = threading.Event(), threading.Event()
+
+    def write(run: str, span: TrackedSpan, result: Result) -> bool:
+        if span.name in row:
+            return False
+        row.add(span.name)
+        written.append((span.name, span.step))
+        evaluated.set() if span.name == "evaluate" else None
+        final.set() if span.step == 2 else None
+        return True
+
+    log = TrackerLog("T", lambda: "run", write)
+    for name, step in (("epoch", 0), ("epoch", 1), ("epoch", 2), ("evaluate", 9)):
+        each = ended_span(name, step)
+        log.started(each)
+        log.log_result(each, FOUND)
+    assert evaluated.wait(10)
+    assert written == [("epoch", 0), ("evaluate", 9)]
+    assert not log.wait(0)
+    until = time.monotonic() + 10
+    while not final.is_set() and time.monotonic() < until:
+        row.clear()
+        final.wait(0.05)
+    assert log.wait(10)
+    assert written[2:] == [("epoch", 1), ("epoch", 2)]
+
+
 def test_a_tracker_that_hangs_delays_nobody_and_what_does_not_fit_is_dropped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carbonbudget.tracker_log, "_MOST_QUEUED", 3)
+    monkeypatch.setattr(tracker_queue, "_MOST_QUEUED", 3)
     going_on, written = threading.Event(), []
 
     def write(run: object, span: TrackedSpan, result: Result) -> None:

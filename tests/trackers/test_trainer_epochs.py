@@ -21,14 +21,18 @@ Stop = Callable[[int], str | None]
 class StandInTrainer:
     """The loop of `Trainer.train`: its hooks, and its state at each. `length` is None where the dataset has none."""
 
-    def __init__(self, hooks: HuggingFaceHooks, length: int | None = STEPS, max_steps: int = 3 * STEPS) -> None:
+    def __init__(
+        self, hooks: HuggingFaceHooks, length: int | None = STEPS, max_steps: int = 3 * STEPS, given: bool = False
+    ) -> None:
+        # -1: the user gave epochs, from which the Trainer made `state.max_steps`.
+        self.given_max_steps = max_steps if given or length is None else -1
         self.hooks, self.length, self.max_steps = hooks, length, max_steps
         epochs = -(-max_steps // length) if length else sys.maxsize
         self.state = SimpleNamespace(epoch=0, global_step=0, max_steps=max_steps, num_train_epochs=epochs)
         self.control = SimpleNamespace(should_training_stop=False)
 
     def call(self, hook: str) -> None:
-        getattr(self.hooks, hook)(SimpleNamespace(), self.state, self.control, model=None)
+        getattr(self.hooks, hook)(SimpleNamespace(max_steps=self.given_max_steps), self.state, self.control, model=None)
 
     def train(self, stop: Stop = lambda step: None) -> None:
         """Train from the state on. After a step `stop` names what ends there: `epoch`, `training` or `error`."""
@@ -48,6 +52,7 @@ class StandInTrainer:
         for step in range(skipped, STEPS):
             self.state.global_step += 1
             self.state.epoch = epoch + (step + 1) / (self.length or self.max_steps)
+            self.call("on_step_end")
             ends = stop(self.state.global_step)
             if ends == "error":
                 raise RuntimeError("CUDA out of memory")
@@ -105,7 +110,7 @@ def test_each_epoch_has_a_span_and_counts_as_progress(
 def test_passes_over_a_dataset_without_a_length_are_numbered_and_their_total_follows_from_the_steps(
     spans: list[TrackedSpan], progress: list[tuple[int, int]]
 ) -> None:
-    StandInTrainer(HuggingFaceHooks(), length=None, max_steps=25).train()
+    StandInTrainer(HuggingFaceHooks(every_steps=0), length=None, max_steps=25).train()
     assert (steps(spans), progress) == ([0, 1, 2], THREE)
 
 

@@ -23,6 +23,7 @@ class Logged:
         cb.add_listener(self._arrived)
 
     def _arrived(self, span, result) -> None:
+        self.newest = span, result
         self._missing -= 1
         if self._missing == 0:
             self._all.set()

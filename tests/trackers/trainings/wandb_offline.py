@@ -35,9 +35,9 @@ def key(item) -> str:
 
 run = wandb.init(project="p", mode="offline", dir=".", settings=wandb.Settings(x_disable_stats=True, console="off"))
 of_wandb.follow()
-logged = Logged(of_wandb.LOG, 2)
+logged = Logged(of_wandb.LOG, 4)
 for epoch in range(2):
-    with cb.track("epoch", step=epoch):
+    with cb.track("epoch", step=epoch), cb.track("evaluate", step=10 + epoch):
         pass
 # The training goes on in two parts of each row, with steps of its own, until the figures have come.
 waiting, step = threading.Thread(target=logged.wait), 0
@@ -47,7 +47,14 @@ while waiting.is_alive() or step < 3:
     waiting.join(0.2)
     run.log({"accuracy": step}, step=step)
     step += 1
+# Nothing more comes from the training: these have no row of its own to join.
+for epoch in range(2, 5):
+    with cb.track("epoch", step=epoch):
+        pass
+waited = cb.wait_results(60)
 run.finish()
+of_wandb.LOG.log_result(*logged.newest)  # a figure that comes too late
+of_wandb.LOG.wait(20)
 file = next(Path("wandb").glob("offline-run-*/run-*.wandb"))
 until = time.monotonic() + 20
 while True:  # it is whole a moment after finish
@@ -64,4 +71,4 @@ while True:  # it is whole a moment after finish
     if "exit" in kinds or time.monotonic() > until:
         break
     time.sleep(0.1)
-print(json.dumps({**found, "complete": "exit" in kinds, "steps": step}))
+print(json.dumps({**found, "complete": "exit" in kinds, "steps": step, "waited": waited}))

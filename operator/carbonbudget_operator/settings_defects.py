@@ -14,20 +14,20 @@ from carbonbudget_operator.printable import printable
 from carbonbudget_operator.settings_sections import sections_in, tags_of
 from carbonbudget_operator.settings_sentences import key_of, sentence_of
 
+_OF_PODS: Final = ("nodeSelector", "tolerations", "priorityClassName", "affinity", "podLabels", "podAnnotations")
 # Keys of the chart's values.yaml that no settings file has. A file with one of them is meant for Helm.
 CHART_KEYS: Final = frozenset({
+    *(f"{part}.{key}" for part in ("server", "controller", "admission", "web") for key in _OF_PODS),
     "windowSeconds", "logFormat", "tracking", "images", "agent", "certificates", "networkPolicy", "monitoring",
     "carbon.keysSecret", "enforcement.exemptNamespaces", "enforcement.controllerAccounts",
     "enforcement.resumeJitterSeconds", "server.persistence", "server.database", "server.replicas", "server.podDays",
     "server.keepMonths", "server.metricLabels", "server.metricValues", "server.maxNodeWatts", "server.resources",
-    "server.nodeSelector", "server.tolerations", "server.opencost", "server.exportsSecret", "server.unitsSecret",
+    "server.opencost", "server.exportsSecret", "server.unitsSecret",
     "server.userTokens",
-    "controller.freshForSeconds", "controller.resources", "controller.nodeSelector", "controller.tolerations",
-    "admission.replicas", "admission.timeoutSeconds", "admission.resources", "admission.nodeSelector",
-    "admission.tolerations", "reports.requiredLabels",
+    "controller.freshForSeconds", "controller.resources", "admission.replicas", "admission.timeoutSeconds",
+    "admission.resources", "reports.requiredLabels",
     "web.enabled", "web.replicas", "web.cookieKeysSecret", "web.sessionHours",
-    "web.failedSignIns", "web.failedSignInsEach", "web.trustedProxy", "web.resources", "web.nodeSelector",
-    "web.tolerations",
+    "web.failedSignIns", "web.failedSignInsEach", "web.trustedProxy", "web.resources",
 })  # fmt: skip
 _MOST_LISTED: Final = 12
 _MOST_REASON: Final = 500

@@ -202,9 +202,18 @@ def test_the_schema_has_the_keys_of_the_settings() -> None:
 
 def test_values_of_a_former_version_without_the_later_keys_start_every_component(cluster: Cluster) -> None:
     """What `helm upgrade --reuse-values` gives: the former chart's defaults, in which later keys are missing."""
-    later = ("logFormat", "agent.nodesWithoutAgent")
+    of_pods = ("podLabels", "podAnnotations")
+    more = ("priorityClassName", "affinity", *of_pods)
+    later = (
+        "logFormat", "agent.nodesWithoutAgent", "agent.updateStrategy", *(f"agent.{key}" for key in of_pods),
+        *(f"{part}.{key}" for part in ("server", "controller", "admission", "web") for key in more),
+        "certificates.caBundle", "certificates.webhookAnnotations",
+        *(f"monitoring.monitors.{key}" for key in ("interval", "metricRelabelings", "authorization")),
+    )  # fmt: skip
     missing = [word for key in later for word in ("--set", f"{key}=null")]
-    shown = list(yaml.safe_load_all(cluster.run(*RENDER, *missing).stdout))
+    on = ("--set", "web.enabled=true,monitoring.monitors.enabled=true,server.opencost.proxy.enabled=true")
+    prometheus = ("--set-json", 'networkPolicy.metricsFrom=[{"namespaceSelector":{}}]')  # or monitors are refused
+    shown = list(yaml.safe_load_all(cluster.run(*RENDER, *missing, *on, *prometheus).stdout))
     words = [word for one in shown if one for word in _args(one) if word.startswith("--log-format")]
     assert len(words) >= 4
     assert set(words) == {"--log-format=text"}

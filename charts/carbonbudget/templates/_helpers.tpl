@@ -12,6 +12,76 @@ app.kubernetes.io/name: carbonbudget
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
+{{/*
+Labels and annotations of the pods of `.component`. No label has a version: a changed label restarts every pod, and an
+upgrade of the chart would restart all agents. `.of`: the workload's values, with podLabels and podAnnotations; these
+replace no annotation of `.annotations`. The schema refuses podLabels that the selectors read.
+*/}}
+{{- define "carbonbudget.podMetadata" -}}
+labels:
+  app.kubernetes.io/name: carbonbudget
+  app.kubernetes.io/instance: {{ .root.Release.Name }}
+  {{- with .component }}
+  app.kubernetes.io/component: {{ . }}
+  {{- end }}
+  {{- with .of.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) (.of.podAnnotations | default dict) }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The annotation by which a pod is replaced when the settings file changes. */}}
+{{- define "carbonbudget.configAnnotation" -}}
+carbonbudget.dev/config: {{ include "carbonbudget.config" . | sha256sum }}
+{{- end }}
+
+{{/* Where the pods of a workload run: `.of` are its values. With `.spread`, a component, they prefer different nodes. */}}
+{{- define "carbonbudget.scheduling" -}}
+nodeSelector: {{- toYaml .of.nodeSelector | nindent 2 }}
+tolerations: {{- toYaml .of.tolerations | nindent 2 }}
+{{- with .of.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .of.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .spread }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "carbonbudget.selector" . | nindent 8 }}
+{{- end }}
+{{- end }}
+
+{{/* Of the pods of `.component`, a drain of nodes ends one at a time. */}}
+{{- define "carbonbudget.disruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: carbonbudget-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "carbonbudget.labels" .root | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels: {{- include "carbonbudget.selector" .component | nindent 6 }}
+{{- end }}
+
+{{/* The caBundle of a webhook, where the values have it. Else the controller or cert-manager writes it. */}}
+{{- define "carbonbudget.caBundle" -}}
+{{- $given := .Values.certificates }}
+{{- if and (eq $given.mode "Runtime") (or $given.caBundle $given.webhookAnnotations) }}
+{{- fail "certificates.caBundle and certificates.webhookAnnotations need certificates.mode=Provided: with Runtime the controller writes the caBundle of its own CA" }}
+{{- end }}
+{{- with trim ($given.caBundle | default "") -}}
+caBundle: {{ printf "%s\n" . | b64enc }}
+{{- end }}
+{{- end }}
+
 {{- define "carbonbudget.image" -}}
 {{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
 {{- end }}
@@ -224,16 +294,14 @@ spec:
   backoffLimit: 2
   activeDeadlineSeconds: 180 # limits how long helm waits for it
   template:
-    metadata:
-      labels: {{- $labels | nindent 8 }}
+    metadata: {{- include "carbonbudget.podMetadata" (dict "root" .root "of" .root.Values.controller) | nindent 6 }}
     spec:
       serviceAccountName: carbonbudget-release
       restartPolicy: Never
       enableServiceLinks: false
       {{- include "carbonbudget.pullSecrets" .root | nindent 6 }}
       securityContext: {{- include "carbonbudget.podSecurity" .root | nindent 8 }}
-      nodeSelector: {{- toYaml .root.Values.controller.nodeSelector | nindent 8 }}
-      tolerations: {{- toYaml .root.Values.controller.tolerations | nindent 8 }}
+      {{- include "carbonbudget.scheduling" (dict "of" .root.Values.controller) | nindent 6 }}
       containers:
         - name: release
           image: {{ include "carbonbudget.image" (dict "image" .root.Values.images.operator "root" .root) }}

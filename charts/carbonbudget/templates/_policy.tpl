@@ -265,6 +265,7 @@ request.userInfo.username in ['system:serviceaccount:{{ .Release.Namespace }}:ca
 {{- define "carbonbudget.webhook" -}}
 clientConfig:
   service: {name: carbonbudget-admission, namespace: {{ .Release.Namespace }}, path: /validate, port: 443}
+  {{- include "carbonbudget.caBundle" . | nindent 2 }}
 failurePolicy: Ignore
 timeoutSeconds: {{ int .Values.admission.timeoutSeconds }}
 sideEffects: NoneOnDryRun # it creates Events for refusals and warnings

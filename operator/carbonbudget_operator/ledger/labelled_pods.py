@@ -51,6 +51,7 @@ def labelled_pod_ids(
         .where(schema.node.c.cluster == cluster, pod.namespace == namespace, pod.last_hour >= start)
         .where(labels.labels.contains(f'"{key}":{json.dumps(value)}', autoescape=True))
     )
+    # Exactly: SQLite's LIKE does not tell upper from lower case.
     return sorted(pod_id for pod_id, text in found if json.loads(text).get(key) == value)
 
 

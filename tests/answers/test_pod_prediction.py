@@ -12,7 +12,8 @@ from tests.ledger.reports import HOUR, a_report, book
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.intensity_settings import StaticSourceSettings
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore, read_named_spans
+from carbonbudget_operator.ledger.pod_steps import read_steps
+from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.settings import CarbonSettings, IntensitySettings, Settings
 from carbonbudget_operator.spans.span_bodies import PredictionBody
@@ -63,9 +64,9 @@ def test_answers_about_budgets_wait_for_no_more_than_a_week_of_a_pods_hours(engi
     reader, now_ms = reported(engine, ("node-1",)), NOW * 1000
     assert predicted(reader, now_ms - 8 * 86_400_000, now_ms - 60_000) is not None
     predictions = PodPredictions(reader)
-    assert predictions.rest("pod-1", "epoch", NOW, now_ms) is None
+    assert predictions.rest("pod-1", "epoch", NOW) is None
     assert predicted(reader, now_ms - 6 * 86_400_000, now_ms - 60_000) is not None
-    assert predictions.rest("pod-1", "epoch", NOW, now_ms) is not None
+    assert predictions.rest("pod-1", "epoch", NOW) is not None
 
 
 def test_steps_are_the_newest_spans_of_their_name_however_many_others_came_between(engine: sa.Engine) -> None:
@@ -79,9 +80,8 @@ def test_steps_are_the_newest_spans_of_their_name_however_many_others_came_betwe
     with engine.connect() as connection:
         pod = find_tracked(connection, "default", "pod-1")
         assert pod is not None
-        named = read_named_spans(connection, pod.id, "epoch", 3, 50_000)
-        assert [one.span for one in named] == steps[2:]
-        assert read_named_spans(connection, pod.id, "epoch", 3, 1_500) == []
-    found = PodPredictions(reader).rest("pod-1", "epoch", NOW, NOW * 1000)
+        named = read_steps(connection, pod.id, "epoch", HOUR * 1000, NOW * 1000, 3)
+        assert sorted(one.span.id for one in named) == ["e2", "e3", "e4"]
+    found = PodPredictions(reader).rest("pod-1", "epoch", NOW)
     assert found is not None
-    assert found.ends_at_ms == (NOW + 300) * 1000
+    assert found.prediction.ends_at_ms == (NOW + 300) * 1000

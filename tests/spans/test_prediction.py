@@ -72,15 +72,6 @@ def test_nothing_is_predicted_without_a_step_or_a_forecast_and_nothing_is_left_a
     assert (found.energy_uj, found.hours, found.ends_at_ms) == (0, (), NOON)
 
 
-def test_what_was_used_so_far_is_added_to_all_three_figures() -> None:
-    left = predict(steps(2), 1, NOON, hours((100_000, 100_000, 100_000)))
-    assert left is not None
-    whole = left.plus(KWH, 1000, 900, 1100)
-    assert (whole.low_uj, whole.energy_uj, whole.high_uj) == (2 * KWH, 3 * KWH, 5 * KWH)
-    assert whole.low_ug == left.low_ug + 900
-    assert whole.emissions_ug == left.emissions_ug + 1000
-
-
 def test_steps_without_number_or_of_no_length_stay_bounded() -> None:
     found = predict([DoneStep(NOON, NOON, KWH)], 2**40, NOON, hours((1, 1, 1)))
     assert found is not None

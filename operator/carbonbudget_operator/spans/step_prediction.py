@@ -9,7 +9,7 @@ so its range is half to twice its energy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
@@ -55,7 +55,7 @@ class PredictedHour:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the steps that are left are expected to need; the sums of `hours`. Add what is used so far: `plus`."""
+    """What the steps that are left are expected to need; the sums of `hours`."""
 
     energy_uj: int
     low_uj: int
@@ -65,18 +65,6 @@ class Prediction:
     high_ug: int
     ends_at_ms: int
     hours: tuple[PredictedHour, ...]
-
-    def plus(self, energy_uj: int, emissions_ug: int, low_ug: int, high_ug: int) -> Prediction:
-        """The same with what the run has used so far: its whole. The hours stay those to come."""
-        return replace(
-            self,
-            energy_uj=self.energy_uj + energy_uj,
-            low_uj=self.low_uj + energy_uj,
-            high_uj=self.high_uj + energy_uj,
-            emissions_ug=self.emissions_ug + emissions_ug,
-            low_ug=self.low_ug + low_ug,
-            high_ug=self.high_ug + high_ug,
-        )
 
     def within(self, begins_at_ms: int, start_ms: int, end_ms: int) -> PredictedHour:
         """What is expected in [start_ms, end_ms), each hour spread evenly, as one `PredictedHour` from `start_ms`.

@@ -17,7 +17,7 @@ def test_each_secret_that_a_pod_mounts_is_on_the_page_and_each_certificate_is_fo
     mounted = set(re.findall(r"secretName: (carbonbudget-[a-z]+-tls)", TEMPLATES))
     assert mounted == set(re.findall(r"^\| Secret `(carbonbudget-[a-z]+-tls)`", PAGE, re.MULTILINE))
     leaves = [one["spec"] for one in BLOCKS if one.get("kind") == "Certificate" and not one["spec"].get("isCA")]
-    assert {leaf["secretName"] for leaf in leaves} == mounted - {"carbonbudget-web-tls"}
+    assert {leaf["secretName"] for leaf in leaves} == mounted
     for leaf in leaves:
         service = leaf["secretName"].removesuffix("-tls")
         assert leaf["dnsNames"] == [f"{service}.carbonbudget-system.svc"]

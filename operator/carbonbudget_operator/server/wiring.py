@@ -69,6 +69,8 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     context = server_context(server.tls_cert, server.tls_key)
     registry = CollectorRegistry()
     pools, people = make_pools(Setup(server.ledger, settings, log_level, log_format), registry)
+    # The migration of a large ledger can take minutes, in which nothing listens: the log has to show why.
+    _log.info("opening the ledger %s; the server listens when its schema is up to date", printable_url(pools.upkeep))
     _log.info("ledger %s has schema %s", printable_url(pools.upkeep), migrate(pools.upkeep))
     client = KubeClient.from_environment()
     writer = LedgerWriter(pools.ingest, server.max_label_values, server.max_node_watts, server.spans.pods_per_namespace)

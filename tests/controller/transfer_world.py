@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, cast
 
 from tests.controller.objects import merge
@@ -68,6 +69,7 @@ class World:
         self.objects: dict[str, dict[str, Any]] = {}
         self.events: list[tuple[str, str, str, str]] = []  # kind, namespace/name, reason, message
         self.patch_fails = 0
+        self._numbers = count()
         self.patches: list[dict[str, Any]] = []
         self.loop = self.start()
 
@@ -84,8 +86,8 @@ class World:
         self.budgets[f"team/{name}"] = BudgetFigures(NOVEMBER, limit_kg * KG, used_ug, uid=f"uid-{name}", **more)
 
     def transfer(self, source: str, to: str, kg: int, reason: str = "") -> str:
-        """Create a transfer; its uid is its name."""
-        name = f"t{len(self.objects)}-{self.now}"
+        """Create a transfer; its uid is its name, which no other has, also after it is deleted."""
+        name = f"t{next(self._numbers)}-{self.now}"
         self.objects[name] = {
             "metadata": {
                 "name": name, "namespace": "team", "uid": name, "creationTimestamp": format_time(self.now),

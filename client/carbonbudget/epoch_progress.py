@@ -28,15 +28,18 @@ def epochs(
     """The items of `iterable`, with a span called `name` around the work on each.
 
     `start` is the number of the first epoch, as for `enumerate`. Without it a range that counts up by one, such as
-    `range(5, 10)` after a resume, gives its own numbers; anything else begins at 0. `total` is the number of epochs,
-    those before `start` included; without it `start + len(iterable)`. Where it is known, what all of them will have
-    needed is shown once, after the first epochs.
+    `range(5, 10)` after a resume, gives its own numbers; anything else begins at 0. A range from 1 counts from one, and
+    is no resume. `total` is the number of epochs, those before `start` included; without it `start + len(iterable)`.
+    Where it is known, what all of them will have needed is shown once, after the first epochs.
     """
     first = _first(iterable) if start is None else step_number(start) or 0
+    # A range from 1 is no resume, and a total that ends before the first epoch is the loop's own.
+    is_whole = first == 1 or (isinstance(total, int) and total <= first)
+    before = 0 if start is None and is_whole else first
     items = iter(iterable)
     # A loop inside an epoch, of folds or batches, has no outlook of its own: the progress is the outer one's.
     inside = any(isinstance(span, _EpochSpan) for span in current_spans())
-    outlook = EpochOutlook(None if inside else _end(iterable, first) if total is None else total, name, first)
+    outlook = EpochOutlook(None if inside else _end(iterable, before) if total is None else total, name, before)
     step = first
     while True:
         span = _EpochSpan(name, step)

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from carbonbudget.tracked_span import TrackedSpan
 
+_MANY_NAMES = 100
+
 
 class _OfOneName:
     """Spans of one name by id, oldest first."""
@@ -83,7 +85,11 @@ class WantedSpans:
                     self._names.pop(name, None)
 
     def _evict(self) -> TrackedSpan | None:
-        """Of the most frequent name the oldest, and of those first one that has a result."""
+        """Of the most frequent name the oldest, and of those first one that has a result. Of many names the oldest."""
+        if len(self._names) > _MANY_NAMES:  # each is one span's or nearly: none is frequent, and a search takes long
+            oldest = next(iter(self._spans.values()))
+            self.forget(oldest.id)
+            return oldest
         of_name = max(self._names.values(), key=len, default=None)
         if of_name is None:
             return None

@@ -91,7 +91,10 @@ def test_nothing_is_carried_over_where_the_ledger_lost_facts() -> None:
 @pytest.mark.parametrize(("nodes", "words"), [(1, "1 node"), (7, "7 nodes")])
 def test_nothing_is_carried_over_where_a_node_was_silent_to_the_end(nodes: int, words: str) -> None:
     (made,) = carry_over(FIFTH, replace(ended(1), nodes_behind=nodes), 5 * KG, 100)
-    assert (made.micrograms, made.detail) == (0, f"nothing carried over: {words} did not report up to the period's end")
+    assert (made.micrograms, made.detail) == (
+        0,
+        f"nothing carried over: {words} with pods of it did not report up to the period's end",
+    )
 
 
 def test_what_other_pods_left_is_no_allowance() -> None:

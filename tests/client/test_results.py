@@ -189,21 +189,23 @@ def test_epochs_of_a_resumed_training_go_on_with_their_numbers_and_their_progres
         run(range(5, 7), start=0, name="anew")
         run(range(-2, 0), name="below zero")
         run("a", start="three", name="no number")
+        run(range(1, 4), name="from one")
+        run(range(5, 7), 2, name="own total")
         """,
         **server.variables,
     )
-    assert ended.output == "3\n2\n2\n2\n2\n2\n1\n", ended.errors
+    assert ended.output == "3\n2\n2\n2\n2\n2\n1\n3\n2\n", ended.errors
     steps: dict[str, list[int]] = {}
     for span in server.spans():
         steps.setdefault(span["name"], []).append(span["step"])
     assert steps == {
         "epoch": [5, 6, 7], "pass": [3, 4], "of nine": [4, 5], "twos": [0, 1], "anew": [0, 1], "below zero": [0, 1],
-        "no number": [0],
+        "no number": [0], "from one": [1, 2, 3], "own total": [5, 6],
     }  # fmt: skip
     newest = {line["unit"]: (line["done"], line["total"]) for line in server.seen()["progress"]}
     assert newest == {
         "epoch": (8, 8), "pass": (5, 5), "of nine": (6, 9), "twos": (2, 2), "anew": (2, 2), "below zero": (2, 2),
-        "no number": (1, 1),
+        "no number": (1, 1), "from one": (3, 3), "own total": (2, 2),
     }  # fmt: skip
 
 

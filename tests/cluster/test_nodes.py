@@ -23,7 +23,7 @@ from carbonbudget_operator.ledger.node_coverage import (
     ExpectedNodeTime,
     expectations,
     expected_ms,
-    nodes_behind,
+    silent_nodes,
     store_listed,
     without_agent,
 )
@@ -37,21 +37,25 @@ def expected(engine: sa.Engine) -> list[ExpectedNodeTime]:
         return expectations(connection, "default")
 
 
-def test_nodes_that_were_there_at_an_instant_and_have_not_reported_up_to_it_are_behind(engine: sa.Engine) -> None:
+def test_nodes_that_fell_silent_before_an_instant_are_known_with_the_namespaces_of_their_last_pods(
+    engine: sa.Engine,
+) -> None:
     at = HOUR + 3600
-    book(Booker(engine), *(a_report(HOUR + 60 * i, "whole") for i in range(60)), a_report(at - 120, "silent"))
+    book(Booker(engine), *(a_report(HOUR + 60 * i, "whole") for i in range(60)), a_report(at - 660, "silent"))
+    book(Booker(engine), a_report(at - 360, "ended", {"p": 5}, namespace="team-b"))
     book(Booker(engine), a_report(HOUR, "gone"))
-    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "gone", "mute"), "u"), HOUR)
-    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "mute", "new"), "u"), at - GRACE + 1)
-    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "mute", "new"), "u"), at + 60)
+    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "gone", "mute", "ended"), "u"), HOUR)
+    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "mute", "new", "ended"), "u"), at - GRACE + 1)
+    store_listed(engine, "default", dict.fromkeys(("whole", "silent", "mute", "new", "ended"), "u"), at + 60)
     with engine.connect() as connection:
-        assert nodes_behind(connection, "default", at) == 2  # silent and mute
-        assert nodes_behind(connection, "default", at - 60) == 1  # mute
-        assert nodes_behind(connection, "default", HOUR) == 0  # all are new
-        assert nodes_behind(connection, "other", at) == 0
+        assert silent_nodes(connection, "default", at) == [{"team-a"}]  # `ended` is silent for five minutes
+        assert set(silent_nodes(connection, "default", at + 60)) == {frozenset({"team-a"}), frozenset({"team-b"})}
+        assert silent_nodes(connection, "default", at - 420) == []
+        assert silent_nodes(connection, "default", HOUR) == []  # all are new
+        assert silent_nodes(connection, "other", at) == []
     book(Booker(engine), a_report(at - 60, "silent"))  # its outbox came
     with engine.connect() as connection:
-        assert nodes_behind(connection, "default", at) == 1
+        assert silent_nodes(connection, "default", at) == []
 
 
 def test_a_node_that_never_reports_is_missing(engine: sa.Engine) -> None:

@@ -67,7 +67,7 @@ async def test_a_period_waits_a_day_for_a_silent_node_and_then_nothing_is_carrie
     (closed,) = [row for row in bench.world.booked if row.source.startswith(f"left@{NOVEMBER}")]
     assert (closed.micrograms, closed.detail) == (
         0,
-        "nothing carried over: 1 node did not report up to the period's end",
+        "nothing carried over: 1 node with pods of it did not report up to the period's end",
     )
 
 

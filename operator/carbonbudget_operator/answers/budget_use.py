@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_boundaries import BudgetBoundaries
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, UseComponents, WorkloadUse
+from carbonbudget_operator.budgets.coverage import among
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.ledger.controller_pods import first_fact
 from carbonbudget_operator.ledger.fact_reader import data_through, node_spans
 from carbonbudget_operator.ledger.ledger_engine import snapshot
-from carbonbudget_operator.ledger.node_coverage import expectations, expected_ms, nodes_behind
+from carbonbudget_operator.ledger.node_coverage import expectations, expected_ms, silent_nodes
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     EMBODIED_UG,
@@ -165,7 +166,7 @@ def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
         energy_kwh=kilowatt_hours(energy_uj),
         coverage_percent=pass_.coverage_percent(query.start, query.end),
         measured_percent=total[METERED_UJ] * 100 // all_uj if all_uj else 0,
-        nodes_behind=pass_.nodes_behind(query.end),
+        nodes_behind=pass_.nodes_behind(query),
         data_from=pass_.data_from(query.start, query.end),
         parts=columns.split(total),
         settled_ug=columns.used_ug(settled),
@@ -204,7 +205,7 @@ class UsePass:
         self._known_rows = self._new_rows = 0
         self._coverage: dict[tuple[int, int], int] = {}
         self._first_facts: dict[int, int | None] = {}
-        self._behind: dict[int, int] = {}
+        self._behind: dict[int, list[frozenset[str]]] = {}
         self._instants = BudgetBoundaries(connection, queries)
 
     @property
@@ -246,13 +247,13 @@ class UsePass:
             self._coverage[(start, end)] = min(100, reported_ms * 100 // wanted_ms) if wanted_ms else 100
         return self._coverage[(start, end)]
 
-    def nodes_behind(self, end: int) -> int:
-        """Of a span that is over, how many nodes were there at its end and have not reported up to it."""
-        if end > self._through:  # of the present it says nothing yet
+    def nodes_behind(self, query: BudgetQuery) -> int:
+        """Of a span that is over, how many nodes fell silent before its end with pods of the query's namespaces."""
+        if query.end > self._through:  # of the present it says nothing yet
             return 0
-        if end not in self._behind:
-            self._behind[end] = nodes_behind(self._connection, self._reader.cluster, end)
-        return self._behind[end]
+        if query.end not in self._behind:
+            self._behind[query.end] = silent_nodes(self._connection, self._reader.cluster, query.end)
+        return sum(any(among(query.namespaces, name) for name in names) for names in self._behind[query.end])
 
     def pro_rata(self, query: BudgetQuery) -> list[int]:
         """Where the span starts or ends inside an hour whose facts are there and are not split at that instant."""

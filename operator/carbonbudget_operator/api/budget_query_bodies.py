@@ -111,7 +111,8 @@ class BudgetAnswer(BaseModel):
     )
     nodes_behind: int = Field(
         default=0,
-        description="Of a span that is over: nodes that were listed at its end and have not reported up to it",
+        description="Of a span that is over: nodes that were listed at its end and fell silent before, with pods of "
+        "its namespaces",
     )
     data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
     parts: UseComponents = UseComponents()

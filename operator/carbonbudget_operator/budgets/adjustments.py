@@ -74,8 +74,8 @@ class PeriodOutcome:
     """A period's own limit, use and adjustments. `start` is UTC seconds and names the period in sources.
 
     `counted` identifies what `used_ug` is the sum of (counted_hash.py). `lost`: the ledger lost facts of the period, so
-    nobody knows how much more was used. `nodes_behind`: so many nodes were there at its end and never reported up to
-    it.
+    nobody knows how much more was used. `nodes_behind`: so many nodes with pods of it fell silent before its
+    end and never reported up to it.
     """
 
     start: int
@@ -133,7 +133,8 @@ def carry_over(terms: ClosingTerms, outcome: PeriodOutcome, next_limit_ug: int, 
         return [nothing_carried(outcome.start, "nothing carried over: the ledger lost facts of the period")]
     if outcome.nodes_behind:
         nodes = "1 node" if outcome.nodes_behind == 1 else f"{outcome.nodes_behind} nodes"
-        return [nothing_carried(outcome.start, f"nothing carried over: {nodes} did not report up to the period's end")]
+        detail = f"nothing carried over: {nodes} with pods of it did not report up to the period's end"
+        return [nothing_carried(outcome.start, detail)]
     marks = {one.source.partition("#")[2] for one in outcome.booked if one.source.startswith(_COUNTS)}
     if marks == {_UNASKED}:
         return [nothing_carried(outcome.start, "nothing carried over: the period ended without carryOver")]

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS
+from carbonbudget_operator.ledger.facts import CPU
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import valid_in_database
 
@@ -130,19 +132,23 @@ def expectations(connection: sa.Connection, cluster: str) -> list[ExpectedNodeTi
 
 
 def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[str, int]:
-    """Milliseconds of the whole hours [start, end) that each node reported, by name; sealed hours too."""
+    """Milliseconds of the whole hours [start, end) that each node reported with all its domains, by name.
+
+    Sealed hours too.
+    """
     fact, node = schema.node_fact.c, schema.node.c
     hour = (fact.start - fact.start % HOUR).label("hour")
     of_domain = (
-        sa.select(fact.node_id, hour, sa.func.sum(fact.duration_ms).label("ms"))
+        sa.select(fact.node_id, hour, fact.domain, sa.func.sum(fact.duration_ms).label("ms"))
         .where(fact.start >= start, fact.start < end, valid_in_database(connection.dialect, fact.duration_ms))
         .group_by(fact.node_id, hour, fact.domain)
         .subquery()
     )
-    # A node's domains report the same time, and its clock may count a little more of it than there is.
+    # As in `NodeSlice.covered_ms`. A node's clock may count a little more time than there is.
     of_hour = (
-        sa.select(of_domain.c.node_id, sa.func.max(of_domain.c.ms).label("ms"))
+        sa.select(of_domain.c.node_id, sa.func.min(of_domain.c.ms).label("ms"))
         .group_by(of_domain.c.node_id, of_domain.c.hour)
+        .having(sa.func.sum(sa.case((of_domain.c.domain == CPU, 1), else_=0)) > 0)
         .subquery()
     )
     whole = HOUR * 1000
@@ -155,23 +161,28 @@ def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -
     return {name: int(ms) for name, ms in rows}
 
 
-def nodes_behind(connection: sa.Connection, cluster: str, at: int) -> int:
-    """How many nodes were listed at the UTC second `at` and have no report up to then, or none at all."""
-    listed, node, span = schema.node_listed.c, schema.node.c, schema.node_span.c
-    reported = (
-        sa.select(node.name)
+def silent_nodes(connection: sa.Connection, cluster: str, at: int) -> list[frozenset[str]]:
+    """Of each node that was listed at the UTC second `at` and fell silent before: whose pods it had when it did.
+
+    A node that ended within the last five minutes before `at` is not silent. One that never reported is not known to
+    have had pods.
+    """
+    listed, node, span, pod = schema.node_listed.c, schema.node.c, schema.node_span.c, schema.pod.c
+    there = sa.select(listed.name).where(
+        listed.cluster == cluster, listed.since + _GRACE_SECONDS <= at, listed.until >= at
+    )
+    pods = (schema.pod, sa.and_(pod.node_id == node.id, pod.last_hour >= span.last_end - HOUR))
+    rows = connection.execute(
+        sa.select(node.id, pod.namespace)
         .join(schema.node_span, span.node_id == node.id)
-        .where(node.cluster == cluster, span.last_end >= at)
+        .outerjoin(*pods)
+        .where(node.cluster == cluster, span.last_end < at - SILENT_SECONDS, node.name.in_(there))
+        .distinct()
     )
-    found = connection.scalar(
-        sa.select(sa.func.count(listed.name.distinct())).where(
-            listed.cluster == cluster,
-            listed.since + _GRACE_SECONDS <= at,
-            listed.until >= at,
-            listed.name.not_in(reported.scalar_subquery()),
-        )
-    )
-    return int(found or 0)
+    found: dict[int, set[str]] = {}
+    for node_id, namespace in rows:
+        found.setdefault(node_id, set()).update([namespace] if namespace is not None else [])
+    return [frozenset(names) for names in found.values()]
 
 
 def listed_from(connection: sa.Connection, cluster: str) -> int | None:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 import sqlalchemy as sa
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.pod_prediction import PodPredictions
 from carbonbudget_operator.intensity_settings import StaticSourceSettings
+from carbonbudget_operator.ledger import pod_steps
 from carbonbudget_operator.ledger.booking import Booker
-from carbonbudget_operator.ledger.pod_steps import read_steps
+from carbonbudget_operator.ledger.pod_steps import first_step_ms, read_steps
 from carbonbudget_operator.ledger.span_store import Post, ProgressPoint, SpanStore
 from carbonbudget_operator.ledger.tracked_pods import find_tracked
 from carbonbudget_operator.settings import CarbonSettings, IntensitySettings, Settings
@@ -69,7 +71,9 @@ def test_answers_about_budgets_wait_for_no_more_than_a_week_of_a_pods_hours(engi
     assert predictions.rest("pod-1", "epoch", NOW) is not None
 
 
-def test_steps_are_the_newest_spans_of_their_name_however_many_others_came_between(engine: sa.Engine) -> None:
+def test_steps_are_the_newest_spans_of_their_name_among_the_newest_of_the_pod(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, store = reported(engine, ("node-1",)), SpanStore(engine, "default", 10_000)
     steps = [Span(f"e{n}", "epoch", n, HOUR * 1000 + n * 60_000, HOUR * 1000 + (n + 1) * 60_000) for n in range(5)]
     others = [Span(f"x{n}", "x", n, HOUR * 1000, HOUR * 1000 + 5) for n in range(1_500)]
@@ -82,6 +86,11 @@ def test_steps_are_the_newest_spans_of_their_name_however_many_others_came_betwe
         assert pod is not None
         named = read_steps(connection, pod.id, "epoch", HOUR * 1000, NOW * 1000, 3)
         assert sorted(one.span.id for one in named) == ["e2", "e3", "e4"]
+        assert first_step_ms(connection, pod.id, "epoch") == HOUR * 1000
+        monkeypatch.setattr(pod_steps, "MOST_LOOKED_AT", 1_500)
+        assert read_steps(connection, pod.id, "epoch", HOUR * 1000, NOW * 1000, 3) == []
+        assert first_step_ms(connection, pod.id, "epoch") is None
+        monkeypatch.undo()
     found = PodPredictions(reader).rest("pod-1", "epoch", NOW)
     assert found is not None
     assert found.prediction.ends_at_ms == (NOW + 300) * 1000

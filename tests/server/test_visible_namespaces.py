@@ -134,16 +134,16 @@ def slow(world: World) -> SlowRights:
     return world.rights
 
 
-async def test_one_search_of_a_tenant_runs_at_a_time_and_asks_two_questions_at_once(
+async def test_one_search_of_a_tenant_runs_at_a_time_and_asks_four_questions_at_once(
     world: World, slow: SlowRights
 ) -> None:
     slow.may = {"ns-7"}
     asked = [asyncio.create_task(world.visible.of(an_account(number))) for number in range(4)]
-    await eventually(lambda: slow.under_way["team-a"] == 2)
+    await eventually(lambda: slow.under_way["team-a"] == 4)
     for _ in range(4 * 50):
         slow.go.release()
     assert await asyncio.gather(*asked) == [["ns-7"]] * 4
-    assert slow.most["all"] == 2
+    assert slow.most["all"] == 4
     assert (world.visible._locks, world.visible._users) == ({}, {})
 
 
@@ -172,13 +172,33 @@ async def test_who_names_a_namespace_is_answered_while_all_places_are_taken_by_s
     await eventually(lambda: slow.under_way.total() == 8)
     slow.may = {"ns-1"}
     named = asyncio.create_task(world.visible.among(an_account(0, "one"), ["ns-1", "ns-2", "ns-3"]))
-    await eventually(lambda: slow.under_way["one"] == 2)
+    await eventually(lambda: slow.under_way["one"] == 3)
     for task in searches:  # only now, so that the answers are for those that named theirs
         task.cancel()
     await asyncio.gather(*searches, return_exceptions=True)
     for _ in range(3):
         slow.go.release()
     assert await named == ["ns-1"]
+
+
+async def test_a_tenant_that_names_hundreds_of_namespaces_delays_no_other_that_names_one(
+    world: World, slow: SlowRights
+) -> None:
+    names = [f"ns-{number}" for number in range(50)]
+    many = [asyncio.create_task(world.visible.among(an_account(number, "many"), names)) for number in range(60)]
+    await eventually(lambda: slow.under_way.total() == 8)
+    another = asyncio.create_task(world.visible.among(an_account(0, "one"), ["ns-1"]))
+    before = len(slow.asked)
+    while not another.done():
+        slow.go.release()
+        await asyncio.sleep(0)
+    assert await another == []
+    assert slow.most["all"] == 8
+    assert len(slow.asked) - before < 40
+    for task in many:
+        task.cancel()
+    ended = await asyncio.gather(*many, return_exceptions=True)
+    assert any(isinstance(one, Refusal) and one.status == 503 for one in ended)  # it has only so many places
 
 
 async def test_a_search_that_is_not_answered_in_time_goes_on_where_it_was(

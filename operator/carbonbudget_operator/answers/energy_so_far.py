@@ -88,7 +88,9 @@ class EnergySoFar:
             if start >= end:
                 return UsedSoFar()
             ids = labelled_pod_ids(connection, cluster, start, namespace, (RUN, run))
-            slices = read_pod_slices(connection, ids, slice_starts(connection, namespace, start, end)) if ids else {}
+            if not ids:
+                return UsedSoFar()
+            slices = read_pod_slices(connection, ids, slice_starts(connection, namespace, start, end))
             energy_uj = sum(its.energy_uj.total() + its.idle_uj.total() for its in slices.values())
             plans = self._reader.plans(connection, start, end)
             rows = self._reader.rows_in(connection, plans, start, end, namespaces={namespace})

@@ -69,7 +69,8 @@ class ReviewTurns:
             raise self._no_place()
         newest = self._waiting[largest][-1]
         self._leave(largest, newest)
-        newest.set_exception(self._no_place())
+        if not newest.done():  # it may have been cancelled at this moment, and not left yet
+            newest.set_exception(self._no_place())
 
     async def _begin(self, owner: str) -> None:
         if self._running < self._at_once:  # nobody waits then

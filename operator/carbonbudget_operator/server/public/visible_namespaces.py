@@ -3,8 +3,8 @@
 Anybody with a token may ask, so that the questions to the API server are bounded in all: agents' tokens are reviewed
 over the same connections. Tenants take turns, and one search of a tenant runs at a time, since a namespace has as many
 accounts and tokens as its editors like. What a caller may not read is most, so that it is asked again less often: a
-right that is taken away ends within a minute, and one that is given shows within five. Who names a namespace is asked
-for at once, outside of that queue.
+right that is taken away ends within a minute, and one that is given shows within five. Namespaces that a caller names
+are asked for in turns of their own, which no search delays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +25,8 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
 
 MAX_NAMESPACES: Final = 1_000
 _AT_ONCE: Final = 8  # of the client's 32 connections
-_OF_A_SEARCH: Final = 2
+_OF_A_SEARCH: Final = 4
+_NAMED_EACH: Final = 200  # of one tenant, running and waiting
 _MOST_WAITING: Final = 1_000
 _SECONDS: Final = 5
 _FRESH_SECONDS: Final = 60.0  # as long as a right is cached elsewhere
@@ -57,6 +58,9 @@ class VisibleNamespaces:
         """`naming` is the parameter by which a caller names a namespace."""
         self._access, self._candidates, self._naming = access, candidates, naming
         self._turns = ReviewTurns(_MOST_WAITING, _OF_A_SEARCH, _AT_ONCE, "too many search for their namespaces")
+        self._named = ReviewTurns(
+            _MOST_WAITING, _NAMED_EACH, _AT_ONCE, "too many ask for namespaces by name"
+        )
         self._locks: dict[str, asyncio.Lock] = {}  # by tenant, while one of its callers searches or waits
         self._users: Counter[str] = Counter()
         self._found: dict[str, dict[bytes, _Search]] = {}  # by tenant and by the caller's rights, the oldest first
@@ -67,7 +71,7 @@ class VisibleNamespaces:
         allowed: dict[str, bool] = {}
         with _refusals():
             async with asyncio.timeout(_SECONDS):
-                await self._ask(caller, names, allowed, nullcontext)
+                await self._ask(caller, names, allowed, lambda: self._named.turn(tenant_of(caller.user)))
         return sorted(name for name, may in allowed.items() if may)
 
     async def of(self, caller: Caller) -> list[str]:

@@ -31,7 +31,7 @@ _SAMPLE_EVERY_S = 1.0
 _MOST_NAMED = 100
 # Units become a record for each name when they are sent, each 30 s. Where nothing is sent:
 _COUNT_TO_LOG_EVERY_S = 45.0
-_COUNT_EVERY_S = 300.0  # the server is away: 5,000 records of a name are 17 days
+_COUNT_EVERY_S = 300.0  # the server is away: 5,000 records are 17 days of one name
 
 
 class Delivery:

@@ -135,7 +135,7 @@ def test_a_server_with_a_real_ledger_tells_the_controller_of_a_pod_at_a_fifth_of
     prepared = prepare_budget(stored(body), now, namespaces())
     asked = period_queries(prepared, 0, now)
     found = answers.queries.budgets(asked)
-    answers.workloads.add(asked, found, now, answers.queries.data_through())
+    answers.workloads.add(asked, found, now)
     own = period_answers(prepared, asked, {answer.id: answer for answer in found}, answers.queries.data_through())
     made = evaluate_budget(prepared, own, None, "", now, EnforcementTerms(6 * 3600))
     merge(body, {"status": made.status})

@@ -58,9 +58,7 @@ class VisibleNamespaces:
         """`naming` is the parameter by which a caller names a namespace."""
         self._access, self._candidates, self._naming = access, candidates, naming
         self._turns = ReviewTurns(_MOST_WAITING, _OF_A_SEARCH, _AT_ONCE, "too many search for their namespaces")
-        self._named = ReviewTurns(
-            _MOST_WAITING, _NAMED_EACH, _AT_ONCE, "too many ask for namespaces by name"
-        )
+        self._named = ReviewTurns(_MOST_WAITING, _NAMED_EACH, _AT_ONCE, "too many ask for namespaces by name")
         self._locks: dict[str, asyncio.Lock] = {}  # by tenant, while one of its callers searches or waits
         self._users: Counter[str] = Counter()
         self._found: dict[str, dict[bytes, _Search]] = {}  # by tenant and by the caller's rights, the oldest first

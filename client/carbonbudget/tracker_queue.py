@@ -1,4 +1,4 @@
-"""What waits for a tracker: a bounded queue and the thread that writes it. Nobody else ever calls a tracker."""
+"""Figures that wait for a tracker: a bounded queue, and the one thread that calls the tracker to write them."""
 
 from __future__ import annotations
 

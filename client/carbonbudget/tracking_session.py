@@ -231,7 +231,8 @@ class TrackingSession:
                 if server.results.hurry():
                     thread.wake()
                 thread.wait_for_a_turn(min(until_s - time.monotonic(), 1.0))
-            self.flush(until_s - time.monotonic())  # a whole turn: listeners have heard of what arrived
+            # Afterwards listeners were called with every result that had arrived.
+            self.flush(until_s - time.monotonic())
         has_results = server is None or not server.results.without_result
         return self._wait_trackers(until_s) and has_results
 

@@ -285,14 +285,18 @@ def test_an_hour_without_a_report_of_the_cluster_is_not_known_and_one_without_us
     assert nothing == [0 if used is not None else None for used in found]
 
 
-def test_nodes_that_did_not_report_up_to_the_end_are_counted_of_a_span_that_is_over(engine: sa.Engine) -> None:
+def test_silent_nodes_with_pods_of_the_namespaces_are_counted_of_a_span_that_is_over(engine: sa.Engine) -> None:
     fill(engine)
     for at in (DAY - 600, END + 600):
-        store_listed(engine, "default", {"n1": "u1", "n2": "u2", "mute": "u3"}, at)
+        store_listed(engine, "default", {"n1": "u1", "n2": "u2", "mute": "u3", "silent": "u4"}, at)
+    book(Booker(engine), a_report(DAY + 600, "silent", {"p": 7}, namespace="team-a"))
     queries = BudgetUseQueries(ValuedReader(engine, SETTINGS))
     over = BudgetQuery(id="over", namespaces=["team-a"], start=DAY, end=DAY + 8 * HOUR)
     present = over.model_copy(update={"end": END})
-    assert [answer.nodes_behind for answer in queries.budgets([over, present])] == [0, 0]
+    others = over.model_copy(update={"namespaces": ["team-b"]})
+    both = over.model_copy(update={"namespaces": ["team-b", "team-a"]})
+    found = queries.budgets([over, present, others, both])
+    assert [answer.nodes_behind for answer in found] == [1, 0, 0, 1]
 
 
 def test_a_namespace_that_others_bear_is_in_their_workloads(engine: sa.Engine) -> None:

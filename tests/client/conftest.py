@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.client.trainings import TOKEN, ContractServer
+
+import carbonbudget as cb
+from carbonbudget.tracking_session import SESSION
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +25,15 @@ def server(server_process: ContractServer) -> ContractServer:
     server_process.token_file.write_text(TOKEN)
     server_process.set(reset=True)
     return server_process
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[cb.Span]]:
+    """The spans that ended, in that order; nothing is sent."""
+    ended: list[Any] = []
+    SESSION.start_anew()
+    monkeypatch.setattr(SESSION, "record", ended.append)
+    monkeypatch.setenv("CARBONBUDGET_QUIET", "1")
+    yield ended
+    assert cb.current_spans() == ()
+    SESSION.start_anew()

@@ -16,17 +16,7 @@ import carbonbudget as cb
 from carbonbudget.tracked_span import OPEN_SPANS
 from carbonbudget.tracking_session import SESSION
 
-
-@pytest.fixture(autouse=True)
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[cb.Span]]:
-    """The spans that ended, in that order; nothing is sent."""
-    ended: list[Any] = []
-    SESSION.start_anew()
-    monkeypatch.setattr(SESSION, "record", ended.append)
-    monkeypatch.setenv("CARBONBUDGET_QUIET", "1")
-    yield ended
-    assert cb.current_spans() == ()
-    SESSION.start_anew()
+pytestmark = pytest.mark.usefixtures("recorded")
 
 
 def names(spans: Any) -> list[str]:
@@ -138,78 +128,6 @@ def test_one_tracking_may_be_entered_again_and_inside_itself(recorded: list[cb.S
     with tracking:
         pass
     assert len({span.id for span in recorded}) == 3
-
-
-def test_a_function_keeps_its_name_its_answer_and_its_recursion(recorded: list[cb.Span]) -> None:
-    @cb.track("factorial")
-    def factorial(number: int) -> int:
-        """Of a number."""
-        return number * factorial(number - 1) if number else 1
-
-    assert factorial(4) == 24
-    assert (factorial.__name__, factorial.__doc__) == ("factorial", "Of a number.")
-    assert len({span.id for span in recorded}) == 5
-
-
-def test_a_method_can_be_tracked(recorded: list[cb.Span]) -> None:
-    class Model:
-        @cb.track("fit")
-        def fit(self, data: int, *, weight: int) -> int:
-            return data * weight
-
-    assert Model().fit(3, weight=2) == 6
-    assert names(recorded) == ["fit"]
-
-
-def test_static_and_class_methods_can_be_tracked_and_classes_stay_as_they_are(recorded: list[cb.Span]) -> None:
-    class Model:
-        @cb.track("static")
-        @staticmethod
-        def static(data: int) -> int:
-            return data
-
-        @cb.track("of the class")
-        @classmethod
-        def named(cls) -> str:
-            return cls.__name__
-
-    assert (Model.static(3), Model().static(4), Model.named()) == (3, 4, "Model")
-    assert names(recorded) == ["static", "static", "of the class"]
-    assert cb.track("class")(Model) is Model
-    assert cb.track("no function")(7) == 7  # type: ignore[type-var]
-
-
-def test_a_decorator_without_a_name_takes_that_of_the_function(recorded: list[cb.Span]) -> None:
-    @cb.track
-    def load() -> int:
-        return 7
-
-    @cb.track
-    async def fetch() -> int:
-        return 8
-
-    @cb.track
-    def batches() -> Iterator[int]:
-        yield 9
-
-    class Model:
-        @cb.track
-        def fit(self) -> int:
-            return 10
-
-        @staticmethod
-        @cb.track
-        def inner() -> int:
-            return 11
-
-        @cb.track
-        @staticmethod
-        def outer() -> int:
-            return 12
-
-    assert [load(), asyncio.run(fetch()), *batches(), Model().fit(), Model.inner(), Model.outer()] == [*range(7, 13)]
-    assert names(recorded) == ["load", "fetch", "batches", "fit", "inner", "outer"]
-    assert cb.track(Model) is Model
 
 
 async def test_an_async_function_keeps_its_span_over_its_pauses(recorded: list[cb.Span]) -> None:

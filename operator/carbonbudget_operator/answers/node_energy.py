@@ -12,10 +12,8 @@ from carbonbudget_operator.answers.time_ranges import covered_range
 from carbonbudget_operator.answers.window_parser import Range
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.fact_reader import NodeSpan, data_through, node_spans, read_nodes
-from carbonbudget_operator.ledger.facts import CPU
 from carbonbudget_operator.ledger.ledger_engine import snapshot
-from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, expectations, expected_ms
-from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.node_coverage import ExpectedNodeTime, covered_by_hour, expectations, expected_ms
 from carbonbudget_operator.ledger.unreadable_rows import MAX_COUNT, valid_in_database
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -137,25 +135,7 @@ def _energies(connection: sa.Connection, ids: list[int], start: int, end: int) -
 
 
 def _reported_ms(connection: sa.Connection, ids: list[int], start: int, end: int) -> Mapping[int, int]:
-    """By id of the node: of each hour the time of the domain that was reported shortest, an hour at most.
-
-    0 for an hour without the CPU's domain, as in `NodeSlice.covered_ms`.
-    """
-    c = schema.node_fact.c
-    valid = valid_in_database(connection.dialect, c.duration_ms, 2**40)
-    by_domain = (
-        sa.select(c.node_id, c.start, c.domain, sa.func.sum(c.duration_ms).label("ms"))
-        .where(*_of(ids, start, end), valid)
-        .group_by(c.node_id, c.start, c.domain)
-        .subquery()
-    )
-    shortest = sa.func.min(by_domain.c.ms)
-    has_cpu = sa.func.sum(sa.case((by_domain.c.domain == CPU, 1), else_=0)) > 0
-    by_hour = (
-        sa.select(by_domain.c.node_id, sa.case((shortest > HOUR * 1000, HOUR * 1000), else_=shortest).label("ms"))
-        .group_by(by_domain.c.node_id, by_domain.c.start)
-        .having(has_cpu)
-        .subquery()
-    )
-    rows = connection.execute(sa.select(by_hour.c.node_id, sa.func.sum(by_hour.c.ms)).group_by(by_hour.c.node_id))
+    """By id of the node: milliseconds that have all of its energy."""
+    hours = covered_by_hour(connection.dialect, *_of(ids, start, end))
+    rows = connection.execute(sa.select(hours.c.node_id, sa.func.sum(hours.c.ms)).group_by(hours.c.node_id))
     return {node_id: int(ms) for node_id, ms in rows}

@@ -122,7 +122,7 @@ class WorkloadPredictions:
         return found
 
     def _telling(self, namespaces: set[str], now: int, run: str = "") -> list[tuple[GroupKey, _Telling]]:
-        """The pods of these namespaces, and of this run, that tell their progress, in order of their uids."""
+        """The pods of these namespaces, and of this run, that have posted progress, sorted by uid."""
         cluster = self._reader.cluster
         with snapshot(self._reader.engine) as connection:
             points = read_telling(connection, cluster, namespaces, now, run)

@@ -16,7 +16,7 @@ from carbonbudget_operator.budgets.period import Period
 _HOUR = 3600
 # A late report of other pods can move a little energy of a shared namespace away from a budget. A loss is larger.
 _LOST_BELOW_PERCENT = 99
-# Figures come hours after their hour; a source that is away for longer must not keep revisions from being told apart.
+# A source publishes an hour's figure some hours later. After 48 hours without one, later changes count as revisions.
 FIGURES_WAIT_S = 48 * _HOUR
 
 

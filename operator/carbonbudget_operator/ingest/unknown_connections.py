@@ -3,7 +3,7 @@
 After a start of the server all agents connect at once, and each is unknown until its token is reviewed. To cut the
 oldest would cut those that are served next, and each cut costs one TLS handshake more. To refuse the newest would let
 silent connections keep all agents out. So a connection is kept as long as it makes progress, counted in rounds of the
-server's own event loop: while the server is slow, nobody is late.
+server's own event loop. So a client does not lose its connection because the server is slow.
 """
 
 from __future__ import annotations

@@ -131,30 +131,37 @@ def expectations(connection: sa.Connection, cluster: str) -> list[ExpectedNodeTi
     return found
 
 
-def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[str, int]:
-    """Milliseconds of the whole hours [start, end) that each node reported with all its domains, by name.
+def covered_by_hour(dialect: sa.Dialect, *where: sa.ColumnElement[bool]) -> sa.Subquery:
+    """`node_id` and `ms` of each node and hour: milliseconds that have all of the node's energy, an hour at most.
 
-    Sealed hours too.
+    As `NodeSlice.covered_ms`: of the domain that was reported shortest, and no row without the CPU's. `where` is about
+    `node_fact`. A node's clock may count a little more time than there is.
     """
-    fact, node = schema.node_fact.c, schema.node.c
-    hour = (fact.start - fact.start % HOUR).label("hour")
+    c = schema.node_fact.c
+    hour = (c.start - c.start % HOUR).label("hour")
     of_domain = (
-        sa.select(fact.node_id, hour, fact.domain, sa.func.sum(fact.duration_ms).label("ms"))
-        .where(fact.start >= start, fact.start < end, valid_in_database(connection.dialect, fact.duration_ms))
-        .group_by(fact.node_id, hour, fact.domain)
+        sa.select(c.node_id, hour, c.domain, sa.func.sum(c.duration_ms).label("ms"))
+        .where(*where, valid_in_database(dialect, c.duration_ms, 2**40))
+        .group_by(c.node_id, hour, c.domain)
         .subquery()
     )
-    # As in `NodeSlice.covered_ms`. A node's clock may count a little more time than there is.
-    of_hour = (
-        sa.select(of_domain.c.node_id, sa.func.min(of_domain.c.ms).label("ms"))
+    shortest, whole = sa.func.min(of_domain.c.ms), HOUR * 1000
+    has_cpu = sa.func.sum(sa.case((of_domain.c.domain == CPU, 1), else_=0)) > 0
+    return (
+        sa.select(of_domain.c.node_id, sa.case((shortest > whole, whole), else_=shortest).label("ms"))
         .group_by(of_domain.c.node_id, of_domain.c.hour)
-        .having(sa.func.sum(sa.case((of_domain.c.domain == CPU, 1), else_=0)) > 0)
+        .having(has_cpu)
         .subquery()
     )
-    whole = HOUR * 1000
+
+
+def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -> dict[str, int]:
+    """Milliseconds of the whole hours [start, end) that have all of a node's energy, by its name; sealed hours too."""
+    fact, node = schema.node_fact.c, schema.node.c
+    hours = covered_by_hour(connection.dialect, fact.start >= start, fact.start < end)
     rows = connection.execute(
-        sa.select(node.name, sa.func.sum(sa.case((of_hour.c.ms > whole, whole), else_=of_hour.c.ms)))
-        .join(schema.node, node.id == of_hour.c.node_id)
+        sa.select(node.name, sa.func.sum(hours.c.ms))
+        .join(schema.node, node.id == hours.c.node_id)
         .where(node.cluster == cluster)
         .group_by(node.name)
     )

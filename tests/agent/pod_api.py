@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.fake_http_server import FakeHttpServer
+
 from carbonbudget_agent.pods.pod_info import PodInfo
 from carbonbudget_agent.pods.pod_info import parse_pod as parse_pod_on
 
@@ -21,13 +23,11 @@ def parse_pod(value: dict[str, Any]) -> PodInfo:
     return parse_pod_on(value, "node-1")
 
 
-class Api(http.server.ThreadingHTTPServer):
+class Api(FakeHttpServer):
     """A list, and watches that say what they are told, one after another."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.items = [a_pod("u1")]
         self.watches: list[list[dict[str, Any]]] = []
         self.raw_watches: list[bytes] = []

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.fake_http_server import FakeHttpServer
+
 from carbonbudget_agent.https_client import Endpoint
 from carbonbudget_agent.outbox import Outbox, PackedReport, pack
 from carbonbudget_agent.sender import Sender
@@ -19,11 +21,11 @@ from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import decode_report
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(FakeHttpServer):
     """Answers with the statuses it is told to, the last for ever."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.statuses: list[int] = [200]
         self.got: list[NodeReport] = []
         self.tokens: list[str] = []

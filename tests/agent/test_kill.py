@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from tests.agent.node import UID_A, UID_B, FakeNode
+from tests.fake_http_server import FakeHttpServer
 
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_core.node_report_json import decode_report
@@ -30,19 +31,14 @@ LIVES_AT_ONCE = 2
 HURRIED = str(Path(__file__).parent / "hurried.py")
 
 
-class Ledger(http.server.ThreadingHTTPServer):
+class Ledger(FakeHttpServer):
     """Takes each key once; a key with another content is a defect that it remembers."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.reports: dict[tuple[object, ...], NodeReport] = {}
         self.conflicts: list[tuple[object, ...]] = []
         self.lock = threading.Lock()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A connection that a kill cut off is no news."""
 
     def take(self, report: NodeReport) -> None:
         with self.lock:

@@ -30,9 +30,6 @@ class FailingServer(Server):
         self.away = 0
         self.asked: list[int] = []
 
-    def handle_error(self, *_: object) -> None:
-        """A client that was hung up on."""
-
 
 class FailingHandler(Handler):
     server: FailingServer

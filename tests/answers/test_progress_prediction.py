@@ -57,7 +57,8 @@ class World:
         carbon = CarbonSettings(zone="WORLD", pue=1.0, intensity=IntensitySettings(sources=[STATED]))
         self.reader = ValuedReader(engine, Settings(carbon=carbon))
         self.so_far, self.pods = Counted(self.reader), CountedPods(self.reader)
-        self.workloads = WorkloadPredictions(self.reader, self.pods)
+        # Its clock stands still: a busy machine must not end the time that an answer has.
+        self.workloads = WorkloadPredictions(self.reader, self.pods, lambda: 0.0)
         self.predictions = ProgressPredictions(self.reader, self.pods, self.workloads, self.so_far)
         self.booker, self.store = Booker(engine, max_tracked_pods=most_pods), SpanStore(engine, "default", 10**6)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import yaml
 from tests.conftest import ENDS_WITH_US, Cluster
 from tests.e2e.conftest import wait_for
+from tests.fake_http_server import FakeHttpServer
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
@@ -122,7 +123,7 @@ def a_server(directory: Path, projection: Mapping[str, object]) -> Iterator[list
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = FakeHttpServer(Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "server.crt", directory / "server.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)

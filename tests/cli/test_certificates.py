@@ -8,13 +8,14 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from tests.cli.bad_world import FIGURES, PLUGIN, Run, World, assert_refused
 from tests.cli.bad_world import run as run
 from tests.cli.bad_world import world as world
+from tests.fake_http_server import FakeHttpServer
 
 from carbonbudget_operator.controller.certificates import make_ca, make_leaf
 
@@ -45,10 +46,9 @@ class Tls:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(directory / "leaf", directory / "leaf-key")
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = FakeHttpServer(Handler)
         # In the handler's thread: whoever goes away in the handshake ends no other.
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign] # a handshake that the client ends
         self.url = f"https://localhost:{self.server.server_address[1]}"
 
 

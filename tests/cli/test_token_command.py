@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from tests.fake_http_server import FakeHttpServer
 from typer.testing import CliRunner
 
 from carbonbudget_operator.cli.main import app
@@ -19,7 +20,7 @@ RECORD = {
 }  # fmt: skip
 
 
-class Server(HTTPServer):
+class Server(FakeHttpServer):
     """Answers each request with `answer`, and keeps the requests."""
 
     answer: dict[str, Any]
@@ -49,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server(("127.0.0.1", 0), Handler)
+    made = Server(Handler)
     made.asked, made.answer = [], {}
     thread = threading.Thread(target=made.serve_forever)
     thread.start()

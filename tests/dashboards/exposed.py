@@ -18,6 +18,7 @@ import yaml
 from aiohttp import ClientSession, TCPConnector, web
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.databases import make_tables
+from tests.fake_http_server import FakeHttpServer
 from tests.ledger.reports import a_report, book
 from tests.serving import Serving, serving
 
@@ -237,7 +238,7 @@ def served(texts: Mapping[str, Callable[[], bytes]]) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server = FakeHttpServer(Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

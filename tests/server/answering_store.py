@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Thread
+
+from tests.fake_http_server import FakeHttpServer
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -64,8 +66,7 @@ def a_store(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[A
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that ends the connection
+    server = FakeHttpServer(Handler)
     if context is not None:  # the handshake is in the handler's thread
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     scheme = "http" if context is None else "https"

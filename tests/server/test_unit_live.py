@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 
 import sqlalchemy as sa
+from tests.fake_http_server import FakeHttpServer
 from tests.prometheus import Prometheus, until
 from tests.server.answering_store import text_answer
 from tests.server.unit_polling import HOUR, Polling
@@ -31,7 +32,7 @@ async def test_a_live_server_that_speaks_vllms_names_is_counted_as_its_samples_s
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = FakeHttpServer(Handler)
     Thread(target=server.serve_forever, daemon=True).start()
     labels = {"namespace": "team-a", "pod": "chat-0"}
     job: dict[str, object] = {

@@ -110,6 +110,20 @@ async def test_any_number_of_agents_may_keep_their_connection() -> None:
             assert [await ask(stream) for stream in kept] == [b"HTTP/1.1 200 OK"] * 20
 
 
+async def test_an_old_connection_ends_with_an_answer_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a server that was added gets its part of the agents. A young connection stays."""
+    async with running(App()) as server:
+        young = await server.connect()
+        assert await ask(young) == await ask(young) == b"HTTP/1.1 200 OK"
+        monkeypatch.setattr(connection_limits, "_OLD_SECONDS", 0.0)
+        reader, writer = await server.connect()
+        writer.write(GET)
+        head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")  # up to its end
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert (b"connection: close" in head, body) == (True, b"ok")
+        assert await ask(young) == b"HTTP/1.1 200 OK"
+
+
 async def test_beyond_the_bound_of_requests_under_way_the_answer_is_to_come_again() -> None:
     app = App()
     app.go.clear()

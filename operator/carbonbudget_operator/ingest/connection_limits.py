@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import resource
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,8 @@ _HEADERS_SECONDS = 10.0
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_PIPELINED = 8  # our agents and clients wait for each answer
 _ANSWER_SECONDS = 60.0
+# A Service chooses a server once for each connection. A server that is added gets its part of the agents in an hour.
+_OLD_SECONDS = 1_800.0  # and up to as much again, so that connections of one start do not end together
 _UNREAD_SECONDS = 0.2
 _FAREWELL_SECONDS = 0.5
 CERTIFICATE_NAME = "certificate_name"  # in a request's state
@@ -54,6 +57,8 @@ def belongs_to(scope: Scope, kind: PeerKind, owner: str) -> None:
 class ClientConnection(HttpToolsProtocol):
     """An HTTP connection with time limits for request heads and answers, which ends without waiting for its client.
 
+    One that is old ends with its next answer, which says so.
+
     A closed TLS connection waits up to 30 s for the client's closing message, and an agent reads none before its next
     report. So a server that is to end would be away for most of a window.
     """
@@ -64,11 +69,13 @@ class ClientConnection(HttpToolsProtocol):
     certificate_name = ""  # the common name of the client's certificate, if TLS verified one
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
+    _old_from = 0.0  # seconds of the loop's clock
     _unused_bytes = 0  # received since a request began or a part of its body came: heads, extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Start the time limit of the first request."""
         super().connection_made(transport)
+        self._old_from = self.loop.time() + _OLD_SECONDS * random.uniform(1, 2)  # noqa: S311 - it is no secret
         self.certificate_name = common_name(transport.get_extra_info("peercert"))
         self._await_headers()
 
@@ -109,6 +116,8 @@ class ClientConnection(HttpToolsProtocol):
         if self.peer is not None:
             self.peer.asks()
         super().on_headers_complete()
+        if self.cycle is not None and self.loop.time() >= self._old_from:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

@@ -51,7 +51,7 @@ def enter_run(run_id: str, client: Any) -> None:
 
 @safely
 def leave_run() -> None:
-    """They no longer do."""
+    """Spans that begin from now on belong to MLflow's active run."""
     _LOGGERS_RUN.set(None)
 
 

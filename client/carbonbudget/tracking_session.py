@@ -237,7 +237,7 @@ class TrackingSession:
         return self._wait_trackers(until_s) and has_results
 
     def _wait_trackers(self, until_s: float) -> bool:
-        """Of each tracker whether it has all, also after one that has not."""
+        """Whether all trackers have all of their figures. Each is waited for, also after one that has not."""
         has_all = [wait(max(0.0, until_s - time.monotonic())) for wait in list(self.tracker_waits)]
         return all(has_all)
 

@@ -64,7 +64,7 @@ class WantedSpans:
             return evicted
 
     def settle(self, span: TrackedSpan) -> None:
-        """It has a result now, and waits for the final one."""
+        """Note that the span has a result now, and waits for the final one."""
         with self._lock:
             of_name = self._names.get(_name(span))
             if of_name is not None and of_name.unknown.pop(span.id, None) is not None:
@@ -85,7 +85,10 @@ class WantedSpans:
                     self._names.pop(name, None)
 
     def _evict(self) -> TrackedSpan | None:
-        """Of the most frequent name the oldest, and of those first one that has a result. Of many names the oldest."""
+        """Forget a span and return it: the oldest of the most frequent name, if possible one with a result.
+
+        With many names it is the oldest of all.
+        """
         if len(self._names) > _MANY_NAMES:  # each is one span's or nearly: none is frequent, and a search takes long
             oldest = next(iter(self._spans.values()))
             self.forget(oldest.id)

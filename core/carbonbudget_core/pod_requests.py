@@ -82,7 +82,7 @@ def parse_quantity(text: str) -> Fraction:
 
 
 def quantity(value: object) -> Fraction:
-    """The same for a value of unknown kind; 0 for an invalid or negative quantity, which the API server rejects."""
+    """The quantity in a value of unknown kind; 0 for an invalid or negative quantity, which the API server rejects."""
     try:
         return max(_NONE, parse_quantity(str(value)))
     except ValueError:

@@ -58,7 +58,7 @@ class ApiPath:
         return cls(group, version, resource)
 
     def at(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> Self:
-        """The same resource in a namespace, one object of it, or a subresource of that object."""
+        """This resource in a namespace, one object of it, or a subresource of that object."""
         return replace(self, namespace=namespace, name=name, subresource=subresource)
 
     def sub(self, subresource: str) -> Self:

@@ -80,7 +80,7 @@ class Bridge:
             outcome.final += figures.state == FINAL
 
     def _figures(self, run: TrackerRun, known: dict[tuple[str, str], TrackerFigures | str]) -> TrackerFigures | str:
-        """Its figures, or why it gets none."""
+        """The run's figures, or why it gets none."""
         if run.taken and not run.ours:
             return f"the name {run.taken} is taken by something else; it stays as it is"
         if not run.run:

@@ -34,17 +34,17 @@ class AllocatedEnergy:
 
     @property
     def dynamic_uj(self) -> list[int]:
-        """Of each group."""
+        """The dynamic energy of each group."""
         return self.energies_uj[: self.groups]
 
     @property
     def idle_uj(self) -> list[int]:
-        """Of each group: held idle plus the allocated part of the node's idle energy."""
+        """The idle energy of each group: held idle plus the allocated part of the node's idle energy."""
         return self.energies_uj[self.groups : 2 * self.groups]
 
     @property
     def overhead_uj(self) -> list[int]:
-        """Of each group: system and platform."""
+        """The overhead of each group: system and platform."""
         return self.energies_uj[2 * self.groups : 3 * self.groups]
 
     @property

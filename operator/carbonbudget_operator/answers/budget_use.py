@@ -80,7 +80,7 @@ class BudgetUseQueries:
         self._merges = MergeCache(max_rows)
 
     def on(self, engine: sa.Engine) -> BudgetUseQueries:
-        """The same answers through other connections to the same ledger; what is cached in memory is shared."""
+        """A copy that answers through other connections to the same ledger; what is cached in memory is shared."""
         other = copy.copy(self)
         other.book = self.book.on(engine)
         return other
@@ -248,7 +248,7 @@ class UsePass:
         return self._coverage[(start, end)]
 
     def nodes_behind(self, query: BudgetQuery) -> int:
-        """Of a span that is over, how many nodes fell silent before its end with pods of the query's namespaces."""
+        """How many nodes, with pods of the query's namespaces, fell silent before the end of a span that is over."""
         if query.end > self._through:  # of the present it says nothing yet
             return 0
         if query.end not in self._behind:

@@ -59,7 +59,7 @@ class EnergySoFar:
         self._kept: dict[Hashable, tuple[int, int, UsedSoFar]] = {}
 
     def of_pod(self, connection: sa.Connection, pod: TrackedPod, first_ms: int | None, now: int) -> UsedSoFar:
-        """Of the pod since `first_ms`, UTC milliseconds; None: since it began. `now` is the UTC second."""
+        """What the pod used since `first_ms`, UTC milliseconds; None: since it began. `now` is the UTC second."""
         oldest_ms = now * 1000 - MAX_SPAN_MS
         since_ms = oldest_ms - oldest_ms % _HOUR_MS if first_ms is None else max(first_ms, oldest_ms)
         first = since_ms // _HOUR_MS * HOUR
@@ -79,7 +79,7 @@ class EnergySoFar:
         return self._sum((pod.uid, first_ms), first, now, read)
 
     def of_run(self, connection: sa.Connection, namespace: str, run: str, now: int) -> UsedSoFar:
-        """Of all pods of a namespace that have this label; without a range of the power model."""
+        """What all pods of a namespace with this label used; without a range of the power model."""
         first = (now - MAX_SPAN_MS // 1000) // HOUR * HOUR
         cluster = self._reader.cluster
 
@@ -101,7 +101,7 @@ class EnergySoFar:
         return self._sum((namespace, run, ""), first, now, read)
 
     def _sum(self, key: Hashable, first: int, now: int, read: Callable[[int, int], UsedSoFar]) -> UsedSoFar:
-        """Of the hours from `first` to now; those that were over an hour ago are remembered."""
+        """The sum of the hours from `first` to now; hours that were over an hour ago are remembered."""
         over = now // HOUR * HOUR - HOUR
         made_at, until, used = self._kept.pop(key, (now, first, UsedSoFar()))
         if not 0 <= now - made_at < _REMEMBERED_SECONDS or not first <= until <= over:

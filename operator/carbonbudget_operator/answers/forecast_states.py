@@ -45,7 +45,7 @@ class ForecastState:
 
 
 def forecast_states(reader: ValuedReader, zones: Collection[str], now: int) -> list[ForecastState]:
-    """Those of the sources in force, in order of source and zone."""
+    """The forecast states of the sources in force, in order of source and zone."""
     carbon = reader.terms.at(now).carbon
     names = {given.name for given in carbon.intensity.sources if has_forecast(given)}
     if not names:

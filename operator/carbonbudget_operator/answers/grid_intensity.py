@@ -149,7 +149,7 @@ class _YearlyFigures:
         self._known: dict[tuple[int, str], list[Place]] = {}
 
     def of(self, terms: ValuationTerms, zone: str, hour: int) -> list[ZoneIntensity]:
-        """Those of the zone in order, each once."""
+        """The yearly figures of the zone in order, each once."""
         key = (id(terms), zone)
         if key not in self._known:
             places = [terms.places.of(node, hour) for node in self._nodes]

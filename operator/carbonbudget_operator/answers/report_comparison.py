@@ -37,7 +37,7 @@ def _signed(percent: Decimal) -> str:
 
 
 def summary(closed: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """The same in a few lines: the totals that changed, by how much, and how many other values did."""
+    """The comparison in a few lines: the totals that changed, by how much, and how many other values did."""
     lines = []
     before, after = closed.get("total"), now.get("total")
     if isinstance(before, dict) and isinstance(after, dict):

@@ -83,7 +83,7 @@ class RunSummary:
 
     @property
     def key(self) -> RunKey:
-        """Its place in the order. Pods without a run are apart by model, of which they have one at most."""
+        """The run's place in the order. Pods without a run are apart by model, of which they have one at most."""
         return self.namespace, self.run, "" if self.run else next(iter(self.models), "")
 
     def add(self, row: ValuedRow) -> None:
@@ -96,7 +96,7 @@ class RunSummary:
                 names.add(value)
 
     def extend(self, start: int, end: int) -> None:
-        """It had pods in [start, end) too."""
+        """Note that the run had pods in [start, end) too."""
         self.start, self.end = min(self.start or start, start), max(self.end, end)
 
     def state(self, through: int) -> State:

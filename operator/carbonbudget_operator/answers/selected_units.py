@@ -346,7 +346,7 @@ class _PostedCounts:
     counts: Mapping[tuple[str, int], int]
 
     def of(self, namespaces: Sequence[str], day: int) -> tuple[int, ...]:
-        """Those of each of the namespaces on a day."""
+        """The counts of each of the namespaces on a day."""
         if EVERY_NAMESPACE in namespaces:
             return tuple(counts for (_, number), counts in sorted(self.counts.items()) if number == day)
         return tuple(self.counts.get((name, day), 0) for name in namespaces)

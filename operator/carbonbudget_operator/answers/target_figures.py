@@ -111,7 +111,7 @@ class TargetFigures:
 
 
 def _largest_workloads(pass_: UsePass, one: SummedSpan) -> list[WorkloadUse]:
-    """Those that emitted most in the span, as many as the question asks for; none for spans after its first."""
+    """The workloads that emitted most in the span, as many as the question asks for; none after its first span."""
     most, names = one.asked.workloads, [name for name in one.namespaces if name not in one.asked.until]
     if not most or not names or not one.is_first:
         return []

@@ -39,7 +39,7 @@ class WeeklyProfile:
     near_ug: tuple[int, ...] = (0,)
 
     def changed(self, first_hour: int, permille: Sequence[int]) -> WeeklyProfile:
-        """The same with the hours from `first_hour` (UTC seconds) on at so many thousandths of the profile."""
+        """A profile whose hours from `first_hour` (UTC seconds) on have so many thousandths of this one's."""
         first = first_hour // _HOUR
         more = [
             self.hours_ug[(first + number) % _WEEK_HOURS] * (part - 1000) // 1000

@@ -24,11 +24,11 @@ class LimitedBudget(Protocol):
 
     @property
     def spec(self) -> _SpecWithLimit:
-        """Its spec."""
+        """The budget's spec."""
 
     @property
     def status(self) -> _StatusWithAdjustments:
-        """Its status. The adjustments there add up to all that are booked for its period."""
+        """The budget's status. The adjustments there add up to all that are booked for its period."""
 
 
 def base_limit_ug(budget: LimitedBudget) -> int:
@@ -48,7 +48,7 @@ def limit_in_force_ug(budget: LimitedBudget) -> int:
 
 
 def limit_in_force_text(budget: LimitedBudget) -> str:
-    """The same for people: as the spec has it where it is the same mass, or no mass."""
+    """The limit in force for people: as the spec has it where it is the same mass, or no mass."""
     try:
         return limit_text(budget, limit_in_force_ug(budget))
     except QuantityError:

@@ -1,1 +1,1 @@
-"""Carbon: converts energy to emissions (value.py) and selects the factors of a node (grid_factors.py). Pure."""
+"""Converts energy to emissions (emissions_formula.py) and selects the factors of a node (grid_factors.py). Pure."""

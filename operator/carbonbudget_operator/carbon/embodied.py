@@ -29,7 +29,7 @@ class EmbodiedDevice:
     high_grams: int | None = None
 
     def range_ug(self, emissions_ug: int) -> tuple[int, int]:
-        """The same part of the emissions by the lowest and by the highest figure, in micrograms, rounded down."""
+        """This part of the emissions by the lowest and by the highest figure, in micrograms, rounded down."""
         if not self.grams:
             return emissions_ug, emissions_ug
         low, high = (self.grams if grams is None else grams for grams in (self.low_grams, self.high_grams))

@@ -57,7 +57,7 @@ class IntensityTimeline:
         return self.first + len(self.hours) * HOUR
 
     def exposure(self, start: int, seconds: int) -> Exposure:
-        """Of a run from the UTC second `start`. What lies outside the hours is not known."""
+        """The exposure of a run from the UTC second `start`. What lies outside the hours is not known."""
         first, last = self._until(start), self._until(start + seconds)
         known_s = last[0] - first[0]
         return Exposure(seconds - known_s, last[1] - first[1], last[2] - first[2], last[3] - first[3])

@@ -28,7 +28,7 @@ class AnswerSource(Protocol):
     """Answers about a cluster's ledger. Spans are [start, end) in UTC seconds. Each method raises AnswerSourceError."""
 
     def allocation(self, span: Span, group_by: str, filter_by: str) -> JsonObject:
-        """Total, rows and factors (reporting.grouping.answer), and `settings`."""
+        """Total, rows and factors (`allocation_groups.allocation_json`), and `settings`."""
 
     def runs(self, span: Span, namespace: str, labels: Mapping[str, str]) -> JsonObject:
         """The pods of a namespace with these labels, as GET /api/v1/runs has them: `rows` by run, `total` with `pods`.

@@ -46,7 +46,7 @@ _BESIDE = "beside the ledger"
 
 
 class LedgerSource:
-    """Opens the ledger at the first question. See `Source`."""
+    """Opens the ledger at the first question. Implements `AnswerSource`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

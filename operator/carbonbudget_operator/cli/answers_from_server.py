@@ -57,7 +57,7 @@ class Transport(Protocol):
 
 
 class ServerSource:
-    """See `Source`."""
+    """Implements `AnswerSource` by questions to the server."""
 
     def __init__(self, way: Transport) -> None:
         self._way = way

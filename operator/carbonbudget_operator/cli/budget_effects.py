@@ -55,7 +55,7 @@ def kinds(budget: AnyBudget) -> Sequence[str]:
 
 
 def limited_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext) -> list[str]:
-    """Those of the kinds that budgets limit in this cluster: by the policy, else by the controller's condition."""
+    """The kinds in `found` that budgets limit in this cluster: by the policy, else by the controller's condition."""
     if beside.limited_kinds is not None:
         return [kind for kind in found if kind in beside.limited_kinds]
     ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_ENFORCED), None)

@@ -22,7 +22,7 @@ def covers_line(result: Mapping[str, Any], asked: tuple[int, int]) -> str:
 
 
 def csv_covers(result: Mapping[str, Any]) -> tuple[str, str]:
-    """The same as two cells, ISO 8601 in UTC; empty where it is not stated."""
+    """The covered span as two cells, ISO 8601 in UTC; empty where it is not stated."""
     span = _span(result)
     return ("", "") if span is None else (_iso(span[0]), _iso(span[1]))
 

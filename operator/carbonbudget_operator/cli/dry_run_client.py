@@ -168,7 +168,7 @@ class DryRun:
 
 
 def _kinds(text: str) -> dict[str, tuple[str, bool]]:
-    """Of a discovery document: each kind's plural, and whether it is of a namespace."""
+    """The plural of each kind in a discovery document, and whether the kind is of a namespace."""
     return {
         str(one.get("kind")): (str(one.get("name")), one.get("namespaced") is True)
         for one in objects(parse_object(text).get("resources"))

@@ -134,10 +134,6 @@ def _unlimited_kinds(budget: AnyBudget, beside: ReaderContext) -> list[str]:
     ]
 
 
-def _is_not(found: Sequence[str]) -> str:
-    return "is not" if len(found) == 1 else "are not"
-
-
 def _does(budget: AnyBudget, threshold: ThresholdSpec, beside: ReaderContext) -> str:
     mine = limited_here(budget, kinds(budget), beside)
     warned = limited_here(budget, dict.fromkeys((*ALWAYS_WARNED, *mine)), beside)

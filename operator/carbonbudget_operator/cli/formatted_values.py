@@ -61,7 +61,7 @@ def labels(selector: Mapping[str, object]) -> str:
 
 
 def micrograms(mass: str) -> int:
-    """Of a mass as a status has it; 0 for what is none."""
+    """The micrograms of a mass as a status has it; 0 for what is none."""
     try:
         return parse_mass(mass)
     except QuantityError:

@@ -35,7 +35,7 @@ class KubeconfigBudgetReader:
         self._lists, self._series = lists, series
 
     async def all(self, caller: PageCaller) -> FoundBudgets:
-        """Of all namespaces, else of one; and the cluster's, which may be hidden from a team."""
+        """The budgets of all namespaces, else of one; and the cluster's, which may be hidden from a team."""
         read: tuple[list[AnyBudget], list[str]] = await self._lists.both(BUDGET, CLUSTER_BUDGET, _parsed)
         found, notes = read
         return FoundBudgets([shown_object(one) for one in found], notes)

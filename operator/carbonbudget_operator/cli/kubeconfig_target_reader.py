@@ -24,7 +24,7 @@ class KubeconfigTargetReader:
         self._lists = lists
 
     async def all(self, caller: PageCaller) -> FoundTargets:
-        """Of all namespaces, else of one; and the cluster's, which may be hidden from a team."""
+        """The targets of all namespaces, else of one; and the cluster's, which may be hidden from a team."""
         read: tuple[list[AnyTarget], list[str]] = await self._lists.both(TARGET, CLUSTER_TARGET, _parsed, optional=True)
         found, notes = read
         return FoundTargets([shown_target_object(one) for one in found], notes)

@@ -42,17 +42,17 @@ class ManifestObject:
 
     @property
     def kind(self) -> str:
-        """Its kind."""
+        """The object's kind."""
         return str(self.manifest["kind"])
 
     @property
     def api_version(self) -> str:
-        """Its API group and version."""
+        """The object's API group and version."""
         return str(self.manifest["apiVersion"])
 
     @property
     def name(self) -> str:
-        """Its name; empty where the API server would make one."""
+        """The object's name; empty where the API server would make one."""
         return text(self.metadata.get("name"))
 
     @property
@@ -62,7 +62,7 @@ class ManifestObject:
 
     @property
     def metadata(self) -> Mapping[str, object]:
-        """Its metadata."""
+        """The object's metadata."""
         return mapping(self.manifest.get("metadata"))
 
     @property

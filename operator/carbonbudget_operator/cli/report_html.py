@@ -143,7 +143,7 @@ def _changes(change: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[
 
 
 def _changed_rows(found: Mapping[str, Row]) -> list[tuple[str, list[str]]]:
-    """Those with the larger figure in either period first, and the sum of the others in a row of its own."""
+    """Rows by the larger figure of either period, highest first, and the sum of the others in a row of its own."""
 
     def order(one: tuple[str, Row]) -> tuple[Decimal, str]:
         return -max(Decimal(one[1]["location_g"]), Decimal(one[1]["location_g_before"])), one[0]

@@ -47,22 +47,22 @@ class StoredObject:
 
     @cached_property
     def uid(self) -> str:
-        """Its uid: another one under the same name is another object."""
+        """The object's uid: another one under the same name is another object."""
         return str(self.metadata.get("uid", ""))
 
     @property
     def version(self) -> tuple[str, object]:
-        """Its uid and generation: changes with the spec, and not with the status."""
+        """The object's uid and generation: changes with the spec, and not with the status."""
         return self.uid, self.metadata.get("generation")
 
     @cached_property
     def namespace(self) -> str:
-        """Its namespace; empty for a cluster-wide object."""
+        """The object's namespace; empty for a cluster-wide object."""
         return str(self.metadata.get("namespace") or "")
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The object's name."""
         return str(self.metadata.get("name", ""))
 
     @property
@@ -72,7 +72,7 @@ class StoredObject:
 
     @property
     def path(self) -> ApiPath:
-        """Its path in the API."""
+        """The object's path in the API."""
         return self.resource.path(self.namespace, self.name)
 
     @property

@@ -32,7 +32,7 @@ def former_namespaces(
     counts_from: int,
     now: int,
 ) -> dict[str, int]:
-    """Those that counted and are not among `live`, with the end of the hour in which that was noticed (UTC seconds).
+    """Namespaces that counted and are not in `live`, each with the end of the hour that noticed it (UTC seconds).
 
     `existing`: all namespaces of now. `spec_hash`: of the spec, by which an edit is noticed: it takes effect at once
     for namespaces that exist. `span`: of the baseline. `counts_from`: since when there are calendar windows. A

@@ -45,7 +45,7 @@ def trimmed(body: Body) -> tuple[dict[str, object], int]:
 
 
 def without_spec(body: Body, why: str) -> dict[str, object]:
-    """The same without its spec, and with the reason."""
+    """The object without its spec, and with the reason."""
     return {"metadata": body["metadata"], **_status(body), _MISSING_SPEC_REASON: why}
 
 

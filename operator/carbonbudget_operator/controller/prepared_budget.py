@@ -64,7 +64,7 @@ class FormerNamespaces:
     before: tuple[str, ...]
 
     def of(self, period: Period) -> tuple[str, ...]:
-        """Those of a period that is over. Of one that no evaluation saw, those of the last one that was seen."""
+        """The namespaces of a period that is over. If no evaluation saw it, those of the last period that was seen."""
         return self.before if self.shown is not None and period.start < self.shown.start else self.in_shown
 
 
@@ -199,7 +199,7 @@ def prepare_budget(
 
 
 def with_adjustments(prepared: PreparedBudget, adjustments: Sequence[LimitChange]) -> PreparedBudget:
-    """The same with these adjustments of its period instead of those that its status shows."""
+    """The budget with these adjustments of its period instead of those that its status shows."""
     if prepared.budget_limit.per_workload:  # the limit is each workload's own
         adjustments = ()
     limit_ug = effective_limit_ug(prepared.base_limit_ug, adjustments)
@@ -207,7 +207,7 @@ def with_adjustments(prepared: PreparedBudget, adjustments: Sequence[LimitChange
 
 
 def _shown_adjustments(resource: AnyBudget, period: Period) -> Sequence[LimitChange]:
-    """Those that the status shows for this period. They hold until the server has answered what is booked."""
+    """The adjustments that the status shows for this period. They hold until the server has answered what is booked."""
     shown = resource.status.period
     if shown is None or Period(seconds(shown.start), seconds(shown.end)) != period:
         return ()

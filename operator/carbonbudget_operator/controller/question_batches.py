@@ -28,7 +28,7 @@ class _Question(Protocol):
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The question's id."""
 
 
 _Q = TypeVar("_Q", bound=_Question)

@@ -40,7 +40,7 @@ class RunOverThreshold:
 
     @property
     def state(self) -> State:
-        """Its state by its own use."""
+        """The run's state by its own use."""
         return self.verdict.state
 
     @property

@@ -79,7 +79,7 @@ def _ready(prepared: PreparedTarget) -> DesiredCondition:
 
 
 def _left_out(answer: TargetSpanAnswer) -> str:
-    """It changes with the names alone: a new sentence is written, and the share is in `current`."""
+    """Which namespaces are left out, and why. The text changes with the names alone; the share is in `current`."""
     more = answer.left_out_count - len(answer.left_out)
     names = ", ".join(answer.left_out) + (f" and {more} more" if more else "")
     why = f" ({answer.missing})" if answer.missing else ""

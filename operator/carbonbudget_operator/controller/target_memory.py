@@ -44,7 +44,7 @@ class TargetMemory:
     def evaluated(
         self, stored: StoredTarget, made: TargetEvaluation, asked: AskedSpans, through: int, now: int
     ) -> None:
-        """It was evaluated by the server's answer to `asked`."""
+        """Note that the target was evaluated by the server's answer to `asked`."""
         # With a new baseline its history is asked for next.
         self.version = stored.version if not made.newly_frozen else None
         self.hour, self.at, self.told = whole_hour(through), now, None
@@ -52,13 +52,13 @@ class TargetMemory:
         self.empty = frozenset(one for one in self.empty | made.empty if one in asked.shown)
 
     def failed(self, stored: StoredTarget, through: int, now: int) -> None:
-        """It could not be asked about."""
+        """Note that no question about the target could be asked."""
         self.version, self.hour, self.at, self.incomplete = stored.version, whole_hour(through), now, True
 
     def unanswered(self, stored: StoredTarget, reason: str) -> None:
-        """Its status says why there is no answer. It is due with the next one."""
+        """Note that the status says why there is no answer. The target is due with the next answer."""
         self.told, self.version = (stored.version, reason), None
 
     def not_written(self) -> None:
-        """Its status was not written: the next minute tries again."""
+        """Note that the status was not written: the next minute tries again."""
         self.version = self.told = None

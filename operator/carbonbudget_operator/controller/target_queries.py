@@ -100,7 +100,7 @@ class SpanAnswers:
     baseline: TargetSpanAnswer | None
     windows: dict[Period, TargetSpanAnswer]
     workloads: Sequence[WorkloadUse] = ()
-    """Those that emitted most in the rolling window."""
+    """The workloads that emitted most in the rolling window."""
 
 
 def batches_of(queries: Iterable[TargetQuery], most: int) -> list[list[TargetQuery]]:

@@ -94,7 +94,7 @@ def against_baseline(verdict: TargetVerdict, baseline: TargetBaseline | None) ->
 
 
 def namespaces_json(prepared: PreparedTarget) -> Status:
-    """Those that count and those that did, of a target that selects some."""
+    """The namespaces that count and those that did, of a target that selects some."""
     spec = prepared.spec
     if not isinstance(spec, ClusterCarbonTargetSpec) or spec.namespace_selector is None:
         return {"namespaces": None, "formerNamespaces": None}

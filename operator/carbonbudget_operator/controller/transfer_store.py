@@ -48,7 +48,7 @@ class StoredTransfer:
 
     @property
     def path(self) -> ApiPath:
-        """Its path in the API."""
+        """The transfer's path in the API."""
         return TRANSFER.path(self.namespace, self.name)
 
 
@@ -76,7 +76,7 @@ class TransferStore:
             self._stored[uid] = replace(stored, pending=pending)
 
     def decided(self, uid: str) -> None:
-        """Its decision was written: it is not taken again."""
+        """Note that the transfer's decision was written: it is not decided again."""
         self.forget(uid)
         self._decided[uid] = None
         if len(self._decided) > _MOST_REMEMBERED:

@@ -64,7 +64,7 @@ class WatchAudit:
         return [resource for resource, number in missed.items() if not number]
 
     async def _versions(self, resource: Resource) -> dict[str, object]:
-        """Of each that there is, by uid."""
+        """The version of each object that exists, by uid."""
         found: dict[str, object] = {}
         async for item in self._client.list(resource.collection, metadata_only=True):
             metadata = item.get("metadata")

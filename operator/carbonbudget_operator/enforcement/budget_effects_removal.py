@@ -258,7 +258,7 @@ class BudgetEffectsRemoval:
     async def _list(
         self, path: ApiPath, params: dict[str, str] | None = None, may_be_missing: bool = True
     ) -> AsyncIterator[JsonObject]:
-        """Its objects. `may_be_missing`: a cluster without the kind has none of them, and nothing has failed."""
+        """The objects at this path. `may_be_missing`: a cluster without the kind has none, and nothing failed."""
         try:
             async for item in self._client.list(path, params):
                 yield item

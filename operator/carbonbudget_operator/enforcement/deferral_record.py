@@ -43,7 +43,7 @@ class DeferralRecord:
 
     @classmethod
     def of(cls, job: Job, choice: StartChoice | None, forecast: DeferralForecast | None, now: int) -> DeferralRecord:
-        """Of a choice that was just made."""
+        """The record of a choice that was just made."""
         if choice is None or forecast is None or job.wish is None:
             return cls(now, now)
         wish = job.wish

@@ -34,7 +34,7 @@ class WorkloadShareOfBudget:
     emissions: str
     percent: int
     state: str = ""
-    """Its own state, in a budget per workload; otherwise empty."""
+    """The run's own state, in a budget per workload; otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class EnforcedBudget:
 
     @property
     def display_name(self) -> str:
-        """Its name in messages: "namespace/name" or "name"."""
+        """The budget's name in messages: "namespace/name" or "name"."""
         return self.key.removeprefix("/")
 
     def suspends(self, now: int) -> bool:

@@ -24,7 +24,7 @@ class FlaggingTarget:
     """A CarbonTarget or ClusterCarbonTarget, with the parts of its status that annotations are made of."""
 
     display_name: str
-    """Its name in messages: "namespace/name" or "name"."""
+    """The target's name in messages: "namespace/name" or "name"."""
     state: str
     """The status's; empty before the first evaluation."""
     workloads: tuple[WorkloadKey, ...]

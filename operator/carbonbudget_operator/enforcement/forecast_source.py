@@ -29,7 +29,7 @@ class ForecastSource:
         self._failing = FailureLog()
         self.newest: DeferralForecast | None = None
         self.namespaces: frozenset[str] = frozenset()
-        """Those in which Jobs wait: the forecast is asked for while there are any."""
+        """The namespaces in which Jobs wait: the forecast is asked for while there are any."""
         self.wanted = asyncio.Event()
         self.changed = asyncio.Event()
 

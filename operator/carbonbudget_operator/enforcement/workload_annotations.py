@@ -41,7 +41,7 @@ class WorkloadKey(NamedTuple):
 
     @property
     def path(self) -> ApiPath:
-        """Its object. The name is free text of a report; ApiPath refuses one that no object can have."""
+        """The workload's path. Its name is free text of a report; ApiPath refuses one that no object can have."""
         return _KINDS[self.kind].at(self.namespace, self.name)
 
 
@@ -66,7 +66,7 @@ class WorkloadAnnotations:
 
     @property
     def urgent(self) -> UrgentAnnotations:
-        """Those of the six whose change is written first."""
+        """The annotations, of the six, whose change is written first."""
         return UrgentAnnotations(self.budget, self.state, self.targets)
 
     def patch(self) -> dict[str, str | None]:

@@ -1,7 +1,8 @@
 """FOCUS 1.2 (FinOps Open Cost and Usage Specification) as CSV, with the columns of 1.0. Pure.
 
 FOCUS has no columns of carbon, so the emissions are in custom columns, whose names must begin with `x_`. Costs are 0:
-no price is known. A row is one group in one step of time; its consumed quantity is IT energy in kWh.
+this format does not use `carbon.price`. A row is one group in one step of time; its consumed
+quantity is IT energy in kWh.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _MAX_LOGGED = 10_000
 class ReportReceiver:
     """Receives the reports of one cluster.
 
-    `verify` returns a report with its pods as the cluster knows them, at UTC seconds (PodVerification.verify).
+    `verify` returns a report with its pods as the cluster knows them, at UTC seconds (ReportVerifier.verify).
     `now` returns UTC seconds.
     """
 

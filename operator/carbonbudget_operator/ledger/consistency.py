@@ -125,7 +125,7 @@ def _check_counts(connection: sa.Connection, table: sa.Table, hour: int, result:
 
 
 def _check_sealed(connection: sa.Connection, cluster: str, hour: int, derivation_id: int, result: CheckResult) -> None:
-    """Its pods are gone; what it was sealed with must hold what its nodes measured."""
+    """Check a sealed hour. Its pods are gone; what it was sealed with must hold what its nodes measured."""
     fact, node = schema.node_fact.c, schema.node.c
     rows = connection.execute(
         sa.select(fact.node_id, fact.start, fact.measured_uj)

@@ -91,7 +91,7 @@ def cuts_at(connection: sa.Connection, instants: Iterable[int]) -> set[Cut]:
 
 
 def new_cuts(connection: sa.Connection, wanted: Iterable[tuple[str, int]], now: int) -> list[Cut]:
-    """Those of the wanted ones (namespace and instant) that are to be made and can be.
+    """The wanted cuts (namespace and instant) that are still to be made and can be.
 
     An instant on the hour needs none. One that a booked window may already lie beyond cannot split any more, and one
     beyond a bound is left out: a budget that starts or ends there is counted pro rata in time in that hour.

@@ -30,7 +30,7 @@ class NodeSpan:
 
 
 def read_hour(connection: sa.Connection, cluster: str, hour: int) -> list[NodeSlice]:
-    """What each node reported in one hour; what cannot be read of it is left out and counted (`valid_counts.py`)."""
+    """What each node reported in one hour; what cannot be read of it is left out and counted (`unreadable_rows.py`)."""
     nodes = read_nodes(connection, cluster, hour)
     # An hour that is still open reaches as far as its node has reported.
     spans = _spans(connection, hour)
@@ -208,7 +208,7 @@ def _groups(connection: sa.Connection, hour: int, ends: Mapping[int, int]) -> di
 
 
 def _order(facts: PodGroupFacts) -> tuple[str, str, list[tuple[str, str]], tuple[int, int]]:
-    """The same for the same facts, so that the last microjoule always goes the same way."""
+    """A key that orders equal facts alike, so that the last microjoule always goes the same way."""
     group = facts.group
     return group.namespace, group.workload, sorted(group.labels.items()), facts.part or (0, 0)
 

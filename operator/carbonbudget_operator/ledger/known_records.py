@@ -35,7 +35,7 @@ class KnownRecords:
             self._question = sa.select(c.pod_id, c.id).where(c.pod_id == pod_id, c.id == record_id)
 
     def find(self, connection: sa.Connection, records: Collection[_PodRecord]) -> set[_PodRecord]:
-        """Those of them that are stored."""
+        """The given records that are stored."""
         if not records:
             return set()
         wanted = sorted(set(records))

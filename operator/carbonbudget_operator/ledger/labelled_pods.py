@@ -56,7 +56,7 @@ def labelled_pod_ids(
 
 
 def _with_facts(connection: sa.Connection, ids: list[int], start: int, end: int) -> Iterator[int]:
-    """Those of the pods, which have facts after `end`, that have some in [start, end) too."""
+    """The pods with facts in [start, end), of those that have facts after `end`."""
     fact = schema.pod_fact.c
     for some in chunks(ids):
         yield from connection.scalars(

@@ -105,7 +105,7 @@ def longest_label(durations: Mapping[int, int]) -> int:
 
 
 def pod_namespaces(connection: sa.Connection, cluster: str) -> set[str]:
-    """Those of the cluster that have pods. Other clusters in the same ledger have namespaces of their own."""
+    """The cluster's namespaces that have pods. Other clusters in the same ledger have namespaces of their own."""
     pod, node = schema.pod, schema.node
     query = sa.select(pod.c.namespace).join(node, node.c.id == pod.c.node_id).where(node.c.cluster == cluster)
     return set(connection.scalars(query.distinct()))
@@ -114,7 +114,7 @@ def pod_namespaces(connection: sa.Connection, cluster: str) -> set[str]:
 def registered_counters(
     connection: sa.Connection, cluster: str, counters: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], RegisteredCounter]:
-    """Those counters that are registered, by namespace and digest."""
+    """The given counters that are registered, by namespace and digest."""
     c, wanted, found = unit_counter.c, set(counters), dict[tuple[str, str], RegisteredCounter]()
     for digests in chunks(sorted({digest for _, digest in wanted})):
         rows = connection.execute(

@@ -93,7 +93,7 @@ def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
 
 
 def read_only(engine: sa.Engine, statement_seconds: float) -> sa.Engine:
-    """The same ledger through connections that cannot write; `bound_statements` can change the limit later."""
+    """An engine of this ledger whose connections cannot write; `bound_statements` can change the limit later."""
     if engine.dialect.name == "sqlite":
         path = f"file:{quote(engine.url.database or '')}"
         url = engine.url.set(database=path).update_query_dict({"mode": "ro", "uri": "true"})

@@ -169,7 +169,7 @@ def reported_ms(connection: sa.Connection, cluster: str, start: int, end: int) -
 
 
 def silent_nodes(connection: sa.Connection, cluster: str, at: int) -> list[frozenset[str]]:
-    """Of each node that was listed at the UTC second `at` and fell silent before: whose pods it had when it did.
+    """Whose pods each node had that was listed at the UTC second `at` and fell silent before.
 
     A node that ended within the last five minutes before `at` is not silent. One that never reported is not known to
     have had pods.

@@ -94,7 +94,7 @@ def list_tokens(engine: sa.Engine, cluster: str) -> list[ReadToken]:
 
 
 def live_tokens(engine: sa.Engine, cluster: str, now: int) -> Mapping[bytes, ReadToken]:
-    """Those that are neither revoked nor expired, by hash."""
+    """The tokens that are neither revoked nor expired, by hash."""
     c = schema.read_token.c
     with engine.connect() as connection:
         wanted = c.cluster == cluster, c.revoked_at.is_(None), c.expires_at > now

@@ -47,7 +47,7 @@ def seal_hour(
 ) -> None:  # fmt: skip
     """Seal one hour whose valued rows are stored, unless another server just did or it changed meanwhile.
 
-    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`valid_counts.py`). What is
+    `valued` gives what of the hour can be valued, for one that holds rows that cannot (`unreadable_rows.py`). What is
     added up is added up before reports have to wait, and what the hour gives up goes in small transactions after it.
 
     Raises:

@@ -111,7 +111,7 @@ class ValuedUnit:
 
     @property
     def by_namespace(self) -> Mapping[str, Sequence[ValuedRow]]:
-        """Its rows under their namespaces."""
+        """The unit's rows under their namespaces."""
         if self._by_namespace is None:
             found: dict[str, list[ValuedRow]] = {}
             for row in self.rows:

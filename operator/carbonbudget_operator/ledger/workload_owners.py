@@ -23,7 +23,7 @@ class WorkloadOwner:
 
 
 def known_owners(engine: sa.Engine, uids: Iterable[str]) -> set[str]:
-    """Those of these controllers whose owner is stored."""
+    """The controllers in `uids` whose owner is stored."""
     c = schema.owner.c
     with engine.connect() as connection:
         return {uid for part in chunks(uids) for uid in connection.scalars(sa.select(c.uid).where(c.uid.in_(part)))}

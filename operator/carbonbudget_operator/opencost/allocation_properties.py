@@ -65,7 +65,7 @@ def sanitised(name: str) -> str:
 def properties_of(
     cluster: str, node: str, namespace: str, workload: str, labels: Mapping[str, str]
 ) -> AllocationProperties:
-    """Of the workload KIND/NAME. Of two labels that are the same when sanitised, the first by name counts."""
+    """The properties of the workload KIND/NAME. If two labels are equal when sanitised, the first by name counts."""
     kind, separator, name = workload.partition("/")
     bare = kind == "Pod"
     safe = {sanitised(key): labels[key] for key in sorted(labels, reverse=True)}

@@ -46,7 +46,7 @@ class AllocationFigures:
 
     @classmethod
     def of(cls, figures: list[int]) -> Self:
-        """Of a row whose components are apart."""
+        """The figures of a row whose components are apart."""
         return cls(
             sum(figures[ENERGY_UJ]), figures[METERED_UJ], sum(figures[LOCATION_UG]), sum(figures[MARKET_UG]),
             figures[EMBODIED_UG], figures[_IDLE_COLUMN],

@@ -41,7 +41,7 @@ class ReadTokenCheck:
         self._used: dict[int, int] = {}  # the day that was recorded last, by token
 
     async def caller(self, token: str) -> Caller:
-        """Its creator, restricted to its namespaces: a token can never do more than its creator may now.
+        """The token's creator, restricted to its namespaces: a token can never do more than its creator may now.
 
         Raises:
             Unauthenticated: there is no such token, or it is revoked or expired.

@@ -62,6 +62,6 @@ class TargetCounters:
             self._want([WantedCounter(name, one, first, wide) for (name, one, wide), first in found.items()], now)
 
     def _namespaces(self) -> list[str]:
-        """Those of this cluster that have pods in the ledger."""
+        """The namespaces of this cluster that have pods in the ledger."""
         with self._engine.connect() as connection:
             return sorted(name for name in pod_namespaces(connection, self._cluster) if not is_special(name))

@@ -170,7 +170,7 @@ class Template:
 
 
 class QuestionQueue:
-    """Answers people's questions in workers, within the limits of the settings `server.questions`."""
+    """Answers readers' questions in worker processes, within the limits of the settings `server.questions`."""
 
     def __init__(self, setup: Setup, registry: CollectorRegistry) -> None:
         self._limits = limits = setup.settings.server.questions

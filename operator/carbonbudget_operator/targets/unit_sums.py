@@ -63,7 +63,7 @@ def format_units(units_micro: int) -> str:
 
 
 def parse_units(text: str) -> int:
-    """The same the other way round. Raises ValueError."""
+    """The millionths of a unit that a text states. Raises ValueError."""
     micro = Fraction(text) * MICRO
     if micro.denominator != 1:
         raise ValueError(f"{text!r} is finer than a millionth of a unit")

@@ -68,7 +68,7 @@ class Place:
     bases: AccountingBases = _UNKNOWN  # what the intensity has of direct and of upstream emissions
 
     def at(self, live: HourIntensity) -> Place:
-        """The same place with an hour's own intensity."""
+        """This place with an hour's own intensity."""
         basis = live.basis  # a yearly figure may stand in with another one; an hourly one is of the basis asked for
         bases = AccountingBases.of(basis, live.mg_per_kwh, live.other_mg)
         both = "" if None in (bases.direct_mg, bases.lifecycle_mg) else ", direct and life-cycle"

@@ -43,7 +43,7 @@ class PodWeight:
 
     @property
     def own_uj(self) -> int:
-        """Its own energy as allocation takes it."""
+        """The pod's own energy as allocation takes it."""
         return self.energy_uj + self.held_uj
 
 

@@ -42,7 +42,7 @@ class FailedUnits:
         self._units.pop(unit, None)
 
     def waiting(self, now: int) -> set[Key]:
-        """Those that are not to be tried yet."""
+        """The units that are not to be tried yet."""
         return {unit for unit, (until, _) in self._units.items() if now < until}
 
 

@@ -128,7 +128,7 @@ class UpkeepSteps:
         return key
 
     def _signatures(self, revisions: dict[int, int]) -> dict[Key, str]:
-        """Those that all units must have. Made once for all steps of a round: two years take half a step's time."""
+        """The signatures that all units must have. Made once a round: two years take half a step's time."""
         if self._signed is None or self._signed[0] != revisions:
             wanted = signatures(revisions)
             for (level, start), of_day in list(wanted.items()):

@@ -47,7 +47,7 @@ class ValuedReader:
         self._cache = _Cache(cached_rows)
 
     def on(self, engine: sa.Engine) -> ValuedReader:
-        """The same reader on other connections to the same ledger; cached units are shared."""
+        """A copy of this reader on other connections to the same ledger; cached units are shared."""
         other = copy.copy(self)
         other.engine = engine
         return other
@@ -200,7 +200,7 @@ class ValuedReader:
     def reported_ms_in(
         self, connection: sa.Connection, plans: ReadingPlans, parts: Sequence[tuple[int, int]]
     ) -> list[int]:
-        """The same for each [start, end) of these parts of the plans' span."""
+        """The reported node-milliseconds in each part [start, end) of the plans' span."""
         units = [plans.units(*part) for part in parts]
         found = self.derived.reported(connection, {its.key for of in units for its in of if its.is_stored})
         return [

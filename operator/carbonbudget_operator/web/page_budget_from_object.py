@@ -15,7 +15,7 @@ _BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True"
 
 
 def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]] = ()) -> PageBudget:
-    """The same figures that `kubectl carbon budgets` has. `sections` are what `explain` says about it."""
+    """A budget's figures for the page, as `kubectl carbon budgets` has them. `sections` is what `explain` says."""
     spec, status = budget.spec, budget.status
     parts, force = status.breakdown, status.enforcement
     used_ug = status.used_micrograms if status.used_micrograms is not None else _mass(status.used)

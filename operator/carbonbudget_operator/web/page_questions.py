@@ -28,7 +28,7 @@ class NotShown(Exception):
 
     @property
     def title(self) -> str:
-        """Its heading."""
+        """The heading above the sentence."""
         titles = {
             401: "Sign in again",
             403: "A right is missing",

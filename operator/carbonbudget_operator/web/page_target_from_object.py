@@ -13,7 +13,7 @@ from carbonbudget_operator.web.views.page_target_history import PageSavings, Pag
 
 
 def shown_target_object(target: AnyTarget) -> PageTarget:
-    """The same figures that `kubectl get carbontargets` has, and the history."""
+    """A target's figures for the page, as `kubectl get carbontargets` has them, and the history."""
     spec, status = target.spec, target.status
     current, baseline, expected = status.current, status.baseline, status.expected_now
     spaces = target.spec.namespace_selector if isinstance(target, ClusterCarbonTarget) else None

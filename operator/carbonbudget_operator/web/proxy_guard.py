@@ -54,7 +54,7 @@ class ProxyGuard:
         return PageCaller(users[0], None, users[0], tuple(groups))
 
     def routes(self) -> Sequence[BaseRoute]:
-        """Those of `tokens`: who comes without the proxy signs in there."""
+        """The routes of `tokens`: who comes without the proxy signs in there."""
         return self._tokens.routes()
 
     def sign_out_path(self) -> str | None:

@@ -70,7 +70,7 @@ class ListedObjects:
             return self._list[0]
 
     async def namespaces(self) -> Collection[str]:
-        """Those that have an object of the namespaced kind. Raises Refusal 503."""
+        """The namespaces that have an object of the namespaced kind. Raises Refusal 503."""
         return (await self.all()).namespaces
 
     async def one(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:

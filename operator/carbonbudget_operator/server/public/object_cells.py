@@ -94,7 +94,7 @@ def micrograms_of(mass: str | None) -> int | None:
 
 
 def mass_in_grams(mass: str | None) -> float | None:
-    """The same in grams."""
+    """The grams of a mass in a status; None where it has none."""
     micrograms = micrograms_of(mass)
     return None if micrograms is None else micrograms / _UG_PER_G
 

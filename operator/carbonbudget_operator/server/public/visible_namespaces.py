@@ -47,7 +47,7 @@ class _Search:
     denied_until: float
 
     def unsure(self, names: frozenset[str], now: float) -> Iterable[str]:
-        """Those of the names that must be asked for."""
+        """The given names that must be asked for."""
         return names - (self.among - set(self.allowed)) if now < self.denied_until else names
 
 
@@ -65,7 +65,7 @@ class VisibleNamespaces:
         self._names: frozenset[str] = frozenset()  # the newest: searches share it
 
     async def among(self, caller: Caller, names: Iterable[str]) -> list[str]:
-        """Those of the names in which the caller may get carbonbudgets, in order. Raises Refusal."""
+        """The given names in which the caller may get carbonbudgets, in order. Raises Refusal."""
         allowed: dict[str, bool] = {}
         with _refusals():
             async with asyncio.timeout(_SECONDS):

@@ -103,7 +103,7 @@ class EmissionTable:
 
 
 def emission_table(answer: JsonObject, fields: Sequence[str], basis: Basis) -> EmissionTable:
-    """Of an answer with `step=all`. Changes are shown where it has the window before."""
+    """The table of an answer with `step=all`. Changes are shown where it has the window before."""
     figure = _FIGURE[basis]
     rows = list(objects(answer.get("rows")))
     total = mapping(answer.get("total"))

@@ -138,7 +138,7 @@ def _zone(zone: str, hours: dict[int, JsonObject], now: int) -> ZoneView:
 
 
 def _milligrams(row: JsonObject) -> int:
-    """Its intensity in mg CO2e per kWh; -1 for none."""
+    """The row's intensity in mg CO2e per kWh; -1 for none."""
     value = amount(row, "mg_per_kwh")
     return -1 if value is None else value
 

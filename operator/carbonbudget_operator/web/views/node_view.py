@@ -29,12 +29,12 @@ class PageNode:
 
     @property
     def state_word(self) -> str:
-        """Its state for people."""
+        """The node's state for people."""
         return {"reports": "Reports", "silent": "Silent", "never": "Never reported"}[self.state]
 
 
 def nodes(answer: JsonObject, now: int) -> list[PageNode]:
-    """Those that do not report first."""
+    """The nodes, those that do not report first."""
     rows: dict[str, list[JsonObject]] = {}
     for row in objects(answer.get("rows")):
         rows.setdefault(word(row, "node"), []).append(row)

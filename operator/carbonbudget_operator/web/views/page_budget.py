@@ -79,12 +79,12 @@ class PageBudget(ShownState):
 
     @property
     def kind(self) -> str:
-        """Its kind."""
+        """The budget's kind."""
         return "CarbonBudget" if self.namespace else "ClusterCarbonBudget"
 
     @property
     def path(self) -> str:
-        """Its address on the page. Names of Kubernetes need no quoting; templates escape it nevertheless."""
+        """The budget's address on the page. Names of Kubernetes need no quoting; templates escape it nevertheless."""
         return f"/budgets/{self.namespace}/{self.name}" if self.namespace else f"/cluster-budgets/{self.name}"
 
     def effect(self, now: int) -> str:
@@ -131,7 +131,7 @@ class PageBudget(ShownState):
 
 
 def in_order(budgets: Iterable[PageBudget], now: int) -> list[PageBudget]:
-    """Those that block at `now` first, then by state, then the fullest, then by name."""
+    """The budgets that block at `now` first, then by state, then the fullest, then by name."""
     return sorted(
         budgets,
         key=lambda one: (

@@ -27,17 +27,17 @@ class ShownState:
 
     @property
     def state_word(self) -> str:
-        """Its state for people."""
+        """The state for people."""
         return _STATES.get(self.state, _NO_DATA)[0]
 
     @property
     def state_class(self) -> str:
-        """Its state for the style sheet and the icon."""
+        """The state for the style sheet and the icon."""
         return _STATES.get(self.state, _NO_DATA)[1]
 
     @property
     def state_order(self) -> int:
-        """Its place in lists: those that exceed something have the least number."""
+        """The place in lists: what exceeds something has the least number."""
         return _ORDER.index(self.state_class)
 
 

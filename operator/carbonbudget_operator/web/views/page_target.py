@@ -58,12 +58,12 @@ class PageTarget(ShownState):
 
     @property
     def kind(self) -> str:
-        """Its kind."""
+        """The target's kind."""
         return "CarbonTarget" if self.namespace else "ClusterCarbonTarget"
 
     @property
     def address(self) -> str:
-        """Its address on the page. Names of Kubernetes need no quoting; templates escape it nevertheless."""
+        """The target's address on the page. Names of Kubernetes need no quoting; templates escape it nevertheless."""
         return f"/targets/{self.namespace}/{self.name}" if self.namespace else f"/cluster-targets/{self.name}"
 
     @property

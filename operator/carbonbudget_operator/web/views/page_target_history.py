@@ -52,7 +52,7 @@ class PageWindow(ShownState):
 
     @property
     def per_unit(self) -> str:
-        """Its figure."""
+        """The window's figure."""
         return format_mass(self.per_unit_ug)
 
     @property

@@ -48,7 +48,7 @@ class RunLine:
 
     @property
     def began(self) -> str:
-        """Its first hour, for people."""
+        """The run's first hour, for people."""
         return utc_text(self.start)
 
     @property
@@ -102,7 +102,7 @@ class RunList:
 
 
 def run_list(answer: JsonObject) -> RunList:
-    """Of an answer of /api/v1/runs."""
+    """The list of runs in an answer of /api/v1/runs."""
     lines = sorted(map(_line, objects(answer.get("rows"))), key=lambda one: (-(one.start or 0), one.namespace, one.run))
     return RunList(
         lines[:MOST_LINES], max(0, len(lines) - MOST_LINES), answer.get("next") is not None,
@@ -136,7 +136,7 @@ class PageRun:
 
 
 def shown_run(answer: JsonObject) -> PageRun:
-    """Of an answer of /api/v1/runs/{namespace}/{run}."""
+    """The page of a run from an answer of /api/v1/runs/{namespace}/{run}."""
     return PageRun(
         _line(mapping(answer.get("run"))), [_line(row) for row in objects(answer.get("rows"))],
         utc_text(second(answer, "start")), utc_text(second(answer, "end")), utc_text(second(answer, "data_through")),

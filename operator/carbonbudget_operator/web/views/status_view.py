@@ -66,7 +66,7 @@ def exports(status: JsonObject) -> Sequence[PageExport]:
 
 
 def refusals(status: JsonObject) -> Sequence[PageRefusal]:
-    """Those that were refused last, at most MOST_REFUSED of them."""
+    """The reports that were refused last, at most MOST_REFUSED of them."""
     return [
         PageRefusal(
             word(one, "sender"), _REASONS.get(word(one, "kind"), word(one, "kind")), word(one, "reason"),

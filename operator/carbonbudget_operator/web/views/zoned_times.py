@@ -28,7 +28,7 @@ def zoned(second: int, zone: str, with_year: bool = True) -> str:
 
 
 def zoned_near(second: int | None, zone: str, now: int) -> str:
-    """The same without the year where it can be no other: within half a year of `now`. Empty for none."""
+    """A zoned time, without the year if it is within half a year of `now`. Empty for none."""
     return "" if second is None else zoned(second, zone, with_year=abs(second - now) >= _NEAR_SECONDS)
 
 

@@ -24,6 +24,7 @@ def main() -> None:
                 model.partial_fit(samples, labels, classes=[0, 1])
             mlflow.log_metric("loss", model.loss_, step=epoch)
         mlflow.log_metric("accuracy", model.score(samples, labels))
+        # cb.wait_results(180) here waits until the last epochs have their points too, up to three minutes.
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ def test_what_an_uninstall_keeps_is_removed_by_the_commands_of_the_page() -> Non
 
 def test_no_page_installs_from_an_index_what_is_in_none() -> None:
     """Somebody else could take the name there."""
-    pages = [*PAGES, *(ROOT / "client").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
-    for page in pages:
-        assert not re.search(r"pip install [\w -]*carbonbudget", page.read_text(encoding="utf-8")), page
+    examples = [path for ending in ("md", "yaml", "yml", "py") for path in (ROOT / "examples").rglob(f"*.{ending}")]
+    client = [path for ending in ("md", "py") for path in (ROOT / "client").rglob(f"*.{ending}")]
+    for page in (*PAGES, *CODE, *client, *examples):
+        assert not re.search(r"pip install [\w '\"-]*carbonbudget", page.read_text(encoding="utf-8")), page

@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 import yaml
 from tests.conftest import ROOT
+from tests.databases import make_tables
 from tests.e2e.conftest import wait_for
+from tests.ledger.reports import HOUR, a_report, book
+from tests.postgres import PostgresServer
+
+from carbonbudget_operator.ledger.booking import Booker
+from carbonbudget_operator.ledger.ledger_engine import open_ledger
 
 # Makes what is named last for `backup`; a check fails where BAD is in the copy's place.
 STUB = """#!/bin/sh
@@ -39,7 +45,7 @@ class Pod:
     def run(self, example: str, command: list[str] | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """The container's command with its variables, and `env` laid over them."""
         container = containers(example)[0]
-        given = {one["name"]: self.here(one["value"]) for one in container.get("env", ())}
+        given = {one["name"]: self.here(one["value"]) for one in container.get("env", ()) if "value" in one}
         own = [*container.get("command", ["carbonbudget"]), *container["args"]]
         return subprocess.run(
             [self.here(word) for word in command or own],
@@ -95,6 +101,18 @@ def test_a_copy_is_made_restored_and_taken_back_to_an_earlier_schema(pod: Pod) -
     done = pod.run("restore.yaml", BACKUP="none.db")
     assert (done.returncode, copy in done.stdout) == (1, True)
     assert (pod.ledger / "ledger.db").is_file()
+
+
+def test_a_ledger_moves_to_postgresql_as_it_is(pod: Pod, postgres: PostgresServer) -> None:
+    engine = open_ledger(f"sqlite:///{pod.ledger}/ledger.db")
+    make_tables(engine)
+    book(Booker(engine), *(a_report(HOUR + 60 * i, f"n{i % 3}", {f"p{i}": 5}) for i in range(30)))
+    database = {"CARBONBUDGET_LEDGER": postgres.database()}
+    former, moved, new = passes(pod.run("to-postgresql.yaml", **database)).splitlines()
+    assert former == new == f"3 nodes, 30 windows, 3 node slices, 30 pods, {30 * 705} uJ: conserves to the microjoule"
+    assert moved.startswith(f"{pod.ledger}/ledger.db is restored")
+    engine.dispose()
+    assert "is not empty" in pod.run("to-postgresql.yaml", **database).stderr
 
 
 def test_the_ledger_is_checked_as_the_runbook_says(pod: Pod) -> None:
@@ -153,7 +171,7 @@ def test_two_backups_at_once_both_make_their_copy(pod: Pod) -> None:
     assert len(pod.copies()) == 2
 
 
-@pytest.mark.parametrize("example", ["restore.yaml", "downgrade.yaml"])
+@pytest.mark.parametrize("example", ["restore.yaml", "downgrade.yaml", "to-postgresql.yaml"])
 def test_a_ledger_is_not_exchanged_under_a_running_server(example: str) -> None:
     """Where the step before was left out, the Job stays Pending: it is kept from the node that a backup needs."""
     beside = pod_spec("backup.yaml")["affinity"]["podAffinity"]

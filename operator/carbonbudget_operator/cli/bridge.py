@@ -25,5 +25,5 @@ def bridge(
     try:
         command = import_module("carbonbudget.bridge.bridge_command")
     except ImportError:
-        fail("carbonbudget-bridge is not installed here: pip install carbonbudget-client")
+        fail("carbonbudget-bridge is not installed here: run `pip install ./client` in a checkout of carbonbudget")
     raise typer.Exit(command.main([tracker, *(options or ())]))

@@ -22,4 +22,4 @@ def test_where_the_client_library_is_missing_one_sentence_says_how_to_install_it
     monkeypatch.setitem(sys.modules, "carbonbudget.bridge.bridge_command", None)
     done = run(["bridge", "mlflow"])
     assert (done.code, done.out) == (1, "")
-    assert done.err == "carbonbudget-bridge is not installed here: run `pip install ./client` in a checkout of carbonbudget\n"
+    assert done.err == "carbonbudget-bridge is not installed here: run `pip install ./client` in a checkout\n"

@@ -25,5 +25,5 @@ def bridge(
     try:
         command = import_module("carbonbudget.bridge.bridge_command")
     except ImportError:
-        fail("carbonbudget-bridge is not installed here: run `pip install ./client` in a checkout of carbonbudget")
+        fail("carbonbudget-bridge is not installed here: run `pip install ./client` in a checkout")
     raise typer.Exit(command.main([tracker, *(options or ())]))

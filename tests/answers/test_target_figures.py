@@ -17,8 +17,9 @@ from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.answers.selected_units import SelectedUnits, runs_of
+from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.target_figures import TargetFigures
+from carbonbudget_operator.answers.unit_hours import runs_of
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpan, TargetSpanAnswer

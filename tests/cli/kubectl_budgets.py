@@ -14,7 +14,8 @@ NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "period": {"start": "2026-10-31T23:00:00Z", "end": "2026-11-30T23:00:00Z"},
-    "used": "4.1kg", "remaining": "900g", "percentUsed": 82, "forecast": "6.3kg", "exhaustedAt": "2026-11-26T23:00:00Z",
+    "used": "4.1kg", "usedMicrograms": 4_100_000_000, "remaining": "900g", "percentUsed": 82, "forecast": "6.3kg",
+    "exhaustedAt": "2026-11-26T23:00:00Z",
     "breakdown": {"dynamic": "3kg", "idle": "700g", "overhead": "400g"},
     "state": "Warning", "action": "Warn", "dataThrough": "2026-11-24T11:59:00Z", "coverage": 98, "measured": 40,
     "topWorkloads": [
@@ -22,7 +23,14 @@ STATUS: dict[str, Any] = {
         {"kind": "Job", "name": "small", "emissions": "900g", "percent": 18},
     ],
 }  # fmt: skip
-BLOCK = {"state": "Exceeded", "action": "Block", "used": "5.5kg", "percentUsed": 110, "exhaustedAt": None}
+BLOCK = {
+    "state": "Exceeded",
+    "action": "Block",
+    "used": "5.5kg",
+    "usedMicrograms": 5_500_000_000,
+    "percentUsed": 110,
+    "exhaustedAt": None,
+}
 
 
 def an_object(name: str, namespace: str = "team-a", given: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:

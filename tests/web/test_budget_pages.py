@@ -9,10 +9,6 @@ import pytest
 from tests.web.budget_answers import BUDGETS, DAY, NOW, budget_row, instant
 from tests.web.page_world import World, shown, text_of
 
-from carbonbudget_operator.api.carbonbudget import CarbonBudget
-from carbonbudget_operator.web.page_budget_from_object import shown_object
-from carbonbudget_operator.web.views.page_adjustments import PageChildren
-
 
 @pytest.mark.parametrize(("at", "in_force"), [(NOW + 3599, True), (NOW + 3600, False), (NOW + 90 * 86_400, False)])
 async def test_a_block_that_has_ended_is_not_shown_as_in_force(at: int, in_force: bool) -> None:
@@ -37,15 +33,6 @@ async def test_an_instant_beyond_the_calendar_leaves_the_page(path: str, odd: st
     world.budgets = [*BUDGETS, budget_row("odd", time_zone="Asia/Tokyo", **dict.fromkeys(times, odd))]
     answer = await shown(path, world)
     assert (answer.status_code, "odd" in answer.text) == (200, True)
-
-
-def test_an_object_s_instant_beyond_the_calendar_is_not_known() -> None:
-    status = {"period": {"start": "0001-01-01T00:00:00+05:00", "end": "9999-12-31T23:59:59-05:00"}}
-    spec = {"limit": "5kg", "period": "Month"}
-    budget = CarbonBudget.model_validate({"metadata": {"name": "b", "namespace": "a"}, "spec": spec, "status": status})
-    assert budget.status.period is not None
-    found = shown_object(budget)
-    assert (found.start, found.end) == (None, None)
 
 
 async def test_budgets_that_refuse_work_come_first_and_those_within_last() -> None:
@@ -163,18 +150,3 @@ async def test_a_parent_shows_how_much_it_has_handed_down() -> None:
 
     text = text_of((await shown("/cluster-budgets/company", Parent())).text)
     assert "4 budgets name this one as their parent. Their limits are together 90kg; 0mg of 80kg is left" in text
-
-
-def test_an_object_s_adjustments_are_shown_as_the_answer_s_are() -> None:
-    status = {
-        "adjustments": [{"reason": "Credit", "amount": "+2kg", "micrograms": 2 * 10**9, "source": "target a/t"}],
-        "children": {"count": 1, "allocated": "3kg", "unallocated": "2kg"},
-    }
-    spec = {"limit": "5kg", "period": "Month"}
-    found = shown_object(
-        CarbonBudget.model_validate({"metadata": {"name": "b", "namespace": "a"}, "spec": spec, "status": status})
-    )
-    assert [(one.words, one.amount, one.source) for one in found.adjustments] == [
-        ("savings of a target", "+2kg", "target a/t")
-    ]
-    assert (found.base_limit, found.children) == ("5kg", PageChildren(1, "3kg", "2kg"))

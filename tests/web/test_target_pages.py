@@ -16,10 +16,10 @@ from tests.web.budget_answers import DAY, NOW, instant
 from tests.web.page_world import World, shown, text_of
 from tests.web.target_answers import BASELINE_END, MIDNIGHT, TARGETS, target_detail, target_row, target_windows
 
-from carbonbudget_operator.api.carbontarget import CarbonTarget, ClusterCarbonTarget
+from carbonbudget_operator.api.wire_names import CLUSTER_TARGET, TARGET
+from carbonbudget_operator.server.public import target_api_rows as api_rows
 from carbonbudget_operator.targets.reduction_path import ReductionPath
 from carbonbudget_operator.web.charts.target_charts import WindowBar, target_bar, target_path
-from carbonbudget_operator.web.page_target_from_object import shown_target_object
 from carbonbudget_operator.web.views.page_target import PageTarget
 from carbonbudget_operator.web.views.page_target_from_answer import shown_target_detail
 from carbonbudget_operator.web.views.page_target_history import PageSavings, PageWindow
@@ -147,7 +147,8 @@ def test_an_object_is_shown_as_the_answer_about_it_is() -> None:
                     for one in answer["conditions"]],
         history=windows,
     )  # fmt: skip
-    assert shown_target_object(CarbonTarget.model_validate(made)) == shown_target_detail(answer, history)
+    rows = api_rows.target_detail(TARGET, made), {"rows": api_rows.former_windows(TARGET, made)}
+    assert shown_target_detail(*rows) == shown_target_detail(answer, history)
 
 
 def _second(text: str) -> int:
@@ -167,7 +168,7 @@ def test_who_counts_the_units_is_said(source: dict[str, Any], words: str) -> Non
     made = _object()
     made["metadata"].pop("namespace")
     made["spec"]["unit"]["source"] = source
-    found = shown_target_object(ClusterCarbonTarget.model_validate(made))
+    found = shown_target_detail(api_rows.target_detail(CLUSTER_TARGET, made), {})
     assert f"Who counts the units: {words}." in found.counts
     assert found.state_word == "No data"
 

@@ -16,11 +16,12 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
-from carbonbudget_operator.answers.selected_units import SelectedUnits, runs_of
+from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.summed_span import SummedSpan
 from carbonbudget_operator.answers.target_parts import SpanPart
 from carbonbudget_operator.answers.target_units import Digest, TargetUnits
 from carbonbudget_operator.answers.told_reason import told_reason
+from carbonbudget_operator.answers.unit_hours import runs_of
 from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery
 from carbonbudget_operator.ledger.ledger_engine import snapshot

@@ -8,8 +8,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.answers.selected_units import DAY, SelectedUnits, UnitHours, UnitSelection
+from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.summed_span import SummedSpan
+from carbonbudget_operator.answers.unit_hours import DAY, UnitHours
+from carbonbudget_operator.answers.unit_selection import UnitSelection
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 
 _DAYS_AT_ONCE: Final = 50_000  # of units in memory, besides those that are remembered: some 900 bytes each

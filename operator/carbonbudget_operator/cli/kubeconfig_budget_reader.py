@@ -1,28 +1,29 @@
 """Budgets of `kubectl carbon ui`: the objects themselves, by the user's kubeconfig.
 
-They need the role view alone, and are there while the operator is down. Only the finer series comes from the server.
+They need the role view alone, and are there while the operator is down. They are shown by way of the rows that the
+server's API would have of them. Only the finer series comes from the server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 from typing import Final
 
-from pydantic import ValidationError
-
 from carbonbudget_core.jsons import JsonObject, at, text
-from carbonbudget_operator.api.carbonbudget import AnyBudget, CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.wire_names import BUDGET, CLUSTER_BUDGET, Resource
 from carbonbudget_operator.api_path import ApiPath
 from carbonbudget_operator.cli.explain import explain
 from carbonbudget_operator.cli.kubeconfig_object_lists import ObjectLists, not_understood
 from carbonbudget_operator.cli.reader_context import reader_context
 from carbonbudget_operator.kube.client import KubeError
+from carbonbudget_operator.server.public.budget_api_rows import budget_detail, budget_row, history_rows, parse_budget
 from carbonbudget_operator.web.api_budget_reader import SeriesReader
 from carbonbudget_operator.web.budget_reader import BudgetDetails, FoundBudgets
 from carbonbudget_operator.web.gateway import PageCaller
-from carbonbudget_operator.web.page_budget_from_object import shown_object
+from carbonbudget_operator.web.views.page_budget import PageBudget
+from carbonbudget_operator.web.views.page_budget_from_answer import shown_detail, shown_row
 
 _SELF_REVIEWS: Final = ApiPath("authentication.k8s.io", "v1", "selfsubjectreviews")
 _SELF_SECONDS: Final = 3  # the page opens without an answer, too
@@ -36,9 +37,8 @@ class KubeconfigBudgetReader:
 
     async def all(self, caller: PageCaller) -> FoundBudgets:
         """The budgets of all namespaces, else of one; and the cluster's, which may be hidden from a team."""
-        read: tuple[list[AnyBudget], list[str]] = await self._lists.both(BUDGET, CLUSTER_BUDGET, _parsed)
-        found, notes = read
-        return FoundBudgets([shown_object(one) for one in found], notes)
+        found, notes = await self._lists.both(BUDGET, CLUSTER_BUDGET, _listed)
+        return FoundBudgets(found, notes)
 
     async def one(self, caller: PageCaller, namespace: str, name: str) -> BudgetDetails:
         """With the sentences of `kubectl carbon explain`, and the server's series where that can be asked."""
@@ -46,10 +46,11 @@ class KubeconfigBudgetReader:
         async with self._lists.reading(resource, namespace, name) as client:
             item = await client.request("GET", resource.path(namespace, name))
             beside = await reader_context(client, resource, namespace, name)
-        if (budget := _parsed(resource, item)) is None:
+        if (budget := parse_budget(resource, item)) is None:
             raise not_understood(resource, name)
-        shown = shown_object(budget, explain(budget, dt.datetime.now(dt.UTC), beside))
-        return await self._series.details(caller, shown)
+        shown = shown_detail(budget_detail(resource, item), {"rows": history_rows(resource, item)})
+        sections = explain(budget, dt.datetime.now(dt.UTC), beside)
+        return await self._series.details(caller, replace(shown, sections=sections))
 
     async def user(self) -> str:
         """Whom the API server takes the user for; else the API server's own name, where it does not say so soon."""
@@ -62,9 +63,5 @@ class KubeconfigBudgetReader:
         return text(at(answer, "status", "userInfo").get("username")) or self._lists.who.url.partition("://")[2]
 
 
-def _parsed(resource: Resource, item: JsonObject) -> AnyBudget | None:
-    model: type[CarbonBudget] | type[ClusterCarbonBudget] = CarbonBudget if resource is BUDGET else ClusterCarbonBudget
-    try:
-        return model.model_validate(item)
-    except ValidationError:
-        return None
+def _listed(resource: Resource, item: JsonObject) -> PageBudget | None:
+    return None if parse_budget(resource, item) is None else shown_row(budget_row(resource, item))

@@ -32,7 +32,7 @@ class Server(FakeHttpServer):
         self.connections, self.retry_after = 0, ""
 
     def await_requests(self, count: int) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(self.tokens) < count:
             assert time.monotonic() < end, f"{len(self.tokens)} of {count} requests came"
             time.sleep(0.01)

@@ -255,7 +255,7 @@ async def test_a_count_is_cut_to_the_pods_life_and_costs_as_much_as_its_hours(
 async def test_a_post_of_many_hours_is_taken_and_only_its_namespace_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reported case: its hours were more than a minute's lines. It was refused for ever, and paid at each attempt."""
+    """The reported case: its hours were more than a minute's lines. It was refused for ever, and paid each time."""
     monkeypatch.setattr(span_inbox, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(self_requests, "_LINES", 1)  # 6,000 lines a minute
     day = {"name": "inferences", "count": 1, "start_ms": MS - 90_000_000, "end_ms": MS - 3_600_000}

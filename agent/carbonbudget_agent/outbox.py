@@ -53,7 +53,7 @@ class Outbox:
     def __init__(
         self, directory: Path, counts: WorkCounters, max_bytes: int = _MAX_BYTES, max_reports: int = _MAX_REPORTS
     ) -> None:
-        """Raises OSError if the directory cannot be made or written. A full disk is no error: reports wait in memory."""
+        """Raises OSError if the directory cannot be made or written. On a full disk reports wait in memory instead."""
         self.directory = directory
         self._counts, self._max_bytes, self._max_reports = counts, max_bytes, max_reports
         directory.mkdir(parents=True, exist_ok=True)

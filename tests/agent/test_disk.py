@@ -101,7 +101,7 @@ def test_an_agent_does_not_start_on_a_read_only_disk_and_does_on_a_full_one(
     fill(tmp_path / "outbox")
     Outbox(tmp_path / "outbox", WorkCounters())
     mount("ro")
-    with pytest.raises(OSError, match="cannot be written: .* read-only .* agent.outboxHostPath .* spc_t") as error:
+    with pytest.raises(OSError, match=r"cannot be written: .* read-only .* agent\.outboxHostPath .* spc_t") as error:
         Outbox(tmp_path / "outbox", WorkCounters())
     assert "\n" not in str(error.value)
     mount("rw")
@@ -114,7 +114,7 @@ def test_an_agent_without_capabilities_does_not_start_on_a_directory_that_is_not
     outbox = tmp_path / "outbox"
     outbox.mkdir(mode=0o755)
     os.chown(outbox, 65_534, 65_534)
-    code = "import sys; from pathlib import Path; from carbonbudget_agent.outbox import Outbox; Outbox(Path(sys.argv[1]), None)"
+    code = "import pathlib, sys; from carbonbudget_agent.outbox import Outbox; Outbox(pathlib.Path(sys.argv[1]), None)"
     done = subprocess.run(
         ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", code, str(outbox)],
         capture_output=True, text=True, check=False, timeout=60,

@@ -315,7 +315,7 @@ def test_what_is_refused_and_older_than_any_server_takes_is_rejected(server: Fai
     assert [path.name for path in (node.box.directory / "rejected").iterdir()] == [pack_report(START).name]
 
 
-def test_of_many_that_were_set_aside_each_gets_its_turn(server: FailingServer, tmp_path: Path) -> None:
+def test_of_many_that_were_delayed_each_gets_its_turn(server: FailingServer, tmp_path: Path) -> None:
     node = Node(tmp_path, server)
     node.put(*range(50))
     for name in node.box.names():

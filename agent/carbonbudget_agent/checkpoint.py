@@ -69,6 +69,10 @@ class DurableProgress:
         A report enters the outbox only after the checkpoint that accounts for it is on disk. Otherwise a report could
         be sent while an older checkpoint is in place, and a kill would attribute its window again.
         """
+        self._store(report)
+        self._counts.in_memory = len(self._checkpoint.pending)
+
+    def _store(self, report: NodeReport | None) -> None:
         pending = self._checkpoint.pending
         if report is not None:
             pending.append(pack(report))

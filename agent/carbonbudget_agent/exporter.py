@@ -166,7 +166,8 @@ class Exporter(Collector):
             ("outbox_errors", "Reports that could not be stored at once.", counts.outbox_errors),
             ("reports_dropped", "Reports dropped because the outbox was full.", counts.dropped),
             ("reports_corrupt", "Reports whose file could not be read.", counts.corrupt),
-            ("reports_delayed", "Reports that the server fails at while it accepts others; delayed.", counts.delayed),
+            ("reports_delayed", "Reports that were delayed: the server refuses or fails at them.", counts.delayed),
+            ("reports_rejected", "Reports that are not sent again: no server accepts them.", counts.rejected),
             ("reports_sent", "Reports that the ledger has.", counts.sent),
             ("send_errors", "Attempts that reached no server.", counts.send_errors),
         ):
@@ -189,10 +190,18 @@ class Exporter(Collector):
         )
         if self._outbox is not None:
             depth, size = self._outbox.size()
-            yield GaugeMetricFamily("carbonbudget_agent_outbox_reports", "Reports that wait.", depth)
-            yield GaugeMetricFamily("carbonbudget_agent_outbox_bytes", "Bytes that wait.", size)
+            waiting = depth + counts.in_memory
+            yield GaugeMetricFamily(
+                "carbonbudget_agent_outbox_reports", "Reports that wait, those in memory included.", waiting
+            )
+            yield GaugeMetricFamily(
+                "carbonbudget_agent_outbox_memory_reports",
+                "Reports that wait in memory, because the disk cannot be written.",
+                counts.in_memory,
+            )
+            yield GaugeMetricFamily("carbonbudget_agent_outbox_bytes", "Bytes that wait on the disk.", size)
             yield GaugeMetricFamily(
                 "carbonbudget_agent_outbox_delayed_reports",
-                "Reports that are tried again each hour, because the server fails at them.",
+                "Reports that are tried again each hour, because the server refuses or fails at them.",
                 len(self._outbox.delayed()),
             )

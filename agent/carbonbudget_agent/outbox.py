@@ -1,8 +1,8 @@
 """The outbox: a directory on the node that stores each report until the ledger has committed it.
 
 Each report is one compressed file, written under a temporary name, synced, then renamed, so that a file with its final
-name is complete. A report that the server cannot store now, though it stores others, is in the folder `delayed`. When
-the outbox exceeds its limits, the oldest reports are dropped and counted, delayed ones included.
+name is complete. A report that the server refuses or cannot store now, though it stores others, is in the folder
+`delayed`. When the outbox exceeds its limits, the oldest reports are dropped and counted, delayed ones included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUFFIX = ".json.z"
 _NAME = re.compile(r"\d{12,}-\d{6,}-[0-9a-f]{1,8}\.json\.z")  # other files in the directory are not the agent's
 _MAX_REPORTS = 7 * 86_400 // 60  # seven days of windows of a minute
 _MAX_BYTES = 200 * 2**20
-_MAX_ASIDE = 1_000
+_MAX_TAKEN_OUT = 1_000
 _DELAYED = "delayed"
 
 
@@ -42,16 +42,27 @@ def pack(report: NodeReport) -> PackedReport:
     return PackedReport(name, zlib.compress(encode_report(report).encode(), 6))
 
 
+def window_start(name: str) -> int:
+    """The start of a report's window in UTC seconds, by its name."""
+    return int(Path(name).name.partition("-")[0])
+
+
 class Outbox:
     """A directory of reports; names sort by window. That of a delayed report begins with its folder."""
 
     def __init__(
         self, directory: Path, counts: WorkCounters, max_bytes: int = _MAX_BYTES, max_reports: int = _MAX_REPORTS
     ) -> None:
-        """Raises OSError if the directory cannot be made."""
+        """Raises OSError if the directory cannot be made or written. On a full disk reports wait in memory instead."""
         self.directory = directory
         self._counts, self._max_bytes, self._max_reports = counts, max_bytes, max_reports
         directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OSError(
+                f"the outbox {directory} cannot be written: if its file system is read-only or the directory is not "
+                "root's, set agent.outboxHostPath to another path; if the node enforces SELinux, set "
+                "agent.seLinuxType to spc_t"
+            )
         for left in directory.glob("*.tmp"):  # of a write that was cut off
             left.unlink(missing_ok=True)
 
@@ -73,7 +84,7 @@ class Outbox:
         os.replace(self.directory / name, self.directory / _DELAYED / name)
 
     def read(self, name: str) -> bytes | None:
-        """A report's JSON; None if it was dropped meanwhile, or is corrupt: then it is set aside and counted.
+        """A report's JSON; None if it was dropped meanwhile, or is corrupt: then it is moved to `corrupt` and counted.
 
         Raises OSError while the disk cannot be read; the report may be sound.
         """
@@ -82,16 +93,16 @@ class Outbox:
         except FileNotFoundError:
             return None
         except zlib.error as error:
-            _log.error("outbox: %s cannot be read and is set aside: %s", name, error)
+            _log.error("outbox: %s cannot be read and is moved to the folder corrupt: %s", name, error)
             self._counts.corrupt += 1
-            self.set_aside(name, "corrupt")
+            self.take_out(name, "corrupt")
             return None
 
     def remove(self, name: str) -> None:
         """Delete a report that the ledger has. Raises OSError; then it is sent again, and counts once."""
         (self.directory / name).unlink(missing_ok=True)
 
-    def set_aside(self, name: str, why: str) -> None:
+    def take_out(self, name: str, why: str) -> None:
         """Move a report that can never be sent to the folder `why`, for an operator to read. Raises OSError.
 
         The folder has the latest 1,000.
@@ -100,7 +111,7 @@ class Outbox:
         try:
             folder.mkdir(exist_ok=True)
             os.replace(self.directory / name, folder / Path(name).name)
-            for old in sorted(folder.iterdir())[:-_MAX_ASIDE]:
+            for old in sorted(folder.iterdir())[:-_MAX_TAKEN_OUT]:
                 old.unlink(missing_ok=True)
         except OSError:
             self.remove(name)

@@ -1,9 +1,10 @@
 """The sender: a thread that sends the reports of the outbox to the server, oldest first.
 
-After 2xx the ledger has the report, and its file is deleted. After 400, 409, 413 and 422 the server will never accept
-it: the report is set aside and counted. After any other answer, or none, it is sent again with backoff. If one report
-goes on failing while the server accepts another, it is delayed: it stays on disk, is sent again each hour, and no other
-report waits for it. No error ends the thread, because that would be noticed only when the outbox is full.
+After 2xx the ledger has the report, and its file is deleted. After 409 no server will ever accept it: the report is
+rejected. After 400, 413 and 422 this server refuses it with its present version and settings: the report is delayed.
+It stays on disk, is sent again each hour, and no other report waits for it. After any other answer, or none, a report
+is sent again with backoff, and delayed if it goes on failing while the server accepts another. No error ends the
+thread, because that would be noticed only when the outbox is full.
 """
 
 from __future__ import annotations
@@ -17,29 +18,33 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from carbonbudget_agent.delayed_turns import DelayedTurns
 from carbonbudget_agent.https_client import Endpoint, retry_after_seconds
-from carbonbudget_agent.outbox import Outbox
+from carbonbudget_agent.outbox import Outbox, window_start
 from carbonbudget_agent.work_counters import WorkCounters
 from carbonbudget_core.backoff import Backoff
 from carbonbudget_core.jsons import parse_json
 
 _log = logging.getLogger(__name__)
-_FINAL = frozenset({400, 409, 413, 422})
+_CONFLICT = 409  # the ledger has that window with other content
+# By another version of the server or with other settings the report may be accepted: its cluster, its node's power.
+_REFUSED = frozenset({400, 413, 422})
+_OLDEST_SECONDS = 35 * 86_400  # what is refused and older than this is too old for a server, whatever its settings
 _TOO_EARLY = 425  # the window ends in the server's future: one of the two clocks is wrong
 _MAX_BACKOFF_SECONDS = 60.0
 # After this many tries over this time, another report is sent to find out whether the fault is this report's.
 _STUCK_TRIES, _STUCK_SECONDS = 5, 60.0
-_DELAYED_SECONDS = 3600.0
-_MAX_DELAYED_TRIES = 20  # in an hour
+_LOG_AGAIN_SECONDS = 3_600.0
 _CATCH_UP_PAUSE_SECONDS = 0.05  # a day of windows in about a minute and a half, and no flood
 
 
 @dataclass(frozen=True, slots=True)
 class _Blocked:
-    """What stopped the sending: the status (0: no answer), and the seconds that the server asked to wait."""
+    """What stopped the sending: the status (0: no answer), the seconds that the server asked to wait, its reason."""
 
     status: int
     retry_after: int = 0
+    reason: str = ""
 
 
 class _Stuck:
@@ -60,7 +65,7 @@ class Sender:
     """`spread_seconds`: how far apart the nodes of a cluster send after a window's end, by their name.
 
     `stop` ends the thread, which also waits on it: a test passes one that counts the pauses. `now` returns seconds of a
-    steady clock.
+    steady clock, `wall` UTC seconds.
     """
 
     def __init__(
@@ -72,14 +77,16 @@ class Sender:
         spread_seconds: float,
         stop: threading.Event | None = None,
         now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._server, self._outbox, self._counts = server, outbox, counts
-        self._delay = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
+        self._spread_s = spread_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
         self._wake, self._stop = threading.Event(), stop or threading.Event()
         self._connection: http.client.HTTPConnection | None = None
         self._logged: set[int] = set()
-        self._now, self._delayed_due, self._delayed_last = now, now(), ""
-        self._stuck = _Stuck()
+        self._log_again_at: dict[int | str, float] = {}
+        self._now, self._wall = now, wall
+        self._turns, self._stuck = DelayedTurns(now()), _Stuck()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
@@ -108,7 +115,7 @@ class Sender:
                 self._send_delayed()
                 self._wake.wait()
                 self._wake.clear()
-                self._stop.wait(self._delay)
+                self._stop.wait(self._spread_s)
                 continue
             pause = backoff.pause_seconds(blocked.retry_after)
             if blocked.status == _TOO_EARLY:  # reports older than the rejected window need not wait
@@ -122,7 +129,10 @@ class Sender:
         names = self._outbox.names()
         for number, name in enumerate(names):
             blocked = self._try(name)
-            if blocked is not None and not self._sent_or_delayed(name, names[number + 1 :], blocked):
+            if blocked is not None and blocked.status in _REFUSED:
+                self._log_refusal(blocked, f"report {name} is delayed and tried again each hour")
+                self._delay(name)  # if that fails it stays where it is, and the later ones go on
+            elif blocked is not None and not self._sent_or_delayed(name, names[number + 1 :], blocked):
                 return blocked
             self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
         return None
@@ -147,34 +157,48 @@ class Sender:
         if blocked.status == _TOO_EARLY or not self._stuck.failed(name, self._now()):
             return False
         probes = dict.fromkeys([*later[:1], *later[-1:]])  # the newest too: several in a row may have the same fault
-        if all(self._try(probe) is not None for probe in probes):
+        if not any(self._accepts(probe) for probe in probes):
             return False
         if self._try(name) is None:
             return True
-        try:
-            self._outbox.delay(name)
-        except OSError as error:
-            _log.error("report %s cannot be set aside: %s", name, error)
+        if not self._delay(name):
             return False
-        self._counts.delayed += 1
         _log.error(
-            "the server fails at report %s (status %d) and takes others: it is set aside and tried again each hour; "
+            "the server fails at report %s (status %d) and takes others: it is delayed and tried again each hour; "
             "the server's log says why",
             name,
             blocked.status,
         )
         return True
 
+    def _accepts(self, name: str) -> bool:
+        """Send a report to find out whether the server accepts any. A refusal shows nothing: it needs no ledger."""
+        sent = self._counts.sent
+        self._try(name)
+        return self._counts.sent > sent
+
+    def _delay(self, name: str) -> bool:
+        """Let the other reports go first. Whether that was possible."""
+        try:
+            self._outbox.delay(name)
+        except OSError as error:
+            if self._logs_now("delay"):
+                _log.error("report %s cannot be delayed: %s", name, error)
+            return False
+        self._counts.delayed += 1
+        return True
+
     def _send_delayed(self) -> None:
-        """Send the delayed reports again once an hour, a limited number in turn."""
-        if self._now() < self._delayed_due:
-            return
-        self._delayed_due = self._now() + _DELAYED_SECONDS
-        names = self._outbox.delayed()
-        in_turn = [name for name in names if name > self._delayed_last] + [n for n in names if n <= self._delayed_last]
-        for name in in_turn[:_MAX_DELAYED_TRIES]:
-            self._delayed_last = name
-            self._try(name)
+        """Send the delayed reports whose turn it is. Returns early when a window was closed: new reports go first."""
+        while not (self._wake.is_set() or self._stop.is_set()):
+            name = self._turns.next(self._now(), self._outbox.delayed)
+            if name is None:
+                return
+            blocked = self._try(name)
+            if blocked is not None:
+                self._turns.failed()
+                if blocked.status in _REFUSED:
+                    self._log_refusal(blocked, f"report {name} stays delayed")
             self._stop.wait(_CATCH_UP_PAUSE_SECONDS)
 
     def _send(self, name: str) -> _Blocked | None:
@@ -191,11 +215,16 @@ class Sender:
             self._logged.clear()
             return None
         self._counts.refused[status] += 1
-        self._log_once(status, f"the server answered {status}: {reason}")
-        if status not in _FINAL:
-            return _Blocked(status, retry_after)
-        self._outbox.set_aside(name, "rejected")
-        return None
+        refused = status in _REFUSED
+        blocked = _Blocked(status, retry_after, reason)
+        if status == _CONFLICT or (refused and self._wall() - window_start(name) > _OLDEST_SECONDS):
+            self._outbox.take_out(name, "rejected")
+            self._counts.rejected += 1
+            self._log_refusal(blocked, f"report {name} is rejected and not sent again")
+            return None
+        if not refused:
+            self._log_once(status, f"the server answered {status}: {reason}")
+        return blocked
 
     def _post(self, body: bytes) -> tuple[int, str, int]:
         headers = self._server.headers() | {
@@ -228,6 +257,19 @@ class Sender:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _log_refusal(self, blocked: _Blocked, what: str) -> None:
+        """Log a refusal of one report and what becomes of it, once an hour for each status."""
+        if self._logs_now(blocked.status):
+            _log.warning("the server answered %d: %s; %s", blocked.status, blocked.reason, what)
+
+    def _logs_now(self, what: int | str) -> bool:
+        """Whether it is an hour since `what` was logged."""
+        now = self._now()
+        if now < self._log_again_at.get(what, now):
+            return False
+        self._log_again_at[what] = now + _LOG_AGAIN_SECONDS
+        return True
 
     def _log_once(self, status: int, message: str) -> None:
         if status not in self._logged:  # once, until a report is accepted again

@@ -27,9 +27,11 @@ class WorkCounters:
     sampled_ms: int = 0  # steady time of the last complete sample; 0: none yet
     checkpoint_errors: int = 0
     outbox_errors: int = 0
+    in_memory: int = 0  # reports that wait in memory now, because the disk cannot be written
     dropped: int = 0
     corrupt: int = 0
     sent: int = 0
     delayed: int = 0
+    rejected: int = 0
     send_errors: int = 0
     refused: Counter[int] = field(default_factory=Counter)

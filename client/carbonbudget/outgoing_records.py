@@ -63,6 +63,10 @@ class OutgoingRecords:
         self.dropped += self._leave(number)
         return True
 
+    def drop(self) -> None:
+        """Give up all that waits."""
+        self.dropped += self._leave(len(self._waiting))
+
     def _leave(self, number: int) -> int:
         self._most_records = _MOST_RECORDS
         return sum(self._waiting.popleft()[2] for _ in range(number))

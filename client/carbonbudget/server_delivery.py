@@ -6,26 +6,32 @@ Imported only where there is a server: TLS and HTTP take longer to import than h
 from __future__ import annotations
 
 import json
-import random
 import time
 
 from carbonbudget.client_notices import notice
 from carbonbudget.outgoing_records import OutgoingRecords
+from carbonbudget.request_pause import RequestPause
 from carbonbudget.result_polling import ResultPolling
-from carbonbudget.server_link import RequestRefused, ServerAway, ServerLink
+from carbonbudget.server_link import EndpointMissing, RequestRefused, ServerAway, ServerLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from carbonbudget.client_settings import ClientSettings
     from carbonbudget.tracking_session import TrackingSession
 
 _SEND_EVERY_S = 30.0
 _PROGRESS_EVERY_S = 10.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
+_MISSING_S = 3_600.0  # until an endpoint that the server lacked is asked for again: it may have been upgraded
 
 
 class ServerDelivery:
-    """What waits for the server, and when it is sent. Only the library's thread calls `turn`."""
+    """What waits for the server, and when it is sent. Only the library's thread calls `turn`.
+
+    Each kind of request has a pause of its own, so that one that the server cannot answer now, or does not have, stops
+    none of the others. A server that gives no answer at all stops all of them.
+    """
 
     def __init__(self, session: TrackingSession, settings: ClientSettings) -> None:
         self._session, self._link = session, ServerLink(settings)
@@ -33,8 +39,9 @@ class ServerDelivery:
         self.results = ResultPolling()
         now_s = time.monotonic()
         self._send_at_s, self._progress_at_s = now_s + _SEND_EVERY_S, now_s
-        self._paused_until_s = self._refused_until_s = 0.0  # by ourselves, by the server
-        self._pause_s = _FIRST_PAUSE_S
+        self._pauses = {kind: RequestPause() for kind in (*self.outgoing, "progress", "results")}
+        self._no_answer = RequestPause()
+        self._missing_until_s = dict.fromkeys(self._pauses, 0.0)
 
     @property
     def empty(self) -> bool:
@@ -42,18 +49,16 @@ class ServerDelivery:
         return all(records.empty for records in self.outgoing.values())
 
     def sends(self) -> bool:
-        """Whether it is time to send all that waits, and neither the server nor we ask for a pause."""
-        now_s = time.monotonic()
-        return now_s >= max(self._send_at_s, self._paused_until_s, self._refused_until_s)
+        """Whether it is time to send the units that wait, and neither the server nor we ask for a pause."""
+        return time.monotonic() >= max(self._send_at_s, self._until_s("units"))
 
     def due_s(self) -> float:
         """When there is something to do, in `time.monotonic`."""
-        not_before_s = max(self._paused_until_s, self._refused_until_s)
         due = [self._send_at_s]
         if (result_due_s := self.results.next_due_s()) is not None:
-            due.append(max(result_due_s, not_before_s))
+            due.append(max(result_due_s, self._until_s("results"), self._missing_until_s["results"]))
         if self._session.newest_progress is not None:
-            due.append(max(self._progress_at_s, not_before_s))
+            due.append(max(self._progress_at_s, self._until_s("progress")))
         return min(due)
 
     def turn(self, asked: bool) -> None:
@@ -62,29 +67,65 @@ class ServerDelivery:
         is_due = now_s >= self._send_at_s
         if is_due:
             self._send_at_s = now_s + _SEND_EVERY_S
-        # Who asks for a flush does not wait for our own pause: the process may be at its end.
-        if now_s < (self._refused_until_s if asked else max(self._paused_until_s, self._refused_until_s)):
-            return
-        try:
-            for kind, records in self.outgoing.items():
-                # Full requests go at once: thousands of spans a minute would not find room until the next turn.
-                while records.full_request or (not records.empty and (is_due or asked)):
-                    self._send(kind, records)
+        missing: list[str] = []
+        for kind in self._pauses:
+            if now_s < self._missing_until_s[kind]:
+                self._drop(kind)
+                continue
+            if now_s < self._until_s(kind, asked):
+                continue
+            try:
+                self._do(kind, now_s, is_due or asked)
+            except EndpointMissing:
+                self._missing_until_s[kind] = now_s + _MISSING_S
+                self._drop(kind)
+                missing.append(kind)
+            except ServerAway as error:
+                self._away(kind, error)
+                if not error.answered:
+                    break
+        if missing:
+            named = ", ".join(missing)
+            notice(
+                f"missing {named}",
+                f"the server does not have /v1/self for {named}: upgrade it, or correct CARBONBUDGET_SERVER_URL; "
+                "until then they are dropped, and the server is asked again each hour",
+            )
+
+    def _until_s(self, kind: str, asked: bool = False) -> float:
+        """When a pause of this kind, or of all, is over."""
+        return max(self._no_answer.until_s(asked), self._pauses[kind].until_s(asked))
+
+    def _do(self, kind: str, now_s: float, everything: bool) -> None:
+        """Send or ask what is due of one kind. Raises ServerAway and EndpointMissing."""
+        if kind == "progress":
             self._send_progress(now_s)
-            due_s = self.results.next_due_s()
-            if due_s is not None and due_s <= now_s:
-                told = self.results.poll(lambda query: self._link.ask("GET", f"/v1/self?{query}"))
-                self._session.tell(told)
-            self._pause_s = _FIRST_PAUSE_S
-        except ServerAway as error:
-            self._away(error)
-        except RequestRefused as error:
-            notice("results", f"the server gives no results: {error}")
+        elif kind == "results":
+            self._fetch_results(now_s)
+        else:
+            records = self.outgoing[kind]
+            # Full requests go at once: thousands of spans a minute would not find room until the next turn.
+            while records.full_request or (not records.empty and everything):
+                self._send(kind, records)
+
+    def _ask(self, kind: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        answer = self._link.ask(method, path, body)
+        self._pauses[kind].worked()
+        self._no_answer.worked()
+        return answer
+
+    def _drop(self, kind: str) -> None:
+        """Give up what waits of a kind that the server does not have. Results stay wanted: they cost nothing."""
+        if kind in self.outgoing:
+            self.outgoing[kind].drop()
+        elif kind == "progress" and (newest := self._session.newest_progress) is not None:
+            self._session.newest_progress = None
+            self._session.predict(newest[0], None)
 
     def _send(self, kind: str, records: OutgoingRecords) -> None:
         number, body = records.next_request()
         try:
-            answer = self._link.ask("POST", f"/v1/self/{kind}", body)
+            answer = self._ask(kind, "POST", f"/v1/self/{kind}", body)
         except RequestRefused as error:
             if records.refused(number, error.too_big):
                 notice("refused", f"the server refused {number} {kind}: {error}")
@@ -101,7 +142,7 @@ class ServerDelivery:
             return
         self._progress_at_s = now_s + _PROGRESS_EVERY_S
         try:
-            answer = self._link.ask("POST", "/v1/self/progress", json.dumps(newest[1]).encode())
+            answer = self._ask("progress", "POST", "/v1/self/progress", json.dumps(newest[1]).encode())
         except RequestRefused as error:
             notice("progress", f"the server refused the progress: {error}")
             answer = {}
@@ -110,12 +151,22 @@ class ServerDelivery:
         prediction = answer.get("prediction")
         self._session.predict(newest[0], prediction if isinstance(prediction, dict) else None)
 
-    def _away(self, error: ServerAway) -> None:
+    def _fetch_results(self, now_s: float) -> None:
+        due_s = self.results.next_due_s()
+        if due_s is None or due_s > now_s:
+            return
+        try:
+            told = self.results.poll(lambda query: self._ask("results", "GET", f"/v1/self?{query}"))
+        except RequestRefused as error:
+            notice("results", f"the server gives no results: {error}")
+        else:
+            self._session.tell(told)
+
+    def _away(self, kind: str, error: ServerAway) -> None:
         """Later: a doubled, random pause, and no earlier than the server asked for."""
-        pause_s = self._pause_s * (1 + random.random()) / 2  # noqa: S311 - jitter, not secrecy
-        now_s = time.monotonic()
-        self._paused_until_s, self._refused_until_s = now_s + pause_s, now_s + error.retry_after_s
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        notice("away", f"the server cannot be used now, spans are kept and sent later: {error}")
-        if (newest := self._session.newest_progress) is not None:
+        pause = self._pauses[kind] if error.answered else self._no_answer
+        pause.failed(time.monotonic(), error.retry_after_s)
+        notice("away", f"the server cannot be used now ({kind}), what waits is kept and sent later: {error}")
+        newest = self._session.newest_progress
+        if newest is not None and (kind == "progress" or not error.answered):
             self._session.predict(newest[0], None)

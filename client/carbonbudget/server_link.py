@@ -24,11 +24,18 @@ _LONGEST_CONNECTION_S = 300.0  # then the CA is read anew, and another server ma
 
 
 class ServerAway(Exception):
-    """The server did not do what was asked; the same request may succeed later. `retry_after_s` is its wish, or 0."""
+    """The server did not do what was asked; the same request may succeed later. `retry_after_s` is its wish, or 0.
 
-    def __init__(self, reason: str, retry_after_s: float = 0) -> None:
+    `answered`: there was an answer, so requests of another kind may be accepted now.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float = 0, answered: bool = False) -> None:
         super().__init__(reason)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.answered = retry_after_s, answered
+
+
+class EndpointMissing(Exception):
+    """The server has no such endpoint: it is of an earlier version."""
 
 
 class RequestRefused(Exception):
@@ -53,7 +60,8 @@ class ServerLink:
     def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         """The answer to one request.
 
-        Raises ServerAway: it may work later. Raises RequestRefused: it never will.
+        Raises ServerAway: it may work later. Raises RequestRefused: it never will. Raises EndpointMissing: not before
+        the server is upgraded.
         """
         token = self._token()
         status, headers, content = self._exchange(method, path, body, token)
@@ -63,11 +71,14 @@ class ServerLink:
                 status, headers, content = self._exchange(method, path, body, renewed)
         if status in (413, 422):
             raise RequestRefused(f"{_reason(status, content)}", too_big=status == 413)
+        # A 404 in another form is that of a proxy on the way, and may pass.
+        if status in (404, 405) and {"detail", "reason"} & (_parsed(content) or {}).keys():
+            raise EndpointMissing(_reason(status, content))
         if status != 200:
-            raise ServerAway(_reason(status, content), _retry_after_s(headers.get("Retry-After")))
+            raise ServerAway(_reason(status, content), _retry_after_s(headers.get("Retry-After")), answered=True)
         answer = _parsed(content)
         if answer is None:
-            raise ServerAway("the answer is no JSON object")
+            raise ServerAway("the answer is no JSON object", answered=True)
         return answer
 
     def close(self) -> None:
@@ -129,11 +140,13 @@ class ServerLink:
 
     def _new_connection(self) -> http.client.HTTPConnection:
         url = urlsplit(self._settings.server_url)
-        host = url.hostname or ""
+        host, port = url.hostname or "", url.port
+        if port is None:  # http.client would take what follows the last colon of an IPv6 address for it
+            port = 443 if url.scheme == "https" else 80
         if url.scheme == "https":
-            return http.client.HTTPSConnection(host, url.port, timeout=_TIMEOUT_S, context=self._context())
+            return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=self._context())
         if url.scheme == "http" and host in ("127.0.0.1", "::1", "localhost"):
-            return http.client.HTTPConnection(host, url.port, timeout=_TIMEOUT_S)
+            return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
         raise ServerAway("CARBONBUDGET_SERVER_URL begins with https://; a token does not travel in the clear")
 
     def _context(self) -> ssl.SSLContext:
@@ -176,9 +189,9 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
 
 
 def _reason(status: int, content: bytes) -> str:
-    """What the server said in `error` or `detail`, on one line."""
+    """What the server said in `reason`, a proxy in `error` or `detail`, on one line."""
     said = _parsed(content) or {}
-    text = str(said.get("error") or said.get("detail") or "")[:200]
+    text = str(said.get("reason") or said.get("error") or said.get("detail") or "")[:200]
     return f"HTTP {status}" + (f": {' '.join(text.split())}" if text else "")
 
 

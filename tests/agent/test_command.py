@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.agent.node import UID_A, FakeNode
+from tests.disk import small_disk
 
 from carbonbudget_core.node_report_json import decode_report
 
@@ -86,6 +87,22 @@ def test_an_outbox_that_cannot_be_made_is_named_in_a_line(tmp_path: Path, outbox
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"carbonbudget-agent: {outbox} cannot be used: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_outbox_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path)
+    with small_disk(tmp_path / "outbox", "64k"):
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "outbox")], check=True)
+        done = run(
+            "run", "--sysfs", str(tmp_path / "sys"), "--procfs", str(node.procfs), "--cgroup-root", str(node.cgroups),
+            "--pods-file", str(node.pod_list(UID_A)), "--outbox", str(tmp_path / "outbox"),
+            "--server-url", "https://127.0.0.1:1",
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"carbonbudget-agent: the outbox {tmp_path}/outbox cannot be written: if its file system is read-only"
+    )
     assert "Traceback" not in done.stderr
 
 

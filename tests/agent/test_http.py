@@ -41,3 +41,16 @@ def test_a_sender_whose_file_holds_no_token_keeps_its_reports_and_logs_none_of_i
     assert len(outbox.names()) == 1
     assert "holds no token" in caplog.text
     assert "topsecret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("https://[fd00::1]", "fd00::1", 443), ("https://[fd00::1]:8443", "fd00::1", 8443),
+        ("http://[fd00::1]/prefix", "fd00::1", 80), ("https://server", "server", 443), ("http://server", "server", 80),
+        ("https://10.0.0.1:10250", "10.0.0.1", 10250),
+    ],
+)  # fmt: skip
+def test_an_address_without_a_port_has_that_of_its_scheme(url: str, host: str, port: int) -> None:
+    connection = Endpoint(url, None, None).connect()
+    assert (connection.host, connection.port) == (host, port)

@@ -98,7 +98,7 @@ def test_any_cgroup_file_is_a_counter_or_left_out(cpu: bytes, memory: bytes) -> 
 
 
 @given(CONTENT)
-def test_any_file_of_the_agents_own_is_read_or_set_aside(content: bytes) -> None:
+def test_any_file_of_the_agents_own_is_read_or_left_out(content: bytes) -> None:
     with TemporaryDirectory() as root:
         path = write(root, "checkpoint.json", content)
         assert load_checkpoint(path, "boot").sample is None

@@ -30,17 +30,18 @@ def test_reports_are_sent_oldest_first_and_leave_on_2xx(
     assert (box.names(), counts.sent, set(server.tokens)) == ([], 3, {"Bearer t1"})
 
 
-@pytest.mark.parametrize("status", [400, 409, 413, 422])
-def test_what_will_never_be_taken_is_set_aside_and_counted(
-    server: Server, outbox: tuple[Outbox, WorkCounters, Path], status: int
+def test_what_no_server_will_ever_take_is_rejected_and_counted(
+    server: Server, outbox: tuple[Outbox, WorkCounters, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     box, counts, token = outbox
-    server.statuses = [status, 200]
+    (first, *_) = box.names()
+    server.statuses = [409, 200]
     sender = start(box, counts, f"http://127.0.0.1:{server.server_port}", token)
     server.await_requests(3)
     sender.finish(5)
-    assert (box.names(), counts.refused[status], counts.sent) == ([], 1, 2)
-    assert len(list((box.directory / "rejected").iterdir())) == 1
+    assert (box.names(), counts.refused[409], counts.rejected, counts.sent) == ([], 1, 1, 2)
+    assert [path.name for path in (box.directory / "rejected").iterdir()] == [first]
+    assert f"the server answered 409: because; report {first} is rejected and not sent again" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 408, 425, 429, 500, 503])

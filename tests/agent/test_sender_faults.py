@@ -15,7 +15,7 @@ from carbonbudget_agent.sender import Sender
 from carbonbudget_agent.work_counters import WorkCounters
 
 
-def test_a_corrupt_file_is_set_aside_and_holds_up_nobody(
+def test_a_corrupt_file_is_taken_out_and_holds_up_nobody(
     server: Server, outbox: tuple[Outbox, WorkCounters, Path]
 ) -> None:
     box, counts, token = outbox
@@ -102,7 +102,7 @@ def test_a_report_that_is_dropped_while_it_is_about_to_be_sent_is_not_corrupt(
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, -1])
-def test_a_file_that_was_cut_off_is_set_aside_and_the_rest_is_sent(
+def test_a_file_that_was_cut_off_is_taken_out_and_the_rest_is_sent(
     server: Server, outbox: tuple[Outbox, WorkCounters, Path], cut: int
 ) -> None:
     box, counts, token = outbox

@@ -79,8 +79,10 @@ class Handler(BaseHTTPRequestHandler):
             seen = {"spans": list(STATE.spans.values()), "units": STATE.units, "progress": STATE.progress}
             self.answer(200, seen | {"requests": STATE.requests})
 
-    def misbehaves(self, content: bytes) -> bool:
-        """Whether the fault that was asked for has been played."""
+    def misbehaves(self, path: str, content: bytes) -> bool:
+        """Whether the fault that was asked for has been played; `only`: at this path alone."""
+        if STATE.behaviour.get("only", path) != path:
+            return False
         match STATE.behaviour["mode"]:
             case "slow":
                 time.sleep(30)
@@ -90,13 +92,19 @@ class Handler(BaseHTTPRequestHandler):
                     self.wfile.write(b" ")
                     time.sleep(0.5)
             case "503":
-                self.answer(503, {"error": "the ledger is away"}, Retry_After="600")
+                self.answer(503, {"reason": "the ledger is away"}, Retry_After="600")
             case "429":
-                self.answer(429, {"error": "too many"}, Retry_After="Wed, 21 Oct 2099 07:28:00 GMT")
+                self.answer(429, {"reason": "too many"}, Retry_After="Wed, 21 Oct 2099 07:28:00 GMT")
             case "500" | "403" | "404" | "422" | "302" as status:
-                self.answer(int(status), {"error": "x" * 10_000}, Location="http://127.0.0.1:1/")
+                self.answer(
+                    int(status), {"reason": STATE.behaviour.get("text", "x" * 10_000)}, Location="http://127.0.0.1:1/"
+                )
+            case "no endpoint":
+                self.answer(404, {"detail": "Not Found"})
+            case "404 of a proxy":
+                self.answer(404, b"<html>404 Not Found</html>")
             case "413" if len(json.loads(content or b"{}").get("spans", ())) > STATE.behaviour.get("most", 0):
-                self.answer(413, {"error": "too big"})
+                self.answer(413, {"reason": "too big"})
             case "closes":
                 self.close_connection = True
             case "half":
@@ -131,10 +139,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.control(content)
         with STATE.lock:
             STATE.requests.append({"method": self.command, "path": self.path, "bytes": len(content)})
-        if self.misbehaves(content):
+        if self.misbehaves(url.path, content):
             return None
         if self.headers.get("Authorization") != f"Bearer {STATE.behaviour['token']}":
-            return self.answer(401, {"error": "the token is not known"})
+            return self.answer(401, {"reason": "the token is not known"})
         body = json.loads(content) if content else {}
         with STATE.lock:
             return self.good(url.path, body, parse_qs(url.query))
@@ -161,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
                 until_ms = 2**50 if STATE.behaviour["until"] else 0
                 self.answer(200, {"tracked": True, "windows_until_ms": until_ms, "spans": spans})
             case _:
-                self.answer(404, {"error": "no such path"})
+                self.answer(404, {"detail": "Not Found"})
 
     do_GET = do_POST = do_PUT = handle_one  # noqa: N815 - the base class has these names
 

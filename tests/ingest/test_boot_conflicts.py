@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.ledger.reports import HOUR, a_report
 
-from carbonbudget_agent.sender import _FINAL
+from carbonbudget_agent.sender import _CONFLICT, _REFUSED
 from carbonbudget_core.node_report import NodeReport
 from carbonbudget_operator.ingest import boot_conflicts as module
 from carbonbudget_operator.ingest.boot_conflicts import BootConflicts
@@ -32,7 +32,7 @@ class Machine:
             try:
                 boots.check_and_record(window(self.boot, self.waiting[0]), HOUR + 60 * now_minute)
             except Refusal as refusal:
-                if refusal.status not in _FINAL:
+                if refusal.status not in {_CONFLICT, *_REFUSED}:
                     return
                 self.lost.append(self.waiting.pop(0))
             else:
@@ -48,7 +48,7 @@ def test_of_two_machines_with_one_name_the_newer_ones_reports_are_taken_and_the_
     with pytest.raises(Refusal, match="reports from two machines") as refusal:
         boots.check_and_record(window("a", 7), now)
     assert (refusal.value.status, refusal.value.kind, refusal.value.retry_after_s) == (503, "duplicate_node", 60)
-    assert refusal.value.status not in _FINAL
+    assert refusal.value.status not in {_CONFLICT, *_REFUSED}
     boots.check_and_record(window("b", 7), now)
     boots.check_and_record(replace(window("a", 7), node="node-2"), now)  # another node may have it
 

@@ -16,6 +16,7 @@ from tests.server.server_face import NOW, Face, a_face
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.server import span_inbox
 from carbonbudget_operator.server.request_rates import RequestRates
+from carbonbudget_operator.server.routes import self_requests
 
 LABELS = {"carbonbudget.dev/run": "exp-42"}
 MS = HOUR * 1000
@@ -171,7 +172,6 @@ async def test_a_wrong_span_is_refused_alone_with_one_sentence(face: Face) -> No
     [
         (b"[", "", 422),
         (b"{}", "", 422),
-        (b'{"spans": [], "pod_uid": "pod-2"}', "", 422),
         (json.dumps({"spans": [{}] * 1001}).encode(), "", 422),
         (b"x" * 300_000, "", 413),
         (gzip.compress(b" " * 10_000_000), "gzip", 413),
@@ -184,6 +184,20 @@ async def test_a_body_is_bounded(face: Face, content: bytes, encoding: str, stat
     answer = await face.client.post("/v1/self/spans", content=content, headers=headers)
     assert answer.status_code == status
     assert answer.json()["reason"]
+
+
+async def test_fields_of_a_later_client_are_ignored_and_name_no_other_pod(face: Face) -> None:
+    await report_minutes(face, 1)
+    body = {"spans": [a_span("a", 0, 5)], "pod_uid": "pod-2", "attempt": 1}
+    answer = await face.client.post("/v1/self/spans", json=body, headers=token())
+    assert answer.json() == {"accepted": 1, "refused": []}
+    assert [span["id"] for span in (await ask(face))["spans"]] == ["a"]
+    assert (await ask(face, uid="pod-2"))["spans"] == []
+    unit = {"id": "u1", "name": "inferences", "count": 1, "start_ms": MS, "end_ms": MS + 1000}
+    progress = {"done": 1, "total": 10, "at_ms": NOW * 1000}
+    for path, content in (("units", {"units": [unit]}), ("progress", progress)):
+        answer = await face.client.post(f"/v1/self/{path}", json=content | {"attempt": 1}, headers=token())
+        assert answer.status_code == 200, answer.text
 
 
 async def test_gzip_is_taken(face: Face) -> None:
@@ -225,16 +239,37 @@ async def test_a_count_is_cut_to_the_pods_life_and_costs_as_much_as_its_hours(
     days = [month | {"id": f"d{n}", "start_ms": MS - n * 60_000 - 86_400_000, "end_ms": MS - n * 60_000}
             for n in range(1_000)]  # fmt: skip
     statuses = []
-    for number in range(3):
+    for number in range(4):
         units = [one | {"id": f"{one['id']}-{number}"} for one in days]
         answer = await either.client.post("/v1/self/units", json={"units": units}, headers=token("pod-7"))
         statuses.append(answer.status_code)
-    assert statuses == [200, 200, 429]
+    # 25,000 of 60,000 lines each: the third is let in by what is left, and the fourth pays for it.
+    assert statuses == [200, 200, 200, 429]
     assert "lines" in answer.json()["reason"]
     with either.engine.connect() as connection:
         records = connection.exec_driver_sql("SELECT sum(records) FROM posted_count").scalar()
         stored = connection.exec_driver_sql("SELECT count(*) FROM unit_count").scalar()
-    assert (stored, 49_000 < records <= 50_001) == (2_001, True)
+    assert (stored, 74_000 < records <= 75_001) == (3_001, True)
+
+
+async def test_a_post_of_many_hours_is_taken_and_only_its_namespace_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reported case: its hours were more than a minute's lines. It was refused for ever, and paid each time."""
+    monkeypatch.setattr(span_inbox, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(self_requests, "_LINES", 1)  # 6,000 lines a minute
+    day = {"name": "inferences", "count": 1, "start_ms": MS - 90_000_000, "end_ms": MS - 3_600_000}
+    units = [day | {"id": f"d{n}"} for n in range(1_000)]
+    async with a_face(f"sqlite:///{tmp_path}/ledger.db") as face:
+        answer = await face.client.post("/v1/self/units", json={"units": units}, headers=token("pod-7"))
+        assert answer.json() == {"accepted": 1_000, "refused": []}
+        waits = await face.client.post("/v1/self/units", json={"units": units[:1]}, headers=token("pod-7"))
+        assert (waits.status_code, 60 < int(waits.headers["Retry-After"]) <= 181) == (429, True)  # of 24,000 lines
+        progress = {"done": 1, "total": 10, "at_ms": NOW * 1000}
+        answer = await face.client.post("/v1/self/progress", json=progress, headers=token("pod-7"))
+        assert answer.status_code == 200
+        answer = await face.client.post("/v1/self/units", json={"units": units[:1]}, headers=token("p", "team-b"))
+        assert answer.status_code == 200
 
 
 async def test_an_import_needs_the_verb_in_the_namespace_and_a_pod_of_it(face: Face) -> None:

@@ -122,7 +122,7 @@ def test_a_count_over_more_than_a_day_of_the_pods_life_is_refused() -> None:
     ("body", "content"),
     [
         (PostedSpans, {"spans": [{}] * (MAX_SPANS + 1)}),
-        (PostedSpans, {"spans": [], "other": 1}),
+        (PostedSpans, {"other": 1}),
         (PostedSpans, {"run": "", "spans": []}),
         (PostedSpans, {"run": "r" * 251, "spans": []}),
         (ImportedSpans, {"namespace": "n" * 64, "pod_uid": "u", "spans": []}),

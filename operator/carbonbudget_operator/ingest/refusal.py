@@ -1,6 +1,6 @@
 """Refusal: an answer other than 2xx to a request, with the reason. One type, which all parts of the server raise.
 
-The agent sets a report aside after 400, 409, 413 and 422 and sends it again after any other status.
+The agent rejects a report after 409, sends it again each hour after 400, 413 and 422, and soon after any other status.
 """
 
 from __future__ import annotations

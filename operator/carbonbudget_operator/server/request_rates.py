@@ -27,7 +27,10 @@ class RequestRates:
         self._full_at: dict[str, float] = {}  # when all of a name's requests are free again
 
     def take(self, name: str, number: int = 1) -> None:
-        """Count so many. Raises Refusal 429, with the seconds until they are free. More than a minute's are as many."""
+        """Count so many. Raises Refusal 429, with the seconds until they are free. More than a minute's are as many.
+
+        A refusal counts nothing.
+        """
         now, each = self._clock(), 60.0 * min(number, self._per_minute) / self._per_minute
         full_at = max(self._full_at.get(name, now), now)
         if full_at - now > 60.0 - each + 1e-6:
@@ -39,8 +42,20 @@ class RequestRates:
                 f"try again in {seconds} s",
                 seconds,
             )
+        self._store(name, full_at + each, now)
+
+    def charge(self, name: str, number: int) -> None:
+        """Count so many more of what was taken already, all of them. Never refuses: the next `take` waits for them.
+
+        For what is known only after a request was let in. If that could be refused, its sender would pay for the part
+        that was taken at each attempt, and a request that needs more than a minute's would never pass.
+        """
+        now = self._clock()
+        self._store(name, max(self._full_at.get(name, now), now) + 60.0 * number / self._per_minute, now)
+
+    def _store(self, name: str, full_at: float, now: float) -> None:
         if len(self._full_at) >= _MAX_ENTRIES:
             self._full_at = {key: at for key, at in self._full_at.items() if at > now}
             if len(self._full_at) >= _MAX_ENTRIES:
                 self._full_at.clear()
-        self._full_at[name] = full_at + each
+        self._full_at[name] = full_at

@@ -31,7 +31,9 @@ _RunName = Annotated[str, Field(strict=True, min_length=1, max_length=250)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Fields of a later client are ignored, as those of a line: a refusal would lose up to 1,000 spans."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class SpanBody(BaseModel):

@@ -152,10 +152,9 @@ class SelfRequests:
             first_ms = await self._first_ms(pod, now_ms)
             found, refused = read_units(asked.units, now_ms, first_ms or now_ms - _DAYS * 1000)
             units = [span_store.PostedUnit(u.id, u.name, u.count, u.start_ms, u.end_ms) for u in found]
-            # A count costs a row for each hour that it touches; one was taken above.
-            if (more := sum(unit.records - 1 for unit in units)) > 0:
-                self._line_rates.take(pod.namespace, more)
             for some in _in_posts(units):
+                # A count costs a row for each hour that it touches; one was taken above.
+                self._line_rates.charge(pod.namespace, sum(unit.records - 1 for unit in some))
                 await self._inbox.put(span_store.Post(pod.namespace, pod.uid, pod.name, units=some))
             return self._answer(len(asked.units) - len(refused), refused)
 

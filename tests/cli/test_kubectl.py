@@ -50,13 +50,29 @@ def test_budgets_are_those_of_the_contexts_namespace_and_the_clusters(tmp_path: 
         "AS", "OF",
     ]  # fmt: skip
     assert lines[1].split() == [
-        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "Warning", "Warn", "2026-12-01", "location",
-        "2026-11-24T11:59:00Z",
+        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "00:00", "CET", "Warning", "Warn",
+        "2026-12-01", "00:00", "CET", "location", "2026-11-24", "12:59", "CET",
     ]  # fmt: skip
     assert lines[2].split()[:2] == ["(cluster)", "company"]
     assert len(lines) == 3
     assert "weekly" in run(tmp_path, BOTH, "budgets", "-A").stdout
     assert "weekly" in run(tmp_path, BOTH, "budgets", "-n", "team-b").stdout
+
+
+def test_json_is_for_programs_names_as_in_the_crd_and_instants_in_utc(tmp_path: Path) -> None:
+    runs = an_object("runs", given=STATUS | {"action": ""}, limit="20kg", per="Workload")
+    new = an_object("new", given={})
+    found = json.loads(run(tmp_path, cluster_of([runs, new], []), "budgets", "-o", "json").stdout)["items"]
+    assert found[1] == {
+        "kind": "CarbonBudget", "namespace": "team-a", "name": "runs", "limit": "20kg", "per": "Workload",
+        "used": "4.1kg", "percent": 82, "forecast": "6.3kg", "exhausted": "2026-11-26T23:00:00Z", "state": "Warning",
+        "action": None, "resets": "2026-11-30T23:00:00Z", "accounting": "LocationBased", "timeZone": "Europe/Paris",
+        "asOf": "2026-11-24T11:59:00Z", "proRata": [],
+    }  # fmt: skip
+    assert {found[0][key] for key in ("used", "percent", "state", "action", "resets", "asOf")} == {None}
+    items = json.loads(run(tmp_path, cluster_of([runs], []), "top", "-o", "json").stdout)["items"]
+    assert (items[0]["budgetKind"], items[0]["since"]) == ("CarbonBudget", "2026-10-31T23:00:00Z")
+    assert run(tmp_path, cluster_of([runs], []), "budgets").stdout.count("20kg each") == 1
 
 
 def test_json_has_the_same_rows(tmp_path: Path) -> None:
@@ -73,7 +89,7 @@ def test_top_lists_the_workloads(tmp_path: Path) -> None:
     assert lines[:2] == ["location-based", lines[1]]
     assert lines[1].split() == ["NAMESPACE", "WORKLOAD", "CO2E", "%", "OF", "LIMIT", "BUDGET", "SINCE", "AS", "OF"]
     assert lines[2].split() == [
-        "team-a", "Job/train", "2.2kg", "44", "monthly", "2026-10-31T23:00:00Z", "2026-11-24T11:59:00Z",
+        "team-a", "Job/train", "2.2kg", "44", "monthly", "2026-11-01", "00:00", "CET", "2026-11-24", "12:59", "CET",
     ]  # fmt: skip
 
 

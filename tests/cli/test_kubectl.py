@@ -283,8 +283,8 @@ def test_a_figure_that_holds_a_part_of_an_hour_by_time_says_so(tmp_path: Path, a
     if args[0] == "explain":
         assert any(SENTENCE in line for one in value["sections"] for line in one["sentences"])
     else:
-        assert all(item["pro_rata"] == ["2026-11-01 00:20 CET"] for item in value["items"])
-        assert all(item["pro_rata"] == [] for item in json.loads(said(STATUS, "-o", "json"))["items"])
+        assert all(item["proRata"] == ["2026-10-31T23:20:00Z"] for item in value["items"])
+        assert all(item["proRata"] == [] for item in json.loads(said(STATUS, "-o", "json"))["items"])
 
 
 def test_a_budget_that_is_not_understood_hides_no_other(tmp_path: Path) -> None:

@@ -74,10 +74,18 @@ def test_a_token_is_printed_alone_so_that_a_file_can_take_it(server: Server) -> 
     assert server.asked == [("POST", "/v1/tokens", body)]
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("1h30m", 5_400), ("1d12h", 129_600), ("2w", 1_209_600)])
+def test_a_token_lasts_as_long_as_a_duration_says(server: Server, text: str, seconds: int) -> None:
+    server.answer = RECORD | {"token": "carbonbudget_read_x"}
+    assert run(server, "create", "--namespaces", "a", "--expires", text).exit_code == 0
+    assert server.asked[0][2]["seconds"] == seconds
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("--namespaces", "a", "--expires", "90"),
+        ("--namespaces", "a", "--expires", "59m"),
         ("--namespaces", "a", "--expires", "367d"),
         ("--namespaces", "a", "--expires", "-1d"),
         ("--namespaces", " , ", "--expires", "1d"),

@@ -81,11 +81,15 @@ class EnforceSpec(Model):
     )
     grace: str = Field(
         default="30m",
-        max_length=8,
-        description="How long a running Job goes on after Suspend is reached: a number of at most 4 digits with s, m "
-        "or h; 0s suspends at once. Default: 30m.",
+        max_length=16,
+        description="How long a running Job goes on after Suspend is reached: numbers with w, d, h, m or s in this "
+        "order, for example 1h30m; 0s suspends at once. Default: 30m.",
         json_schema_extra=rules(
-            ("self.matches('^[0-9]{1,4}(s|m|h)$')", "grace must be a number with s, m or h, for example 30m")
+            (  # as budgets.workload_demand.duration_s reads it
+                "self != '' && self.matches("
+                "'^([0-9]{1,3}w)?([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$')",
+                "grace must be a duration of numbers with w, d, h, m or s, for example 30m or 1h30m",
+            )
         ),
     )
 

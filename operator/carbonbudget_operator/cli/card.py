@@ -77,8 +77,8 @@ def card(
     hardware: Annotated[str, typer.Option(help="What it was trained on, as text.")] = "",
     provider: Annotated[str, typer.Option(help="Who supplied the energy, as text.")] = "",
     service_account: ServiceAccount = "",
-    form: Annotated[CardFormat, typer.Option("--format", "-f", help="Whose form.")] = CardFormat.JSON,
-    file: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else standard output.")] = None,
+    form: Annotated[CardFormat, typer.Option("--format", help="Whose form.")] = CardFormat.JSON,
+    file: Annotated[Path | None, typer.Option("--output-file", help="A new file; else standard output.")] = None,
 ) -> None:
     """Write what a model emitted over its life: training, inference and more.
 

@@ -70,7 +70,7 @@ def export(
         ExportStep | None, typer.Option(help="Length of a row.  [default: hour for influx, openmetrics; else day]")
     ] = None,
     currency: Annotated[str, typer.Option(help="Of the costs in FOCUS, which are 0.")] = "USD",
-    file: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else standard output.")] = None,
+    file: Annotated[Path | None, typer.Option("--output-file", help="A new file; else standard output.")] = None,
 ) -> None:
     """Write allocations to files of other tools. Their rows add up to `allocate`'s total."""
     from carbonbudget_operator.answers.allocation_groups import GroupingError, parse_group_by

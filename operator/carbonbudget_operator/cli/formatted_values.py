@@ -37,7 +37,12 @@ def _in_zone(instant: dt.datetime | None, time_zone: str, written: Callable[[int
 
 def instant_of(instant: dt.datetime | None) -> str | None:
     """An instant as machines read it, in UTC."""
-    return format_time(seconds(instant)) if instant is not None else None
+    if instant is None:
+        return None
+    try:
+        return format_time(seconds(instant))
+    except (OverflowError, ValueError, OSError):  # beyond the years of calendars: as it is written
+        return instant.isoformat()
 
 
 def utc(instant: dt.datetime) -> dt.datetime:

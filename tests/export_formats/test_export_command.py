@@ -121,7 +121,9 @@ def test_each_format_has_the_same_grams(run: Run) -> None:
 
 def test_focus_passes_the_validator_but_for_its_own_faults(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "focus.csv"
-    run("export", "--format", "focus", *JULY_1_TO_4, "--by", "namespace,workload,label:team", "-o", str(file))
+    run(
+        "export", "--format", "focus", *JULY_1_TO_4, "--by", "namespace,workload,label:team", "--output-file", str(file)
+    )
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     done = subprocess.run(
         [Path(sys.executable).with_name("focus-validator"), "--validate-version", "1.0", "--data-file", file],
@@ -208,8 +210,11 @@ def test_an_export_that_fails_half_way_writes_nothing(
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        ((), "give --window, or --from and --to"),
-        (("--window", "7d", "--from", "2025-07-01", "--to", "2025-07-02"), "give --window, or --from and --to"),
+        ((), "write either --window, or both --from and --to"),
+        (
+            ("--window", "7d", "--from", "2025-07-01", "--to", "2025-07-02"),
+            "write either --window, or both --from and --to",
+        ),
         (("--window", "soon"), "no window"),
         (("--from", "2025-01-01", "--to", "2025-07-01", "--step", "hour"), "at most 35 days"),
         (("--window", "7d", "--by", "pod"), "cannot group by 'pod'"),

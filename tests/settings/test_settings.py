@@ -45,9 +45,9 @@ def test_an_option_wins_over_the_file_and_an_absent_one_does_not(tmp_path: Path)
             "window_seconds: else blocks end before they are renewed",
         ),
         ("- a", "must be a mapping"),
-        ("a: [", "not YAML"),
-        ("a: " + "[" * 5_000, "not YAML"),
-        ("a: " + "[" * 5_000 + "]" * 5_000, "not YAML: it has too many levels"),
+        ("a: [", "is no YAML: line 1, column 5: expected"),
+        ("a: " + "[" * 5_000, "is no YAML"),
+        ("a: " + "[" * 5_000 + "]" * 5_000, "is no YAML: it has too many levels"),
         (
             "cluster: a\nserver: {}\ncluster: b",
             "'cluster' occurs twice in one mapping, first in line 1 .* line 3, column 1",

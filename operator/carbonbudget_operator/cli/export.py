@@ -80,7 +80,7 @@ def export(
 
     now, chosen = int(time.time()), step or (ExportStep.HOUR if form in _SERIES else ExportStep.DAY)
     if bool(window) == bool(start or end) or bool(start) != bool(end):
-        fail("give --window, or --from and --to", code=2)
+        fail("write either --window, or both --from and --to", code=2)
     if not re.fullmatch(r"[A-Z]{3}", currency, re.ASCII):
         fail(f"--currency must be three capitals of ISO 4217 such as USD, not {currency!r}", code=2)
     try:

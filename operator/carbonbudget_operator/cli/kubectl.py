@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, get_args
 
 import typer
-from typer.core import TyperGroup
 
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget, budget_kind
@@ -37,6 +36,7 @@ from carbonbudget_operator.cli.budget_table import (
     unlisted_workloads,
     workload_rows,
 )
+from carbonbudget_operator.cli.command_group import CommandGroup
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.explain import as_json, explain
 from carbonbudget_operator.cli.formatted_values import micrograms, minute_in
@@ -52,7 +52,7 @@ from carbonbudget_operator.kube.client import KubeClient, KubeError
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
 
 
-class _Commands(TyperGroup):
+class _Commands(CommandGroup):
     """Reports an option that is written before the command, and where to write it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

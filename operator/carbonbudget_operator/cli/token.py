@@ -49,7 +49,7 @@ def create(
         fail("--namespaces must name at least one namespace, for example team-a,team-b", code=2)
     if not _LEAST_S <= seconds <= _MOST_DAYS * 86_400:
         fail(
-            f"--expires must be a duration of at most {_MOST_DAYS}d, for example 90d or 1d12h, not {expires!r}", code=2
+            f"--expires must be a duration from 1h to {_MOST_DAYS}d, for example 90d or 1d12h, not {expires!r}", code=2
         )
     if len(name) > _MAX_NAME:
         fail(f"--name has at most {_MAX_NAME} characters", code=2)
@@ -58,6 +58,11 @@ def create(
     with exit_on_unknown_answer():
         line = f"read token {made['id']} for {','.join(made['namespaces'])}, until {date_of(made['expires_at'])}; "
         print(printable_cell(line + "keep it: it is not shown again"), file=sys.stderr)
+        for namespace in made["without_pods"]:
+            note = (
+                f"note: no pod runs in namespace {namespace}: check its spelling; the token shows nothing of it until "
+            )
+            print(printable_cell(note + "one has run"), file=sys.stderr)
         print(printable_cell(made["token"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from tests.cli.kubectl_budgets import STATUS, an_object
 from typer.testing import CliRunner, Result
 
-from carbonbudget_operator.cli.kubectl import app
+from carbonbudget_operator.cli.kubectl import app, main
 from carbonbudget_operator.printable import is_printable
 
 
@@ -57,6 +58,15 @@ def test_budgets_are_those_of_the_contexts_namespace_and_the_clusters(tmp_path: 
     assert len(lines) == 3
     assert "weekly" in run(tmp_path, BOTH, "budgets", "-A").stdout
     assert "weekly" in run(tmp_path, BOTH, "budgets", "-n", "team-b").stdout
+
+
+def test_its_usage_names_the_command_that_people_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-carbon", "budgets", "-o", "xml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "Usage: kubectl carbon budgets" in capsys.readouterr().err
 
 
 def test_json_is_for_programs_names_as_in_the_crd_and_instants_in_utc(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ def test_it_says_the_figure_the_change_what_is_expected_and_by_when() -> None:
     of = baseline()
     made = judge_target(TERMS, LINEAR, of, sums(93, 1000), HALF)
     assert describe_target(SUBJECT, made, of.rate_ug, HALF) == (
-        "carbon target chatbot: Behind, 93g CO2e per 1,000 token (-7.0 %), expected 90g (-10.0 %), -20 % by 2027-01-09; "
-        "location-based, as of 2026-11-20"
+        "carbon target chatbot: Behind, 93g CO2e per 1,000 token (-7.0 %), expected 90g (-10.0 %), -20 % by 2027-01-09"
+        "; location-based, as of 2026-11-20"
     )
 
 

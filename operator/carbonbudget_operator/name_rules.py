@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from carbonbudget_operator.api_path import is_subdomain
+from carbonbudget_operator.printable import printable
 
 _MAX_LABEL_TEXT: Final = 63
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
@@ -24,6 +25,11 @@ _OBJECT: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._:]{0,251}[A-Za-z0-9])?")
 def is_uid(text: str) -> bool:
     """Whether the text can be the uid of an object."""
     return _UID.fullmatch(text) is not None
+
+
+def no_namespace(name: str) -> str:
+    """The sentence for a name that no namespace can have."""
+    return f"{printable(name, 100)!r} can be no namespace's name: write at most 63 lower-case letters, digits and -"
 
 
 def is_owner(kind: str, name: str, uid: str) -> bool:

@@ -28,7 +28,7 @@ from carbonbudget_operator.intensity_settings import (
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server_settings import ServerSettings
 from carbonbudget_operator.settings_defects import another_kind_of_file, defects
-from carbonbudget_operator.strict_yaml import StrictLoader
+from carbonbudget_operator.strict_yaml import StrictLoader, yaml_defect
 from carbonbudget_operator.timeline import Timeline
 from carbonbudget_operator.unit_settings import UnitSettings
 from carbonbudget_operator.web_settings import WebSettings
@@ -370,10 +370,11 @@ def _sections(text: bytes, name: str) -> dict[str, object]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         if isinstance(error, yaml.composer.ComposerError) and (other := _first_document(text)):
             raise SettingsError(f"{name}: {other}") from None
-        raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        reason = yaml_defect(error) if isinstance(error, yaml.YAMLError) else str(error)
+        raise SettingsError(f"{name} is no YAML: {reason}") from None
     except (RecursionError, ValueError) as error:  # ValueError: an invalid date
         reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
-        raise SettingsError(f"{name}: not YAML: {reason}") from None
+        raise SettingsError(f"{name} is no YAML: {reason}") from None
     if loaded is not None and not isinstance(loaded, dict):
         raise SettingsError(f"{name}: the file must be a mapping of sections")
     if other := another_kind_of_file(loaded or {}):

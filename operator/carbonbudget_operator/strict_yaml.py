@@ -66,6 +66,14 @@ class StrictLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from None
 
 
+def yaml_defect(error: yaml.YAMLError) -> str:
+    """What is wrong with a text, and where: "line 4, column 1: expected <block end>, but found '-'"."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None and error.problem:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(error.problem.split())}"
+    return " ".join(str(error).split())
+
+
 _MAKERS: Final = {
     f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
     for kind in ("int", "float", "timestamp")

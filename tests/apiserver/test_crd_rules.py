@@ -67,13 +67,11 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"period": None, "start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "end must be after start"),
     ({"timeZone": "Mars/Phobos"}, "timeZone must be a name of the IANA database, for example Europe/Paris"),
     (
-        {"thresholds": [{"at": 100, "action": "Block"}, {"at": 80, "action": "Warn"}]},
-        "thresholds must be in ascending order of at",
+        {"thresholds": [{"at": 80, "action": "Warn"}, {"at": 80, "action": "Block", "basis": "Used"}]},
+        'spec.thresholds[1]: Duplicate value: {"at":80,"basis":"Used"}',
     ),
-    (
-        {"thresholds": [{"at": 80, "action": "Warn"}, {"at": 80, "action": "Block"}]},
-        "thresholds must be in ascending order of at, none twice",
-    ),
+    ({"include": ["Idle", "Dynamic", "Idle"]}, 'spec.include[2]: Duplicate value: "Idle"'),
+    ({"enforce": {"kinds": ["Job", "Pod", "Job"]}}, 'spec.enforce.kinds[2]: Duplicate value: "Job"'),
     (
         {"thresholds": [{"at": 80, "action": "Block"}, {"at": 100, "action": "Warn"}]},
         "a threshold above another cannot ask for less: what blocks at 80 cannot only warn at 100",
@@ -102,8 +100,8 @@ BAD: list[tuple[dict[str, object], str]] = [
     ),
     ({"enforce": {"kinds": ["CronJobs"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
     ({"enforce": {"kinds": ["CronJob"]}}, "a CronJob emits nothing by itself: write Job in enforce.kinds"),
-    ({"enforce": {"grace": "half an hour"}}, "Too long: may not be more than 8"),
-    ({"enforce": {"grace": "30"}}, "grace must be a number with s, m or h, for example 30m"),
+    ({"enforce": {"grace": "half an hour soon"}}, "Too long: may not be more than 16"),
+    *(({"enforce": {"grace": grace}}, "grace must be a duration of numbers") for grace in ("30", "", "30m1h", "1.5h")),
     ({"per": "Pod"}, 'supported values: "Selection", "Workload"'),
     ({"onMissingData": "Guess"}, 'supported values: "KeepLast", "Unknown"'),
     ({"include": []}, "should have at least 1 items"),
@@ -131,7 +129,10 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"parent": ""}, "should be at least 1 chars long"),
     ({"credits": [{"target": "UPPER", "cap": 5}]}, "write the name of an object"),
     ({"credits": [{"target": "t"}]}, "spec.credits[0].cap: Required value"),
-    ({"credits": [{"target": "t", "cap": 5}, {"target": "t", "cap": 6}]}, "credits: name each target once"),
+    (
+        {"credits": [{"target": "t", "cap": 5}, {"target": "t", "cap": 6}]},
+        'spec.credits[1]: Duplicate value: {"target":"t"}',
+    ),
     ({"credits": [{"target": f"t{n}", "cap": 5} for n in range(9)]}, "must have at most 8 items"),
     ({"limmit": "5kg"}, 'unknown field "spec.limmit"'),
 ]
@@ -155,8 +156,10 @@ GOOD: list[dict[str, object]] = [
     {"limit": "0.001mg"},
     {"limit": "0.000000001kg"},
     {"thresholds": [{"at": 80, "action": "Warn"}, {"at": 80, "action": "Block", "basis": "Projected"}]},
+    {"thresholds": [{"at": 100, "action": "Block"}, {"at": 80, "action": "Warn"}]},
     {"thresholds": [{"at": 50, "action": "Block"}, {"at": 60, "action": "Warn", "basis": "Projected"}]},
     {"enforce": {"kinds": ["Job", "PyTorchJob", "Deployment"], "grace": "0s"}},
+    {"enforce": {"grace": "1w2d3h30m15s"}},
     {"selector": {"matchExpressions": [{"key": f"k{n}", "operator": "Exists"} for n in range(32)]}},
     {"contact": "Équipe Énergie ⚡"},
     {"selector": {"matchLabels": {"p" * 253 + "/" + "k" * 63: "x" * 63, "a_B.c": ""}}},
@@ -221,6 +224,70 @@ def test_what_is_unusual_but_right_is_accepted(with_crds: Release, space: str, c
     assert fine, said
 
 
+def apply(cluster: Cluster, manager: str, body: dict[str, object]) -> None:
+    command = ("apply", "--server-side", f"--field-manager={manager}", "-f", "-")
+    cluster.kubectl(*command, stdin=json.dumps(body))
+
+
+def test_two_managers_of_a_budget_each_have_their_own_threshold_and_credit(with_crds: Release, space: str) -> None:
+    cluster, name = with_crds.cluster, "shared"
+    warn, block = {"at": 80, "action": "Warn"}, {"at": 100, "action": "Block"}
+    one, two = {"target": "one", "cap": 5}, {"target": "two", "cap": 6}
+    apply(cluster, "platform", budget(space, name, limit="5kg", period="Month", thresholds=[block], credits=[one]))
+    apply(cluster, "team", budget(space, name, thresholds=[warn], credits=[two]))
+    spec = CarbonBudget.model_validate(cluster.get("-n", space, "carbonbudget", name)).spec
+    assert {(each.at, each.action) for each in spec.thresholds or ()} == {(80, "Warn"), (100, "Block")}
+    assert {each.target for each in spec.credits} == {"one", "two"}
+    apply(cluster, "team", budget(space, name, contact="#team"))  # takes its own back, and leaves the platform's
+    spec = CarbonBudget.model_validate(cluster.get("-n", space, "carbonbudget", name)).spec
+    assert [(each.at, each.action) for each in spec.thresholds or ()] == [(100, "Block")]
+
+
+def test_the_api_server_adds_no_empty_field(with_crds: Release, space: str) -> None:
+    selector = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+    apply(with_crds.cluster, "team", budget(space, "bare", limit="5kg", period="Month", selector=selector))
+    spec = with_crds.cluster.get("-n", space, "carbonbudget", "bare")["spec"]
+    assert isinstance(spec, dict)
+    assert spec["selector"] == selector
+    assert [name for name, value in spec.items() if value in ("", [], {})] == []
+
+
+CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Evaluated",
+    "message": "",
+    "lastTransitionTime": "2026-11-24T12:00:00Z",
+}
+BAD_CONDITIONS: list[tuple[list[dict[str, str]], str]] = [
+    ([CONDITION, CONDITION], 'status.conditions[1]: Duplicate value: {"type":"Ready"}'),
+    ([CONDITION | {"status": "Maybe"}], 'supported values: "True", "False", "Unknown"'),
+    ([CONDITION | {"reason": "two words"}], "status.conditions[0].reason: Invalid value"),
+    ([CONDITION | {"reason": ""}], "status.conditions[0].reason: Invalid value"),
+    ([CONDITION | {"type": "not ready"}], "status.conditions[0].type: Invalid value"),
+    ([CONDITION | {"message": "x" * 32769}], "may not be more than 32768"),
+    ([CONDITION | {"type": f"Type{n}"} for n in range(17)], "must have at most 16 items"),
+    *(
+        (
+            [{key: value for key, value in CONDITION.items() if key != missing}],
+            f"conditions[0].{missing}: Required value",
+        )
+        for missing in CONDITION
+    ),
+]
+
+
+@pytest.mark.parametrize(("conditions", "sentence"), BAD_CONDITIONS, ids=[said[:50] for _, said in BAD_CONDITIONS])
+def test_a_condition_that_kubernetes_would_not_have_is_refused(
+    with_crds: Release, space: str, conditions: list[dict[str, str]], sentence: str
+) -> None:
+    apply(with_crds.cluster, "team", budget(space, "conditions", limit="5kg", period="Month"))
+    write = ("-n", space, "patch", "carbonbudget", "conditions", "--type=merge", "--subresource=status")
+    done = with_crds.cluster.kubectl(*write, "-p", json.dumps({"status": {"conditions": conditions}}), check=False)
+    assert done.returncode
+    assert sentence in done.stderr
+
+
 def test_a_budget_of_before_a_rule_is_still_evaluated_and_read(with_crds: Release, space: str) -> None:
     """An update that leaves alone what breaks a new rule is let in (Kubernetes 1.30: ratcheting)."""
     kubectl = with_crds.cluster.kubectl
@@ -281,6 +348,20 @@ def test_a_budget_of_before_a_rule_is_still_evaluated_and_read(with_crds: Releas
 )
 def test_kubectl_explain_reads_well(with_crds: Release, field: str, sentence: str) -> None:
     assert sentence in " ".join(with_crds.cluster.kubectl("explain", field).stdout.split())
+
+
+def test_kubectl_gets_all_kinds_by_their_category(with_crds: Release, space: str) -> None:
+    kubectl = with_crds.cluster.kubectl
+    apply(with_crds.cluster, "team", budget(space, "seen", limit="5kg", period="Month"))
+    assert "carbonbudget.carbonbudget.dev/seen" in kubectl("-n", space, "get", "carbon", "-o", "name").stdout
+    conditions = {"status": {"conditions": [CONDITION]}}
+    write = ("-n", space, "patch", "carbonbudget", "seen", "--type=merge", "--subresource=status")
+    kubectl(*write, "-p", json.dumps(conditions))
+    header, row = kubectl("-n", space, "get", "carbonbudget", "seen", "-o", "wide").stdout.splitlines()
+    columns = "NAME LIMIT USED PERCENT STATE ACTION ENDS AGE EFFECTIVE FORECAST PER ACCOUNTING READY AS OF"
+    assert header.split() == columns.split()
+    at = header.index("READY")
+    assert row[at : header.index("AS OF")].strip() == "Evaluated"
 
 
 def test_every_field_explains_itself() -> None:

@@ -193,8 +193,8 @@ async def play(year: HalfYear, pipeline: Pipeline) -> None:
 
     await year.until(at(2, 9, month=7))
     year.say("In July the credit for June is there. The cap, 25 % of 20 kg, cuts the last week's off.")
-    said = year.kubectl("get", "carbonbudgets")
-    assert "experiments" in said
+    limits = "jsonpath={.spec.limit} {.status.effectiveLimit}"
+    assert year.kubectl("get", "carbonbudget", "experiments", "-o", limits) == "20kg 25kg"
     amounts = year.kubectl(
         "get", "carbonbudget", "experiments", "-o",
         "jsonpath={range .status.adjustments[*]}{.reason} {.amount} {.source}{\"\\n\"}{end}",

@@ -115,7 +115,7 @@ def test_people_read_what_the_controller_wrote_in_columns_events_and_conditions(
     assert cluster_row[5] == "Violated"  # the same energy as in the baseline's span
     status = chart.get("-n", SPACE, "ct", "chatbot")["status"]
     assert isinstance(status, dict)
-    assert status["message"].startswith("carbon target chatbot: Behind, 93g CO2e per 1000 token (-7.0 %)")
+    assert status["message"].startswith("carbon target chatbot: Behind, 93g CO2e per 1,000 token (-7.0 %)")
     assert len(status["history"]) == 12
     assert status["history"][0]["savings"] == {
         "micrograms": 0, "absoluteFallMicrograms": 0, "microjoules": 0,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carbonbudget_operator.api.budget_spec import EnforceSpec
 from carbonbudget_operator.budgets.workload_demand import EmissionRates, PodDemand, duration_s, expected_ug, pod_demand
 
 RATES = EmissionRates(core_hour_ug=5_000_000, gpu_hour_ug=100_000_000)
@@ -45,15 +47,31 @@ def test_it_is_never_below_the_truth_and_less_than_a_microgram_above(
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("3h", 10800), ("90m", 5400), ("1h30m", 5400), ("2d", 172800), ("45s", 45), (" 1d2h3m4s ", 93784)],
+    [
+        ("3h", 10800),
+        ("90m", 5400),
+        ("1h30m", 5400),
+        ("2d", 172800),
+        ("45s", 45),
+        (" 1d2h3m4s ", 93784),
+        ("1w1d", 691200),
+    ],
 )
 def test_durations_are_read_as_people_write_them(text: str, seconds: int) -> None:
     assert duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "3", "three hours", "-3h", "3h 5m", "1.5h", "5m3h", "99999999999h"])
+@pytest.mark.parametrize("text", ["", "3", "three hours", "-3h", "3h 5m", "1.5h", "5m3h", "99999999999h", "\u0661h"])
 def test_what_is_no_duration_is_none(text: str) -> None:
     assert duration_s(text) is None
+
+
+@given(st.from_regex(r"[0-9]{0,5}(w|d|h|m|s|)[0-9]{0,3}(d|h|m|s|)[0-9]{0,3}(h|m|s|)", fullmatch=True))
+def test_the_rule_of_enforce_grace_takes_what_the_parser_takes(text: str) -> None:
+    (rule,) = EnforceSpec.model_json_schema()["properties"]["grace"]["x-kubernetes-validations"]
+    pattern = re.search(r"matches\('(.*)'\)", rule["rule"])
+    assert pattern is not None
+    assert (text != "" and re.fullmatch(pattern[1], text) is not None) == (duration_s(text) is not None)
 
 
 @pytest.mark.parametrize(

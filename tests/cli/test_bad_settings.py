@@ -29,8 +29,8 @@ def test_every_command_is_in_the_tables_of_these_files() -> None:
 
 BAD_SETTINGS = [
     ("none", "cannot be read: No such file"), ("directory", "cannot be read: Is a directory"),
-    ("unreadable", "cannot be read"), ("yaml", "not YAML"),
-    ("binary", "not YAML"), ("list", "must be a mapping"), ("scalar", "must be a mapping"), ("section", "carbon"),
+    ("unreadable", "cannot be read"), ("yaml", "is no YAML"),
+    ("binary", "is no YAML"), ("list", "must be a mapping"), ("scalar", "must be a mapping"), ("section", "carbon"),
     ("key", "carbn: unknown key: did you mean carbon?"), ("type", "carbon.pue"), ("negative", "server.pod_days"),
 ]  # fmt: skip
 SETTINGS_READERS = [*FIGURES.items(), *LEDGER.items(), *SERVERS.items()]

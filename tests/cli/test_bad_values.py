@@ -31,8 +31,8 @@ BAD_VALUES = {
         ["export", "--format", "csv", "--from", "2025-01-01"], ["export", "--format", "csv", *DAYS, "--by", "pod"],
         ["export", "--format", "focus", *DAYS, "--currency", "euro"],
         ["export", "--format", "csv", *DAYS, "--step", "x"],
-        ["export", "--format", "csv", *DAYS, "-o", "{none}/x/file"],
-        ["export", "--format", "csv", *DAYS, "-o", "{text}"],
+        ["export", "--format", "csv", *DAYS, "--output-file", "{none}/x/file"],
+        ["export", "--format", "csv", *DAYS, "--output-file", "{text}"],
     ],
     "report": [
         ["report"], ["report", "--period", "soon"], ["report", "--period", "2025", "--from", "2025-01-01"],

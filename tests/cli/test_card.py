@@ -70,9 +70,9 @@ def test_pods_without_a_stage_count_where_one_is_named_for_them(ledger: str) -> 
 
 def test_a_card_is_written_to_a_new_file_and_replaces_none(ledger: str, tmp_path: Path) -> None:
     file = tmp_path / "README.md"
-    assert card(ledger, "-f", "hf", "-o", str(file)).exit_code == 0
+    assert card(ledger, "--format", "hf", "--output-file", str(file)).exit_code == 0
     assert file.read_text().startswith("---\nco2_eq_emissions:\n  emissions: ")
-    again = card(ledger, "-f", "hf", "-o", str(file))
+    again = card(ledger, "--format", "hf", "--output-file", str(file))
     assert again.exit_code == 2
     assert "exists" in again.stderr
 
@@ -89,7 +89,7 @@ def test_a_model_that_no_pod_has_is_told_and_makes_no_card(ledger: str) -> None:
         (("--consumer-units", "many tokens"), "as in '1.2e6 token'"),
         (("--version", "///"), "has no letter and no digit"),
         (("--unlabelled-stage", "play"), "data"),
-        (("-f", "pdf"), "hf"),
+        (("--format", "pdf"), "hf"),
     ],
 )
 def test_wrong_use_is_one_sentence(ledger: str, args: tuple[str, ...], said: str) -> None:

@@ -95,7 +95,7 @@ async def test_no_form_of_a_card_shows_another_namespace(
     face: Face, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     for token in await tokens(face):
-        other, asked = await card(face, monkeypatch, token, "team-b", "-f", form, "--provider-units", "5 token")
+        other, asked = await card(face, monkeypatch, token, "team-b", "--format", form, "--provider-units", "5 token")
         assert (other.exit_code, other.stdout, asked) == (1, "", 1)
 
 

@@ -93,7 +93,9 @@ def test_a_kubeconfig_that_is_none_is_5_in_one_line(tmp_path: Path, content: str
         path.write_text(content)
     result = run(path)
     assert result.exit_code == 5
-    assert "no Kubernetes credentials" in result.output
+    assert "no Kubernetes credentials (" in result.output
+    assert "): set KUBECONFIG, or run inside a cluster" in result.output
+    assert ".," not in result.output  # the library's sentences are one clause
     assert result.output.count("\n") == 1
 
 

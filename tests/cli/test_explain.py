@@ -12,20 +12,23 @@ from tests.cli.kubectl_budgets import BLOCK, NOW, STATUS, a_budget, an_object, t
 from carbonbudget_operator.admission.admission_decision import Mode
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.cli.budget_effects import ReaderContext
-from carbonbudget_operator.cli.budget_table import budget_rows, workload_rows
+from carbonbudget_operator.cli.budget_table import as_item, budget_rows, workload_rows
 from carbonbudget_operator.cli.explain import explain
+from carbonbudget_operator.cli.formatted_values import minute_in
 
 
-def test_a_row_has_what_the_status_says_in_the_budgets_own_time() -> None:
+def test_a_row_has_what_the_status_says() -> None:
     (row,) = budget_rows([a_budget()])
     assert (row.limit, row.used, row.percent, row.forecast) == ("5kg", "4.1kg", 82, "6.3kg")
-    assert (row.exhausted, row.resets) == ("2026-11-27", "2026-12-01")
+    assert [minute_in(one, row.time_zone) for one in (row.exhausted, row.resets, row.as_of)] == [
+        "2026-11-27 00:00 CET", "2026-12-01 00:00 CET", "2026-11-24 12:59 CET",
+    ]  # fmt: skip
     assert (row.state, row.action) == ("Warning", "Warn")
 
 
 def test_a_budget_that_is_not_evaluated_yet_is_a_row_of_its_limit() -> None:
     (row,) = budget_rows([a_budget(given={})])
-    assert (row.limit, row.used, row.percent, row.state, row.resets) == ("5kg", "", None, "", "")
+    assert (row.limit, row.used, row.percent, row.state, row.resets) == ("5kg", None, None, None, None)
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
@@ -34,7 +37,8 @@ def test_an_instant_beyond_all_calendars_hides_no_budget(zone: str, end: str) ->
     odd = a_budget(given=STATUS | {"period": {"start": "2026-10-31T23:00:00Z", "end": end}}, timeZone=zone)
     found = budget_rows([odd, a_budget("other")])
     assert [row.name for row in found] == ["monthly", "other"]
-    assert found[0].resets.startswith(end[:4])
+    assert minute_in(found[0].resets, zone).startswith(end[:4])
+    assert str(as_item(found[0])["resets"]).startswith(end[:4])
     assert told(odd, "Forecast")
 
 
@@ -271,4 +275,4 @@ def test_whatever_a_status_lacks_it_is_explained(state: str | None, absent: list
     given_status = {key: value for key, value in (STATUS | {"state": state}).items() if key not in absent}
     budget = a_budget(given=given_status, timeZone=zone, per=per)
     assert all(all(sentences) for _, sentences in explain(budget, NOW, ReaderContext(None, None)))
-    assert "None" not in str(budget_rows([budget])[0].resets)
+    assert "None" not in minute_in(budget_rows([budget])[0].resets, zone)

@@ -138,7 +138,7 @@ def test_wrong_use_is_one_sentence_and_ends_with_2(ledger: str, args: tuple[str,
         ([], "give --run and --max, or --model"),
         (["--target", ""], "give --run and --max, or --model"),
         (["--run", "exp-1", "--max", "5kg"], "give --namespace too: a run is of one namespace"),
-        (["-n", "No/Name", "--run", "exp-1", "--max", "5kg"], "--namespace: 'No/Name' is not a valid namespace"),
+        (["-n", "No/Name", "--run", "exp-1", "--max", "5kg"], "--namespace: 'No/Name' can be no namespace's name"),
     ],
 )
 def test_a_target_is_named_in_one_way_and_asked_of_a_server(args: list[str], said: str) -> None:

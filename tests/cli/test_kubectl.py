@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.cli.api_server import Asked, Said, api_server, kubeconfig, status
 from tests.cli.kubectl_budgets import STATUS, an_object
 from typer.testing import CliRunner, Result
 
-from carbonbudget_operator.cli.kubectl import app
+from carbonbudget_operator.cli.kubectl import app, main
 from carbonbudget_operator.printable import is_printable
 
 
@@ -50,13 +51,38 @@ def test_budgets_are_those_of_the_contexts_namespace_and_the_clusters(tmp_path: 
         "AS", "OF",
     ]  # fmt: skip
     assert lines[1].split() == [
-        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "Warning", "Warn", "2026-12-01", "location",
-        "2026-11-24T11:59:00Z",
+        "team-a", "monthly", "5kg", "4.1kg", "82", "6.3kg", "2026-11-27", "00:00", "CET", "Warning", "Warn",
+        "2026-12-01", "00:00", "CET", "location", "2026-11-24", "12:59", "CET",
     ]  # fmt: skip
     assert lines[2].split()[:2] == ["(cluster)", "company"]
     assert len(lines) == 3
     assert "weekly" in run(tmp_path, BOTH, "budgets", "-A").stdout
     assert "weekly" in run(tmp_path, BOTH, "budgets", "-n", "team-b").stdout
+
+
+def test_its_usage_names_the_command_that_people_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-carbon", "budgets", "-o", "xml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "Usage: kubectl carbon budgets" in capsys.readouterr().err
+
+
+def test_json_is_for_programs_names_as_in_the_crd_and_instants_in_utc(tmp_path: Path) -> None:
+    runs = an_object("runs", given=STATUS | {"action": ""}, limit="20kg", per="Workload")
+    new = an_object("new", given={})
+    found = json.loads(run(tmp_path, cluster_of([runs, new], []), "budgets", "-o", "json").stdout)["items"]
+    assert found[1] == {
+        "kind": "CarbonBudget", "namespace": "team-a", "name": "runs", "limit": "20kg", "per": "Workload",
+        "used": "4.1kg", "percent": 82, "forecast": "6.3kg", "exhausted": "2026-11-26T23:00:00Z", "state": "Warning",
+        "action": None, "resets": "2026-11-30T23:00:00Z", "accounting": "LocationBased", "timeZone": "Europe/Paris",
+        "asOf": "2026-11-24T11:59:00Z", "proRata": [],
+    }  # fmt: skip
+    assert {found[0][key] for key in ("used", "percent", "state", "action", "resets", "asOf")} == {None}
+    items = json.loads(run(tmp_path, cluster_of([runs], []), "top", "-o", "json").stdout)["items"]
+    assert (items[0]["budgetKind"], items[0]["since"]) == ("CarbonBudget", "2026-10-31T23:00:00Z")
+    assert run(tmp_path, cluster_of([runs], []), "budgets").stdout.count("20kg each") == 1
 
 
 def test_json_has_the_same_rows(tmp_path: Path) -> None:
@@ -73,7 +99,7 @@ def test_top_lists_the_workloads(tmp_path: Path) -> None:
     assert lines[:2] == ["location-based", lines[1]]
     assert lines[1].split() == ["NAMESPACE", "WORKLOAD", "CO2E", "%", "OF", "LIMIT", "BUDGET", "SINCE", "AS", "OF"]
     assert lines[2].split() == [
-        "team-a", "Job/train", "2.2kg", "44", "monthly", "2026-10-31T23:00:00Z", "2026-11-24T11:59:00Z",
+        "team-a", "Job/train", "2.2kg", "44", "monthly", "2026-11-01", "00:00", "CET", "2026-11-24", "12:59", "CET",
     ]  # fmt: skip
 
 
@@ -267,8 +293,8 @@ def test_a_figure_that_holds_a_part_of_an_hour_by_time_says_so(tmp_path: Path, a
     if args[0] == "explain":
         assert any(SENTENCE in line for one in value["sections"] for line in one["sentences"])
     else:
-        assert all(item["pro_rata"] == ["2026-11-01 00:20 CET"] for item in value["items"])
-        assert all(item["pro_rata"] == [] for item in json.loads(said(STATUS, "-o", "json"))["items"])
+        assert all(item["proRata"] == ["2026-10-31T23:20:00Z"] for item in value["items"])
+        assert all(item["proRata"] == [] for item in json.loads(said(STATUS, "-o", "json"))["items"])
 
 
 def test_a_budget_that_is_not_understood_hides_no_other(tmp_path: Path) -> None:

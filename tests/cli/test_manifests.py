@@ -52,7 +52,8 @@ def test_digits_with_colons_stay_a_text_as_with_kubectl() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a: [", "is no YAML"),
+        ("a: [", "is no YAML: line 1, column 5: expected the node content"),
+        ("a: 1\nb:\n  - x\n y: 2", "is no YAML: line 4, column 2: expected <block end>"),
         ("apiVersion: v1\nkind: Pod\nkind: Job", "'kind' occurs twice in one mapping, first in line 2"),
         ("apiVersion: v1\nkind: Pod\nspec: " + "[" * 5_000 + "]" * 5_000, "is nested too deeply"),
         (f"apiVersion: v1\nkind: Pod\nspec: {'9' * 5_000}", "a number has more than 100 characters: put a text in"),

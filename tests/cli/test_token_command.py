@@ -66,7 +66,7 @@ def run(server: Server, *args: str) -> Any:
 
 
 def test_a_token_is_printed_alone_so_that_a_file_can_take_it(server: Server) -> None:
-    server.answer = RECORD | {"token": "carbonbudget_read_x"}
+    server.answer = RECORD | {"token": "carbonbudget_read_x", "without_pods": []}
     done = run(server, "create", "--namespaces", "team-a, team-b", "--expires", "90d", "--name", "grafana")
     assert (done.exit_code, done.stdout) == (0, "carbonbudget_read_x\n")
     assert "read token 3 for team-a,team-b, until 1970-01-02 00:00 UTC" in done.stderr
@@ -74,10 +74,26 @@ def test_a_token_is_printed_alone_so_that_a_file_can_take_it(server: Server) -> 
     assert server.asked == [("POST", "/v1/tokens", body)]
 
 
+def test_a_namespace_without_pods_is_noted_beside_the_token(server: Server) -> None:
+    server.answer = RECORD | {"token": "carbonbudget_read_x", "without_pods": ["nosuch\u202e"]}
+    done = run(server, "create", "--namespaces", "nosuch", "--expires", "1d")
+    assert (done.exit_code, done.stdout) == (0, "carbonbudget_read_x\n")
+    assert "note: no pod runs in namespace nosuch" in done.stderr
+    assert "\u202e" not in done.stderr
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1h30m", 5_400), ("1d12h", 129_600), ("2w", 1_209_600)])
+def test_a_token_lasts_as_long_as_a_duration_says(server: Server, text: str, seconds: int) -> None:
+    server.answer = RECORD | {"token": "carbonbudget_read_x", "without_pods": []}
+    assert run(server, "create", "--namespaces", "a", "--expires", text).exit_code == 0
+    assert server.asked[0][2]["seconds"] == seconds
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("--namespaces", "a", "--expires", "90"),
+        ("--namespaces", "a", "--expires", "59m"),
         ("--namespaces", "a", "--expires", "367d"),
         ("--namespaces", "a", "--expires", "-1d"),
         ("--namespaces", " , ", "--expires", "1d"),

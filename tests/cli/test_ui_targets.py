@@ -22,7 +22,7 @@ def a_target(name: str, namespace: str | None = "team-a") -> dict[str, Any]:
             "baseline": {"value": "42g"}, "target": {"reduction": 20, "by": "2027-03-01T00:00:00Z"},
         },
         "status": {
-            "state": "Behind", "message": "37.2g CO2e per 1000000 token", "change": "-11.4",
+            "state": "Behind", "message": "37.2g CO2e per 1,000,000 token", "change": "-11.4",
             "baseline": {"perUnit": "42g", "perUnitMicrograms": 42_000_000, "hash": "x",
                          "frozenAt": "2026-09-01T00:00:00Z"},
             "expectedNow": {"perUnit": "36.9g", "perUnitMicrograms": 36_900_000, "reduction": "12.1"},

@@ -73,7 +73,7 @@ def test_usage_of_no_pod_says_so_and_is_no_error(ledger: str) -> None:
     ("args", "sentence"),
     [
         (("-l", "experiment!=x"), "other selectors are not answered"), (("-l", "a in (b)"), "other selectors"),
-        (("-l", "a=1,a=2"), "labels name a twice"), (("-n", "No/Name"), "not a valid namespace"),
+        (("-l", "a=1,a=2"), "labels name a twice"), (("-n", "No/Name"), "can be no namespace's name"),
         (("--window", "7d"), "give --window, or --from"), (("--service-account", "a/b"), "through the API server"),
         (("--to", "2025-01-01"), "--from must be before --to"),
     ],

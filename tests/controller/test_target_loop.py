@@ -31,7 +31,7 @@ async def test_the_baseline_is_frozen_when_its_span_is_reported(targets: TargetB
         "OnTrack": ("True", "OnTrack"),
     }
     assert targets.world.events == [("team-a", "BaselineFrozen")]
-    assert targets.world.messages[-1].startswith("the baseline is 100g CO2e per 1000 token; it stays until")
+    assert targets.world.messages[-1].startswith("the baseline is 100g CO2e per 1,000 token; it stays until")
 
 
 async def test_it_goes_from_on_track_to_behind_to_violated_and_to_achieved_with_an_event_each(
@@ -48,7 +48,7 @@ async def test_it_goes_from_on_track_to_behind_to_violated_and_to_achieved_with_
         ("team-a", "TargetBehind"), ("team-a", "TargetViolated"), ("team-a", "TargetAchieved"),
     ]  # fmt: skip
     assert body["status"]["change"] == "-20.0"
-    assert body["status"]["message"].startswith("carbon target chatbot: Achieved, 80g CO2e per 1000 token (-20.0 %)")
+    assert body["status"]["message"].startswith("carbon target chatbot: Achieved, 80g CO2e per 1,000 token (-20.0 %)")
 
 
 async def test_its_figures_are_what_was_emitted_per_unit_and_what_the_path_asks_for(targets: TargetBench) -> None:

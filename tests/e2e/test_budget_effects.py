@@ -90,8 +90,10 @@ def test_a_change_of_state_leaves_an_event(release: Release, exceeded: str) -> N
 
 def test_kubectl_get_shows_the_columns(release: Release, exceeded: str) -> None:
     header, *_ = release.cluster.kubectl("-n", exceeded, "get", "carbonbudgets").stdout.splitlines()
-    columns = "NAME LIMIT EFFECTIVE USED PERCENT FORECAST STATE ACTION RESETS AGE"
+    columns = "NAME LIMIT USED PERCENT STATE ACTION ENDS AGE"
     assert " ".join(header.split()) == columns
+    wide, *_ = release.cluster.kubectl("-n", exceeded, "get", "carbonbudgets", "-o", "wide").stdout.splitlines()
+    assert " ".join(wide.split()) == f"{columns} EFFECTIVE FORECAST PER ACCOUNTING READY AS OF"
 
 
 def test_the_refusal_outlives_controller_server_and_webhook(release: Release, exceeded: str) -> None:

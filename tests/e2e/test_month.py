@@ -93,7 +93,8 @@ async def play(month: Month, release: Release) -> None:
     assert "exhaustedAt" in month.status
     month.say("The forecast is over the limit: a warning, long before anything is used up.")
     month.kubectl(*get)
-    month.kubectl("get", "carbonbudget", "monthly", "-o", "jsonpath={.status.exhaustedAt} {.status.breakdown}")
+    fields = "{.status.forecast} {.status.exhaustedAt} {.status.breakdown}"
+    month.kubectl("get", "carbonbudget", "monthly", "-o", f"jsonpath={fields}")
 
     await month.until_status(action="Warn")
     month.say(

@@ -222,7 +222,7 @@ async def test_an_announcement_is_taken_back(bench: tuple[World, KubeClient]) ->
     ("arguments", "sentence"),
     [
         ([], "write either --all, or --namespace NAME"),
-        (["--all", "-n", "a"], "write either --all, or --namespace NAME"),
+        (["--all", "-n", "a"], "--all and --namespace exclude each other: write one of them"),
         (["--all", "--budget", "b"], "--budget needs --namespace"),
         (["--all", "--only-kueue"], "--only-kueue needs --kueue VERSION, or --kueue auto"),
         (["--all", "--stop-controller", "x"], "--stop-controller must be NAMESPACE/NAME, not 'x'"),

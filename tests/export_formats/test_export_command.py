@@ -121,7 +121,9 @@ def test_each_format_has_the_same_grams(run: Run) -> None:
 
 def test_focus_passes_the_validator_but_for_its_own_faults(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "focus.csv"
-    run("export", "--format", "focus", *JULY_1_TO_4, "--by", "namespace,workload,label:team", "-o", str(file))
+    run(
+        "export", "--format", "focus", *JULY_1_TO_4, "--by", "namespace,workload,label:team", "--output-file", str(file)
+    )
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     done = subprocess.run(
         [Path(sys.executable).with_name("focus-validator"), "--validate-version", "1.0", "--data-file", file],
@@ -134,7 +136,7 @@ def test_focus_passes_the_validator_but_for_its_own_faults(run: Run, tmp_path: P
 
 def test_codecarbons_file_is_imported_by_our_own_importer(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "emissions.csv"
-    run("export", "--format", "codecarbon", *JULY_1_TO_4, "--by", "namespace", "-o", str(file))
+    run("export", "--format", "codecarbon", *JULY_1_TO_4, "--by", "namespace", "--output-file", str(file))
     run("external", "import", "--format", "codecarbon", "--time-zone", "UTC", str(file))
     report = json.loads(run("report", *JULY_1_TO_4, "-o", "json"))
     (external,) = report["external"]
@@ -144,7 +146,7 @@ def test_codecarbons_file_is_imported_by_our_own_importer(run: Run, tmp_path: Pa
 
 def test_promtool_makes_blocks_of_the_openmetrics_file(run: Run, tmp_path: Path) -> None:
     promtool, data, file = tool("promtool"), tmp_path / "data", tmp_path / "metrics.txt"
-    run("export", "--format", "openmetrics", *JULY_1_TO_4, "--by", "namespace,label:team", "-o", str(file))
+    run("export", "--format", "openmetrics", *JULY_1_TO_4, "--by", "namespace,label:team", "--output-file", str(file))
     done = subprocess.run(
         [promtool, "tsdb", "create-blocks-from", "openmetrics", file, data],
         capture_output=True, text=True, timeout=120, check=False,
@@ -160,7 +162,7 @@ def test_promtool_makes_blocks_of_the_openmetrics_file(run: Run, tmp_path: Path)
 def test_the_impact_framework_runs_the_manifest(run: Run, tmp_path: Path) -> None:
     assert IF_RUN is not None
     file = tmp_path / "manifest.yml"
-    run("export", "--format", "impact-framework", *JULY_1_TO_4, "-o", str(file))
+    run("export", "--format", "impact-framework", *JULY_1_TO_4, "--output-file", str(file))
     done = subprocess.run(
         [IF_RUN, "-m", file, "-o", tmp_path / "out.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
         check=False,
@@ -176,9 +178,9 @@ def test_the_impact_framework_runs_the_manifest(run: Run, tmp_path: Path) -> Non
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_file_is_the_text_of_standard_output_and_replaces_no_other(run: Run, tmp_path: Path, form: str) -> None:
     file = tmp_path / "export"
-    run("export", "--format", form, *JULY_1_TO_4, "-o", str(file))
+    run("export", "--format", form, *JULY_1_TO_4, "--output-file", str(file))
     assert file.read_text(encoding="utf-8") == run("export", "--format", form, *JULY_1_TO_4)
-    assert "nothing is overwritten" in run("export", "--format", form, *JULY_1_TO_4, "-o", str(file), code=2)
+    assert "nothing is overwritten" in run("export", "--format", form, *JULY_1_TO_4, "--output-file", str(file), code=2)
 
 
 @pytest.mark.parametrize("output", [True, False])
@@ -199,7 +201,7 @@ def test_an_export_that_fails_half_way_writes_nothing(
 
     monkeypatch.setattr(answers_from_ledger.LedgerSource, "allocation", fails)
     file = tmp_path / "export.csv"
-    said = run("export", "--format", "csv", *JULY_1_TO_4, *(("-o", str(file)) if output else ()), code=1)
+    said = run("export", "--format", "csv", *JULY_1_TO_4, *(("--output-file", str(file)) if output else ()), code=1)
     assert len(asked) == 3
     assert said.strip() == "the ledger is gone"
     assert sorted(path.name for path in tmp_path.iterdir() if "export" in path.name) == []
@@ -208,8 +210,11 @@ def test_an_export_that_fails_half_way_writes_nothing(
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        ((), "give --window, or --from and --to"),
-        (("--window", "7d", "--from", "2025-07-01", "--to", "2025-07-02"), "give --window, or --from and --to"),
+        ((), "write either --window, or both --from and --to"),
+        (
+            ("--window", "7d", "--from", "2025-07-01", "--to", "2025-07-02"),
+            "write either --window, or both --from and --to",
+        ),
         (("--window", "soon"), "no window"),
         (("--from", "2025-01-01", "--to", "2025-07-01", "--step", "hour"), "at most 35 days"),
         (("--window", "7d", "--by", "pod"), "cannot group by 'pod'"),

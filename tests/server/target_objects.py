@@ -38,7 +38,7 @@ def a_target_status(**change: object) -> dict[str, Any]:
         "expectedNow": {"perUnit": "41g", "perUnitMicrograms": 41_000_000, "reduction": "18.0"},
         "change": "-15.0",
         "state": "Behind",
-        "message": "chat emits 42.5g per 1000000 tokens, and 41g are expected by now",
+        "message": "chat emits 42.5g per 1,000,000 tokens, and 41g are expected by now",
         "dataThrough": END,
         "observedAt": "2025-11-24T16:10:00Z",
         "history": [

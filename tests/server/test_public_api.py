@@ -119,7 +119,7 @@ async def test_a_tenant_reads_its_own_rows_and_no_byte_of_anothers(face: Face) -
     (own,) = await rows(face, TENANT)
     assert own == whole["team-a"]
     assert (await get(face, "/api/v1/whoami", TENANT)).json() == {
-        "user": "dev@team-a", "groups": ["g"], "all_namespaces": False, "namespaces": ["team-a"],
+        "user": "dev@team-a", "groups": ["g"], "token": None, "all_namespaces": False, "namespaces": ["team-a"],
     }  # fmt: skip
 
 

@@ -76,10 +76,19 @@ async def test_a_read_token_reads_its_namespaces_and_no_other(face: Face) -> Non
     assert missing == "there is no ClusterCarbonTarget all; one of a namespace is NAMESPACE/all"
     who = (await get(face, "/api/v1/whoami", token)).json()
     assert (who["user"], who["all_namespaces"], who["namespaces"]) == ("sharer@*", False, ["team-a"])
+    assert who["token"] == {"id": made["id"], "name": "grafana"}
     for path in ("nodes", "reports", "status", "external"):
         refused = await get(face, f"/api/v1/{path}", token)
         wanted = "the read token is not for all namespaces (`--namespaces '*'`): create another one"
         assert (refused.status_code, refused.json()["detail"]) == (403, wanted)
+
+
+async def test_a_namespace_without_pods_is_named_to_who_may_share_it(face: Face) -> None:
+    assert (await created(face, "team-a", "nosuch"))["without_pods"] == ["nosuch"]
+    assert (await created(face, "*"))["without_pods"] == []
+    assert "without_pods" not in (await create(face, "nosuch", by=TENANT)).json()
+    face.api.namespaces = None  # the pods are not known yet: nothing is said of them
+    assert (await created(face, "nosuch"))["without_pods"] == []
 
 
 async def test_what_its_creator_was_shown_before_is_not_shown_to_it(face: Face) -> None:

@@ -18,8 +18,8 @@ def test_it_says_the_figure_the_change_what_is_expected_and_by_when() -> None:
     of = baseline()
     made = judge_target(TERMS, LINEAR, of, sums(93, 1000), HALF)
     assert describe_target(SUBJECT, made, of.rate_ug, HALF) == (
-        "carbon target chatbot: Behind, 93g CO2e per 1000 token (-7.0 %), expected 90g (-10.0 %), -20 % by 2027-01-09; "
-        "location-based, as of 2026-11-20"
+        "carbon target chatbot: Behind, 93g CO2e per 1,000 token (-7.0 %), expected 90g (-10.0 %), -20 % by 2027-01-09"
+        "; location-based, as of 2026-11-20"
     )
 
 
@@ -42,7 +42,7 @@ def test_efficiency_is_named() -> None:
 def test_without_data_it_says_why_and_the_figure_that_there_is() -> None:
     made = judge_target(TERMS, LINEAR, None, sums(90, 1000), HALF, no_baseline="the baseline's span is not over")
     assert describe_target(SUBJECT, made, None, 0) == (
-        "carbon target chatbot: NoData, the baseline's span is not over; last window 90g CO2e per 1000 token; "
+        "carbon target chatbot: NoData, the baseline's span is not over; last window 90g CO2e per 1,000 token; "
         "location-based"
     )
 

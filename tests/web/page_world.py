@@ -53,6 +53,7 @@ class World:
         self.runs = [run_row(f"exp-{number}", name) for number, name in enumerate(names) if not name.startswith("__")]
         self.own_until, self.forecasts = 0, list[dict[str, object]]()
         self.asked: list[tuple[str, dict[str, str], PageCaller, str | None]] = []
+        self.read_token: dict[str, Any] | None = None
 
     async def get(
         self,
@@ -96,7 +97,8 @@ class World:
                     node_row("node-3", None, domain=None, method=None, energy_uj="0", coverage_percent=0)]  # fmt: skip
             return {"data_through": instant(NOW), "start": "", "end": "", "next": None, "rows": rows}
         if path == "/api/v1/whoami":
-            return {"user": "anna@example.org", "groups": [], "all_namespaces": True, "namespaces": None}
+            who = {"user": "anna@example.org", "groups": [], "all_namespaces": True, "namespaces": None}
+            return who | {"token": self.read_token}
         if path == "/api/v1/status":
             return status(self.names)
         if path == "/api/v1/external":

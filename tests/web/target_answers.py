@@ -15,7 +15,7 @@ def target_row(name: str = "chat-tokens", namespace: str | None = "team-a", **gi
     """A row of /api/v1/targets: 37.2 g for a million tokens, of which 36.9 g were expected."""
     row: dict[str, Any] = {
         "kind": "CarbonTarget" if namespace else "ClusterCarbonTarget", "namespace": namespace, "name": name,
-        "state": "Behind", "message": "carbon target chat-tokens: Behind, 37.2g CO2e per 1000000 token (-11.4 %)",
+        "state": "Behind", "message": "carbon target chat-tokens: Behind, 37.2g CO2e per 1,000,000 token (-11.4 %)",
         "unit": "token", "per": 1_000_000, "window": "Week", "time_zone": "Europe/Paris", "basis": "Total",
         "accounting": "LocationBased", "reduction_percent": 20, "by": instant(MIDNIGHT + 110 * DAY),
         "path": "Linear", "include": "Dynamic,Idle,Overhead,Embodied", "embodied_ug": "90000000",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 from tests.web import page_world
 from tests.web.budget_answers import DAY, NOW, instant
@@ -56,6 +58,15 @@ async def test_a_window_that_is_no_number_of_days_has_no_forecast() -> None:
     assert world.asked[0][1]["window"] == "yesterday"
     assert 'class="range"' not in html
     assert "Lowest hours of the day" in html
+
+
+async def test_the_data_page_says_which_read_token_it_sends() -> None:
+    world = World()
+    assert "You use" not in text_of((await shown("/data", world)).text)
+    world.read_token = {"id": 7, "name": "graf<b>ana"}
+    html = (await shown("/data", world)).text
+    assert 'read token 7, "graf<b>ana", created by anna@example.org' in unescape(text_of(html))
+    assert "<b>ana" not in html
 
 
 async def test_the_data_page_lists_nodes_that_do_not_report_first() -> None:

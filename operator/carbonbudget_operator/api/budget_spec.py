@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from carbonbudget_operator.api.base_model import Model, rules
+from carbonbudget_operator.api.base_model import SET, Model, keyed_by, rules
 from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
 from carbonbudget_operator.api.field_rules import (
     TIME_ZONE_RULES,
@@ -39,7 +39,7 @@ _NAME_RULE: Final = (
 class ThresholdSpec(Model):
     """From `at` per cent of the limit on, `action`."""
 
-    at: int = Field(ge=1, le=1000, description="From this per cent of the limit on, 1 to 1000.")
+    at: int = Field(ge=1, le=1000, description="The action is taken from this per cent of the limit on, 1 to 1000.")
     action: Literal["Warn", "Block", "Suspend"] = Field(
         description="Warn shows a warning at kubectl apply. Block also refuses new work (enforce.kinds says which). "
         'Suspend also suspends running Jobs that carry the label carbonbudget.dev/suspendable: "true", after '
@@ -64,7 +64,8 @@ class EnforceSpec(Model):
         "never a rollout, nor 0 to n): Job, Pod (pods without a controller), Deployment, StatefulSet, DaemonSet, "
         "ReplicaSet, ReplicationController, or one that the chart's value enforcement.kinds names; 1 to 16. "
         "Default: Job and Pod.",
-        json_schema_extra=rules(
+        json_schema_extra=SET
+        | rules(
             (  # Any other name may be a kind of the chart's enforcement.kinds, which the API server does not know.
                 "self.all(k, k.matches('^[A-Z][A-Za-z0-9]{0,62}$') && "
                 f"(k in {_KINDS} || !(k.lowerAscii() in {_NEAR_KINDS})))",
@@ -80,11 +81,15 @@ class EnforceSpec(Model):
     )
     grace: str = Field(
         default="30m",
-        max_length=8,
-        description="How long a running Job goes on after Suspend is reached: a number of at most 4 digits with s, m "
-        "or h; 0s suspends at once. Default: 30m.",
+        max_length=16,
+        description="How long a running Job goes on after Suspend is reached: numbers with w, d, h, m or s in this "
+        "order, for example 1h30m; 0s suspends at once. Default: 30m.",
         json_schema_extra=rules(
-            ("self.matches('^[0-9]{1,4}(s|m|h)$')", "grace must be a number with s, m or h, for example 30m")
+            (  # as budgets.workload_demand.duration_s reads it
+                "self != '' && self.matches("
+                "'^([0-9]{1,3}w)?([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$')",
+                "grace must be a duration of numbers with w, d, h, m or s, for example 30m or 1h30m",
+            )
         ),
     )
 
@@ -143,18 +148,19 @@ class CarbonBudgetSpec(Model):
     period: Literal["Day", "Week", "Month", "Quarter", "Year"] | None = Field(
         default=None,
         description="Length of the period, by the calendar of timeZone; use counts from zero in each. Weeks start on "
-        "Monday. A budget made in mid-period counts from the period's start. Left out: start and end say it.",
+        "Monday. A budget made in mid-period counts from the period's start. Left out: spec.start and spec.end give a "
+        "single period.",
     )
     start: dt.datetime | None = Field(
         default=None,
         description="Start of a single period, in the years 1971 to 9000, for example 2026-01-01T00:00:00Z; with end. "
-        "Left out: period says it.",
+        "Left out: spec.period gives the periods.",
         json_schema_extra=_INSTANT,
     )
     end: dt.datetime | None = Field(
         default=None,
-        description="End of that period, not included: then nothing counts and nothing is refused any more. "
-        "Left out: period says it.",
+        description="End of the single period that starts at spec.start, not included, in the years 1971 to 9000. "
+        "From then on nothing counts and nothing is refused. Left out: spec.period gives the periods.",
         json_schema_extra=_INSTANT,
     )
     time_zone: str = Field(
@@ -190,18 +196,16 @@ class CarbonBudgetSpec(Model):
         "share of idle energy, by what they reserve. Overhead is their share of system energy and of shared "
         "namespaces. Embodied is their share of what making the hardware emitted. The data centre's PUE always "
         "counts. Default: all but Embodied.",
+        json_schema_extra=SET,
     )
     thresholds: list[ThresholdSpec] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
-        description="What happens from which per cent of the limit on, in ascending order of at, 1 to 16 of them. "
-        "Left out: Warn at 80 and at 100.",
-        json_schema_extra=rules(
-            (
-                "self.map(t, t.at).isSorted() && self.all(t, self.exists_one(o, o.at == t.at && o.basis == t.basis))",
-                "thresholds must be in ascending order of at, none twice, for example at 80 then at 100",
-            ),
+        description="What happens from which per cent of the limit on, 1 to 16 of them in any order, each with another "
+        "at or basis. Left out: Warn at 80 and at 100.",
+        json_schema_extra=keyed_by("at", "basis")
+        | rules(
             (
                 "!self.exists(t, self.exists(o, o.basis == t.basis && o.at > t.at && ("
                 "(t.action == 'Block' && o.action == 'Warn') || (t.action == 'Suspend' && o.action != 'Suspend'))))",
@@ -245,13 +249,8 @@ class CarbonBudgetSpec(Model):
     credits: list[CreditSpec] = Field(
         default=[],
         max_length=8,
-        description="Targets whose savings raise the limit of the period after, at most 8. Left out: none.",
-        json_schema_extra=rules(
-            (
-                "self.all(c, self.exists_one(o, o.target == c.target))",
-                "credits: name each target once",
-            )
-        ),
+        description="Targets whose savings raise the limit of the period after, at most 8, each once. Left out: none.",
+        json_schema_extra=keyed_by("target"),
     )
     contact: str = Field(
         default="",

@@ -5,15 +5,21 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from carbonbudget_operator.api.base_model import Model
+from carbonbudget_operator.api.base_model import SET, Model, keyed_by
 
 MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 MOST_ADJUSTMENTS: Final = 64
+MOST_CONDITIONS: Final = 16
+CONDITIONS: Final = keyed_by("type")
 # How many a status names in any case.
 TOP: Final = 5
 TOP_PER_WORKLOAD: Final = 10
+# Kubernetes' own: https://github.com/kubernetes/apimachinery/blob/v0.34.0/pkg/apis/meta/v1/types.go (Condition)
+_DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_CONDITION_TYPE: Final = rf"^({_DNS_LABEL}(\.{_DNS_LABEL})*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+_CONDITION_REASON: Final = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 # Reasons of the condition Ready that commands read.
 LOCATION_STANDS_IN: Final = "LocationStandsIn"
 KINDS_NOT_ENFORCED: Final = "KindsNotJudged"
@@ -22,9 +28,10 @@ KINDS_NOT_ENFORCED: Final = "KindsNotJudged"
 class PeriodStatus(Model):
     """[start, end) of the period that counts now."""
 
-    start: dt.datetime = Field(description="Its start.")
+    start: dt.datetime = Field(description="Start of the period that counts now.")
     end: dt.datetime = Field(
-        description="Its end, not included: then use counts from zero again, or a single span is over."
+        description="End of the period that counts now, not included: then use counts from zero again, or a single "
+        "period is over."
     )
 
 
@@ -62,60 +69,69 @@ class Breakdown(Model):
 class TopWorkload(Model):
     """One of the workloads that used most."""
 
-    kind: str = Field(description="Its kind, for example Job; a CronJob's Jobs count as the CronJob.")
-    name: str = Field(description="Its name.")
-    namespace: str | None = Field(default=None, description="Its namespace; only in a ClusterCarbonBudget.")
-    emissions: str = Field(description="CO2e it emitted in the period, as the budget counts, rounded down.")
-    percent: int | None = Field(default=None, description="Per cent of the limit, rounded down.")
+    kind: str = Field(description="Kind of the workload, for example Job; a CronJob's Jobs count as the CronJob.")
+    name: str = Field(description="Name of the workload.")
+    namespace: str | None = Field(default=None, description="Namespace of the workload; only in a ClusterCarbonBudget.")
+    emissions: str = Field(
+        description="CO2e that the workload emitted in the period, as the budget counts, rounded down."
+    )
+    percent: int | None = Field(
+        default=None, description="The workload's emissions in per cent of the limit, rounded down."
+    )
     state: Literal["WithinBudget", "Warning", "Exceeded"] | None = Field(
         default=None,
-        description="Its state by its own use: Warning from its lowest threshold on, Exceeded from the limit on. "
-        "Each change for the worse is an Event. Only with per: Workload.",
+        description="State of the workload by its own use: Warning from its lowest threshold on, Exceeded from the "
+        "limit on. Each change for the worse is an Event. Only with per: Workload.",
     )
     expected: str | None = Field(
         default=None,
-        description="CO2e it is expected to have emitted at its end, or at the end of the period if that is earlier. "
-        "It follows from the progress that its pods report, from 10 % on. Only with per: Workload; left out: no pod "
-        "of it reports progress.",
+        description="CO2e that the workload is expected to have emitted at its end, or at the end of the period if "
+        "that is earlier. It follows from the progress that its pods report, from 10 % on. Only with per: Workload; "
+        "left out: no pod of it reports progress.",
     )
     expected_percent: int | None = Field(
         default=None,
-        description="The same in per cent of the limit, rounded up. Above 100 there is an Event, and nothing else. "
-        "Left out as `expected` is.",
+        description="What the workload is expected to emit, in per cent of the limit, rounded up. Above 100 there is "
+        "an Event, and nothing else. Left out as `expected` is.",
     )
 
 
 class FormerPeriod(Model):
     """A period that is over."""
 
-    start: dt.datetime = Field(description="Its start.")
-    end: dt.datetime = Field(description="Its end.")
-    used: str = Field(description="CO2e used in it; with per: Workload by the workload that used most.")
-    limit: str = Field(description="The limit at its end.")
+    start: dt.datetime = Field(description="Start of the period that is over.")
+    end: dt.datetime = Field(description="End of the period that is over, not included.")
+    used: str = Field(description="CO2e used in the period; with per: Workload by the workload that used most.")
+    limit: str = Field(description="CO2e that spec.limit allowed at the period's end.")
     effective_limit: str | None = Field(
-        default=None, description="The limit with its adjustments at its end. Left out where there were none."
+        default=None,
+        description="CO2e that the limit with its adjustments allowed at the period's end. Left out where there were "
+        "no adjustments.",
     )
     revised_micrograms: int | None = Field(
         default=None,
-        description="CO2e in micrograms that revised factors added while it ran; it is part of used, and not deducted. "
-        "Left out where there was none.",
+        description="CO2e in micrograms that revised factors added while the period ran; part of used, and not "
+        "deducted. Left out where there was none.",
     )
     held_micrograms: int | None = Field(
         default=None,
-        description="CO2e in micrograms that it was known to have used at its last evaluation while it ran. Only with "
-        "carryOver: no more is carried over than this leaves.",
+        description="CO2e in micrograms that was known to be used at the last evaluation while the period ran. Only "
+        "with carryOver: no more is carried over than this leaves of the limit.",
     )
     facts_lost: bool | None = Field(
-        default=None, description="Whether the ledger lost facts of it, so that nothing of it is carried over."
+        default=None,
+        description="Whether the ledger lost facts of the period, so that nothing is carried over from it.",
     )
 
 
 class SettledStatus(Model):
     """Use of the hours that are over, as valued at the last evaluation. It shows whether a factor was revised."""
 
-    through: dt.datetime = Field(description="The start of an hour; the figures are of what was before it.")
-    micrograms: int = Field(description="CO2e in micrograms, as valued at the last evaluation.")
-    microjoules: int = Field(description="Energy in microjoules.")
+    through: dt.datetime = Field(
+        description="The start of an hour; micrograms and microjoules are of the period's use before it."
+    )
+    micrograms: int = Field(description="CO2e in micrograms used before `through`, as valued at the last evaluation.")
+    microjoules: int = Field(description="Energy in microjoules used before `through`.")
     own_figures_through: dt.datetime | None = Field(
         default=None,
         description="The start of an hour. From it on the last known intensity may stand in for one that is not "
@@ -126,7 +142,8 @@ class SettledStatus(Model):
     )
     revised_micrograms: int = Field(
         default=0,
-        description="CO2e in micrograms that revised factors added since; shown in used, never a reason to act.",
+        description="CO2e in micrograms that revised factors added after the hours were first valued; shown in used, "
+        "never a reason to act.",
     )
 
 
@@ -137,17 +154,21 @@ class AdjustmentStatus(Model):
         description="CarryOver: left of limits before. Overspend: used above the limit before. TransferIn, "
         "TransferOut: by a CarbonTransfer. Credit: savings of a target."
     )
-    amount: str = Field(description="CO2e with its sign, for example +12kg.")
-    micrograms: int = Field(description="The same, exact, in micrograms.")
-    source: str = Field(description="What it comes from.")
+    amount: str = Field(description="CO2e that the limit changed by, with its sign, for example +12kg.")
+    micrograms: int = Field(description="CO2e that the limit changed by, exact, in micrograms; negative if it fell.")
+    source: str = Field(description="What changed the limit: a former period, a transfer or a target.")
 
 
 class ChildrenStatus(Model):
     """Budgets that name this one as their parent."""
 
-    count: int = Field(description="How many; those with per: Workload do not count.")
-    allocated: str = Field(description="The sum of their limits, with adjustments.")
-    unallocated: str = Field(description="What is left of this limit, with adjustments; 0mg if they are more.")
+    count: int = Field(
+        description="How many budgets name this one as their parent; those with per: Workload do not count."
+    )
+    allocated: str = Field(description="CO2e: the sum of the children's limits, with adjustments.")
+    unallocated: str = Field(
+        description="CO2e of this budget's limit, with adjustments, that no child has; 0mg if the children have more."
+    )
 
 
 class CountedStatus(Model):
@@ -165,21 +186,40 @@ class CountedStatus(Model):
 
 
 class StatusCondition(Model):
-    """A condition as Kubernetes defines it."""
+    """A condition as Kubernetes defines it (metav1.Condition), with its bounds and required fields.
+
+    They are in the schema alone: an object that lacks one is still read.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"required": ["type", "status", "reason", "message", "lastTransitionTime"]}
+    )
 
     type: str = Field(
-        description="Ready: the budget can be evaluated. DataComplete: the figures are whole. WithinBudget: the "
-        "limit is not used up. EnforcementConflict: somebody resumes what was suspended, or another "
-        "controller decides when it runs (there False is good). ExpectedWithinLimit, with per: Workload: no "
-        "run is expected to exceed the limit, by what runs say of their own progress. Overallocated: the limits of "
-        "its children are together larger than its own (there False is good). CreditsAvailable: each target of "
-        "spec.credits can earn credits."
+        description="Name of the condition; the description of conditions says which there are and what they mean.",
+        json_schema_extra={"maxLength": 316, "pattern": _CONDITION_TYPE},
     )
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(default="", description="Why, as one word that stays the same.")
-    message: str = Field(default="", description="Why, as a sentence.")
-    last_transition_time: dt.datetime | None = Field(default=None, description="When status last changed.")
-    observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")
+    status: Literal["True", "False", "Unknown"] = Field(
+        description="Whether the condition holds: True, False, or Unknown while that cannot be said."
+    )
+    reason: str = Field(
+        default="",
+        description="Why the condition has this status, as one word that programs can compare.",
+        json_schema_extra={"minLength": 1, "maxLength": 1024, "pattern": _CONDITION_REASON},
+    )
+    message: str = Field(
+        default="",
+        description="Why the condition has this status, as a sentence.",
+        json_schema_extra={"maxLength": 32768},
+    )
+    last_transition_time: dt.datetime | None = Field(
+        default=None, description="When the condition's status last changed."
+    )
+    observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that the condition is about.",
+        json_schema_extra={"minimum": 0},
+    )
 
 
 class CarbonBudgetStatus(Model):
@@ -189,12 +229,15 @@ class CarbonBudgetStatus(Model):
         default=None,
         description="The metadata.generation whose spec was evaluated. If it is older, so are the figures.",
     )
-    period: PeriodStatus | None = Field(default=None, description="The period that counts now.")
+    period: PeriodStatus | None = Field(default=None, description="Start and end of the period that counts now.")
     used: str | None = Field(
         default=None,
         description="CO2e used in the period, rounded down; with per: Workload by the workload that used most.",
     )
-    used_micrograms: int | None = Field(default=None, description="The same, exact, in micrograms.")
+    used_micrograms: int | None = Field(
+        default=None,
+        description="CO2e used in the period, exact, in micrograms; with per: Workload by the workload that used most.",
+    )
     counted: CountedStatus | None = Field(
         default=None,
         description="Identifies what used counts. Left out in a status that an earlier version wrote: then any edit "
@@ -202,13 +245,13 @@ class CarbonBudgetStatus(Model):
     )
     effective_limit: str | None = Field(
         default=None,
-        description="The limit of this period with its adjustments: what use is compared with. Left out where there "
-        "are no adjustments: then that is spec.limit.",
+        description="CO2e: the limit of this period with its adjustments, which use is compared with. Left out where "
+        "there are no adjustments: then use is compared with spec.limit.",
     )
     effective_limit_micrograms: int | None = Field(
         default=None,
-        description="What use is compared with, exact, in micrograms, with or without adjustments; left out beyond 9.2 "
-        "million tonnes.",
+        description="The limit that use is compared with, exact, in micrograms of CO2e, with or without adjustments; "
+        "left out beyond 9.2 million tonnes.",
     )
     adjustments: list[AdjustmentStatus] | None = Field(
         default=None,
@@ -220,9 +263,12 @@ class CarbonBudgetStatus(Model):
         default=None,
         description="Budgets that name this one as their parent; only in a ClusterCarbonBudget that has any.",
     )
-    remaining: str | None = Field(default=None, description="What is left of the limit; 0mg if nothing.")
+    remaining: str | None = Field(
+        default=None, description="CO2e that is left of the period's limit; 0mg if nothing is."
+    )
     percent_used: int | None = Field(
-        default=None, description="Per cent of the limit, rounded down; any use of a limit of 0 is 100."
+        default=None,
+        description="CO2e used in per cent of the limit, rounded down; any use of a limit of 0 is 100.",
     )
     forecast: str | None = Field(
         default=None,
@@ -231,10 +277,11 @@ class CarbonBudgetStatus(Model):
     )
     exhausted_at: dt.datetime | None = Field(
         default=None,
-        description="When the forecast reaches the limit, or when it was used up. Left out if not in this period.",
+        description="When the forecast reaches the limit, or when the limit was used up. Left out if that is not in "
+        "this period.",
     )
     breakdown: Breakdown | None = Field(
-        default=None, description="The parts of used, rounded down. Left out with per: Workload."
+        default=None, description="CO2e used by component, rounded down. Left out with per: Workload."
     )
     state: Literal["WithinBudget", "Warning", "Exceeded", "Unknown"] | None = Field(
         default=None,
@@ -243,23 +290,27 @@ class CarbonBudgetStatus(Model):
     )
     action: str | None = Field(
         default=None,
-        description="The strongest action of the thresholds reached: Warn, Block or Suspend; empty for none. What of "
-        "it is in force is in enforcement.",
+        description="The strongest action of the thresholds reached: Warn, Block or Suspend; an empty text where none "
+        "is reached. What of it is in force is in enforcement.",
+        json_schema_extra={"enum": ["", "Warn", "Block", "Suspend"]},
     )
     enforcement: EnforcementStatus | None = Field(
         default=None,
         description="What is in force now. Left out while nothing is: no threshold with Block or Suspend is reached "
         "(with per: Workload: none with Suspend), or the chart's value enforcement.mode is not Enforce.",
     )
-    message: str | None = Field(default=None, description="All this in a sentence, as a refusal shows it.")
+    message: str | None = Field(
+        default=None, description="Use, limit, forecast and what is in force, in a sentence, as a refusal shows it."
+    )
     observed_at: dt.datetime | None = Field(
         default=None,
-        description="When this was written. A budget is evaluated each minute. Its status is written when a person "
-        "would see a difference, and within ten minutes while any figure changes.",
+        description="When the status was written. A budget is evaluated each minute. Its status is written when a "
+        "person would see a difference, and within ten minutes while any figure changes.",
     )
     data_through: dt.datetime | None = Field(
         default=None,
-        description="Up to when every node had reported; one silent for five minutes shows in coverage instead.",
+        description="Instant up to which every node had reported; a node silent for five minutes shows in coverage "
+        "instead.",
     )
     coverage: int | None = Field(
         default=None, description="Per cent of the nodes' time in the period, up to dataThrough, that was reported."
@@ -288,25 +339,34 @@ class CarbonBudgetStatus(Model):
         max_length=1000,
         description="Namespaces that count in this period, also those deleted since; only in a ClusterCarbonBudget "
         "with a namespaceSelector.",
+        json_schema_extra=SET,
     )
     former_namespaces: list[str] | None = Field(
         default=None,
         max_length=1000,
         description="Namespaces that counted in the former period and do not in this one, until the figures of the "
         "former period are final. Left out: none.",
+        json_schema_extra=SET,
     )
     new_namespaces: list[str] | None = Field(
         default=None,
         max_length=1000,
         description="Namespaces that count in this period and did not in the former one, until the figures of the "
         "former period are final: it is not asked for them. Left out: none.",
+        json_schema_extra=SET,
     )
     settled: SettledStatus | None = Field(
         default=None, description="Use in the hours that are over. It shows whether a factor was revised."
     )
     conditions: list[StatusCondition] | None = Field(
         default=None,
-        max_length=8,
-        description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict, "
-        "ExpectedWithinLimit, and in the parent of other budgets Overallocated.",
+        max_length=MOST_CONDITIONS,
+        description="What can be relied on. Ready: the budget can be evaluated. DataComplete: no data are missing. "
+        "FiguresExact: no part of an hour is shared by time, and no other figure stands in. WithinBudget: the limit is "
+        "not used up. EnforcementEffective: what the spec asks for is in force in this cluster. EnforcementConflict: "
+        "somebody resumes what was suspended, or another controller decides when it runs (here False is good). "
+        "ExpectedWithinLimit, with per: Workload: no run is expected to exceed the limit, by its own progress. "
+        "Overallocated, in the parent of budgets: their limits are together larger than its own (here False is good). "
+        "CreditsAvailable, with spec.credits: each target can earn credits.",
+        json_schema_extra=CONDITIONS,
     )

@@ -27,7 +27,7 @@ class TransferReceiver(Model):
     namespace: str = Field(
         min_length=1,
         max_length=63,
-        description="Its namespace.",
+        description="Namespace of the CarbonBudget whose limit rises.",
         json_schema_extra=rules(
             (
                 f"self.matches('^{_LABEL}$')",
@@ -35,7 +35,12 @@ class TransferReceiver(Model):
             )
         ),
     )
-    name: str = Field(min_length=1, max_length=253, description="Its name.", json_schema_extra=rules(_NAME_RULE))
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        description="Name of the CarbonBudget whose limit rises.",
+        json_schema_extra=rules(_NAME_RULE),
+    )
 
 
 class CarbonTransferSpec(Model):
@@ -70,7 +75,8 @@ class CarbonTransferSpec(Model):
     reason: str = Field(
         default="",
         max_length=128,
-        description="Why: one line of at most 128 printable characters. Left out: none is shown.",
+        description="Why the amount is transferred: one line of at most 128 printable characters. Left out: none is "
+        "shown.",
         json_schema_extra=rules(
             (
                 "!self.matches('[\\\\p{C}\\\\p{Zl}\\\\p{Zp}]')",
@@ -91,11 +97,13 @@ class CarbonTransferStatus(Model):
     message: str | None = Field(
         default=None, description="What was done, or what the decision waits for, in a sentence."
     )
-    decided_at: dt.datetime | None = Field(default=None, description="When it was decided.")
+    decided_at: dt.datetime | None = Field(default=None, description="When the transfer was applied or refused.")
     period_start: dt.datetime | None = Field(
-        default=None, description="Start of the period in which it counts: the one in which it was created."
+        default=None, description="Start of the period in which the transfer counts: the one in which it was created."
     )
-    period_end: dt.datetime | None = Field(default=None, description="Its end.")
+    period_end: dt.datetime | None = Field(
+        default=None, description="End of the period in which the transfer counts, not included."
+    )
 
 
 class CarbonTransfer(Model):

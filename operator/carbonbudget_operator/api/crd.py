@@ -1,7 +1,8 @@
 """CustomResourceDefinitions, generated from the models.
 
-pydantic's JSON schema becomes a structural schema: references resolved, titles and nulls dropped,
-defaults kept (the API server fills them in), times as `date-time`.
+pydantic's JSON schema becomes a structural schema: references resolved, titles and nulls dropped, times as `date-time`,
+lists with their list type. The API server fills defaults in, so those with a meaning are kept, and empty ones are not:
+a tool that compares an object with its manifest would find `contact: ""` in it, which nobody wrote.
 """
 
 from __future__ import annotations
@@ -21,25 +22,30 @@ Schema = dict[str, Any]  # JSON of any shape: it is the API server's own format
 _KEPT: Final = (
     "type", "format", "description", "enum", "default", "pattern", "minimum", "maximum", "minLength",
     "maxLength", "minItems", "maxItems", "maxProperties", "required", "x-kubernetes-validations",
+    "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 )  # fmt: skip
 Columns = tuple[tuple[str, str, str], ...]  # name, type, JSON path
 _BUDGET_COLUMNS: Final[Columns] = (
     ("Limit", "string", ".spec.limit"),
-    ("Effective", "string", ".status.effectiveLimit"),
     ("Used", "string", ".status.used"),
     ("Percent", "integer", ".status.percentUsed"),
-    ("Forecast", "string", ".status.forecast"),
     ("State", "string", ".status.state"),
     ("Action", "string", ".status.action"),
-    ("Resets", "string", ".status.period.end"),
+    ("Ends", "string", ".status.period.end"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
+_READY_COLUMN: Final = ("Ready", "string", ".status.conditions[?(@.type=='Ready')].reason")
 _WIDE_BUDGET_COLUMNS: Final[Columns] = (  # with -o wide
+    ("Effective", "string", ".status.effectiveLimit"),
+    ("Forecast", "string", ".status.forecast"),
+    ("Per", "string", ".spec.per"),
     ("Accounting", "string", ".spec.accounting"),
+    _READY_COLUMN,
     ("As of", "string", ".status.dataThrough"),
 )
 _TARGET_COLUMNS: Final[Columns] = (
     ("Unit", "string", ".spec.unit.name"),
+    ("Per", "integer", ".spec.unit.per"),
     ("Current", "string", ".status.current.perUnit"),
     ("Expected", "string", ".status.expectedNow.perUnit"),
     ("Baseline", "string", ".status.baseline.perUnit"),
@@ -48,8 +54,8 @@ _TARGET_COLUMNS: Final[Columns] = (
     ("Age", "date", ".metadata.creationTimestamp"),
 )
 _WIDE_TARGET_COLUMNS: Final[Columns] = (
-    ("Per", "integer", ".spec.unit.per"),
     ("Change", "string", ".status.change"),
+    _READY_COLUMN,
     ("As of", "string", ".status.dataThrough"),
 )
 _TRANSFER_COLUMNS: Final[Columns] = (
@@ -60,6 +66,11 @@ _TRANSFER_COLUMNS: Final[Columns] = (
     ("State", "string", ".status.state"),
     ("Age", "date", ".metadata.creationTimestamp"),
 )
+_WIDE_TRANSFER_COLUMNS: Final[Columns] = (
+    ("Reason", "string", ".spec.reason"),
+    ("Message", "string", ".status.message"),
+)
+_CATEGORY: Final = "carbon"  # `kubectl get carbon` lists all kinds
 # Maps of labels need a bound too, or the API server must expect that CEL walks millions of entries.
 _MAX_LABELS: Final = 64
 _MAX_LABEL_VALUE: Final = 63
@@ -74,7 +85,7 @@ def crds() -> list[Schema]:
         _crd(wire_names.CLUSTER_BUDGET, ClusterCarbonBudget, CLUSTER_SPEC_RULES, *budgets),
         _crd(wire_names.TARGET, CarbonTarget, TARGET_SPEC_RULES, *targets),
         _crd(wire_names.CLUSTER_TARGET, ClusterCarbonTarget, CLUSTER_TARGET_SPEC_RULES, *targets),
-        _crd(wire_names.TRANSFER, CarbonTransfer, TRANSFER_SPEC_RULES, _TRANSFER_COLUMNS, ()),
+        _crd(wire_names.TRANSFER, CarbonTransfer, TRANSFER_SPEC_RULES, _TRANSFER_COLUMNS, _WIDE_TRANSFER_COLUMNS),
     ]
 
 
@@ -113,6 +124,7 @@ def _crd(
                 "plural": resource.plural,
                 "singular": resource.kind.lower(),
                 "shortNames": [resource.short_name],
+                "categories": [_CATEGORY],
             },
             "versions": [
                 {
@@ -166,8 +178,13 @@ def _convert(schema: Schema, definitions: Schema) -> Schema:
         if items.get("type") == "string" and "enum" not in items:
             items.setdefault("maxLength", _MAX_LABEL_VALUE)
         converted["items"] = items
+        converted.setdefault("x-kubernetes-list-type", "atomic")  # what the API server takes a list for that has none
     return converted
 
 
 def _kept(schema: Schema) -> Schema:
-    return {key: schema[key] for key in _KEPT if key in schema and not (key == "default" and schema[key] is None)}
+    return {
+        key: schema[key]
+        for key in _KEPT
+        if key in schema and not (key == "default" and schema[key] in (None, "", [], {}))
+    }

@@ -82,11 +82,19 @@ class EmissionAnswer(BaseModel):
     rows: list[EmissionRow]
 
 
+class UsedToken(BaseModel):
+    """The read token that a request was sent with."""
+
+    id: int = Field(description="Its number, as `carbonbudget token list` prints it")
+    name: str = Field(description="What its creator wrote that it is for")
+
+
 class WhoAmI(BaseModel):
     """Who the server takes you for."""
 
-    user: str
+    user: str = Field(description="The user; with a read token its creator")
     groups: list[str]
+    token: UsedToken | None = Field(description="The read token that you use; null where it is another token")
     all_namespaces: bool = Field(description="Whether you may read the whole cluster")
     namespaces: list[str] | None = Field(description="Else the namespaces that you may read, of those that run pods")
 

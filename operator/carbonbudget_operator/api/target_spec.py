@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from carbonbudget_operator.api.base_model import Model, rules
+from carbonbudget_operator.api.base_model import SET, Model, rules
 from carbonbudget_operator.api.budget_query_bodies import Accounting, Component
 from carbonbudget_operator.api.field_rules import (
     TIME_ZONE_RULES,
@@ -54,7 +54,7 @@ class UnitCounter(Model):
     metric: str = Field(
         min_length=1,
         max_length=128,
-        description="Its name, for example http_requests_total.",
+        description="Name of the Prometheus counter, for example http_requests_total.",
         json_schema_extra=rules(
             (
                 "self.matches('^[a-zA-Z_:][a-zA-Z0-9_:]*$')",
@@ -95,17 +95,21 @@ class UnitSource(Model):
     )
 
     preset: PresetName | None = Field(
-        default=None, description="A counter of a known inference server, by its name. Left out: another field says it."
+        default=None,
+        description="A counter of a known inference server, by the name that carbonbudget gives it. Left out: counter, "
+        "client or, in a ClusterCarbonTarget, query names the source.",
     )
     counter: UnitCounter | None = Field(
-        default=None, description="A counter of the pods' own in Prometheus. Left out: another field says it."
+        default=None,
+        description="A counter of the pods' own in Prometheus. Left out: preset, client or, in a ClusterCarbonTarget, "
+        "query names the source.",
     )
     client: str | None = Field(
         default=None,
         min_length=1,
         max_length=120,
-        description="Units that the pods count with the client library (carbonbudget.units), by their name. Left out: "
-        "another field says it.",
+        description="Name of the units that the pods count with the client library (carbonbudget.units). Left out: "
+        "preset, counter or, in a ClusterCarbonTarget, query names the source.",
         json_schema_extra=rules(one_line("unit.source.client", "inference")),
     )
 
@@ -125,7 +129,7 @@ class ClusterUnitSource(UnitSource):
         min_length=1,
         max_length=1024,
         description="A PromQL expression whose value at the end of an hour is the number of units of that hour, by pod "
-        "if its series have the labels of namespace and pod. Left out: another field says it.",
+        "if its series have the labels of namespace and pod. Left out: preset, counter or client names the source.",
         json_schema_extra=rules(one_line("unit.source.query", "sum by (namespace, pod) (increase(x_total[1h]))")),
     )
 
@@ -149,14 +153,15 @@ class UnitSpec(Model):
     name: str = Field(
         min_length=1,
         max_length=32,
-        description="Its name, as messages show it after the number of `per`, for example output tokens.",
+        description="Name of the unit, as messages show it after the number of `per`, for example output tokens.",
         json_schema_extra=rules(one_line("unit.name", "token")),
     )
     per: int = Field(
         default=1,
         ge=1,
         le=1_000_000_000,
-        description="Figures are per so many units, for example 1000000, at most 1000000000. Default: 1.",
+        description="Number of units that emissions are given for, for example 1000000, at most 1000000000. Default: "
+        "1.",
     )
     source: UnitSource = Field(description="Who counts the units: preset, counter or client.")
 
@@ -185,19 +190,21 @@ class BaselineSpec(Model):
 
     start: dt.datetime | None = Field(
         default=None,
-        description="Start of the span, a full hour of UTC, for example 2026-09-01T00:00:00Z. Left out: value says it.",
+        description="Start of the baseline's span, a full hour of UTC, for example 2026-09-01T00:00:00Z. Left out: "
+        "baseline.value gives the baseline.",
         json_schema_extra=_BASELINE_INSTANT,
     )
     end: dt.datetime | None = Field(
         default=None,
-        description="Its end, not included, a full hour, at most 366 days after the start. Left out: value says it.",
+        description="End of the baseline's span, not included, a full hour of UTC, at most 366 days after "
+        "baseline.start. Left out: baseline.value gives the baseline.",
         json_schema_extra=_BASELINE_INSTANT,
     )
     value: str | None = Field(
         default=None,
         max_length=24,
         description="CO2e per `unit.per` units, for example 42g, where nothing was measured. Such a target never earns "
-        "credits. Left out: start and end say it.",
+        "credits. Left out: the baseline is what was measured from baseline.start to baseline.end.",
         json_schema_extra=rules(
             *mass_rules("baseline.value"),
             ("!self.matches('^[0.]+[a-z]+$')", "baseline.value must be more than 0: nothing can fall below that"),
@@ -208,8 +215,12 @@ class BaselineSpec(Model):
 class TargetStep(Model):
     """One step of a stepped path."""
 
-    by: dt.datetime = Field(description="From then on the reduction is expected.", json_schema_extra=_BY)
-    reduction: int = Field(ge=1, le=100, description="In per cent of the baseline, 1 to 100.")
+    by: dt.datetime = Field(
+        description="Instant from which on this step's reduction is expected.", json_schema_extra=_BY
+    )
+    reduction: int = Field(
+        ge=1, le=100, description="Reduction that this step expects, in per cent of the baseline, 1 to 100."
+    )
 
 
 class ReductionSpec(Model):
@@ -226,15 +237,20 @@ class ReductionSpec(Model):
         ),
     )
 
-    reduction: int = Field(ge=1, le=100, description="By how many per cent of the baseline, 1 to 100.")
+    reduction: int = Field(
+        ge=1,
+        le=100,
+        description="Fall of the emissions per unit that is to be reached, in per cent of the baseline, 1 to 100.",
+    )
     by: dt.datetime = Field(
-        description="When it is to be reached, after the baseline's end, for example 2027-03-01T00:00:00Z.",
+        description="Instant at which the whole reduction is to be reached, after the baseline's end, for example "
+        "2027-03-01T00:00:00Z.",
         json_schema_extra=_BY,
     )
     path: Literal["Linear", "Stepped", "AtEnd"] = Field(
         default="Linear",
-        description="What is expected before: Linear from the baseline's end on (from the creation of the target with "
-        "baseline.value), Stepped by steps, AtEnd no reduction until then. Default: Linear.",
+        description="What is expected before target.by: Linear from the baseline's end on (from the creation of the "
+        "target with baseline.value), Stepped by steps, AtEnd no reduction until then. Default: Linear.",
     )
     steps: list[TargetStep] = Field(
         default=[],
@@ -254,7 +270,7 @@ class CarbonTargetSpec(Model):
     """Which emissions per which unit, from which baseline, and the path down."""
 
     selector: LabelSelector | None = Field(
-        default=None, description="Labels of the pods that serve. Left out: all pods of the namespace."
+        default=None, description="Labels of the pods that serve. Left out: all pods."
     )
     include: list[Component] = Field(
         default=["Dynamic", "Idle", "Overhead", "Embodied"],
@@ -262,6 +278,7 @@ class CarbonTargetSpec(Model):
         max_length=4,
         description="What counts, as in a CarbonBudget, 1 to 4 of Dynamic, Idle, Overhead and Embodied. Default: all "
         "four, as the SCI specification asks.",
+        json_schema_extra=SET,
     )
     accounting: Accounting = Field(
         default="LocationBased",
@@ -287,14 +304,14 @@ class CarbonTargetSpec(Model):
         description="With fewer units in the window there is no figure (NoData), at most 1000000000000000. Default: "
         "0, where any units at all are enough.",
     )
-    baseline: BaselineSpec = Field(description="What the fall is measured from.")
-    target: ReductionSpec = Field(description="By how much by when.")
+    baseline: BaselineSpec = Field(description="What the fall is measured from: the figure of a span, or a value.")
+    target: ReductionSpec = Field(description="By how much emissions per unit are to fall, and by when.")
     tolerance: int = Field(
         default=5,
         ge=0,
         le=100,
-        description="Up to so many per cent above the path the state is Behind, beyond them Violated; 0 to 100. "
-        "Default: 5.",
+        description="Per cent above the path up to which the state is Behind, and beyond which it is Violated; 0 to "
+        "100. Default: 5.",
     )
     basis: Literal["Total", "Efficiency"] = Field(
         default="Total",

@@ -111,4 +111,10 @@ def format_instant(at: int, zone: ZoneInfo) -> str:
     local = dt.datetime.fromtimestamp(at, zone)
     if local.time() == dt.time.min:
         return local.strftime("%Y-%m-%d")
+    return format_minute(at, zone)
+
+
+def format_minute(at: int, zone: ZoneInfo) -> str:
+    """Local time with its zone, for example 2026-11-24 12:59 CET. `at`: UTC seconds."""
+    local = dt.datetime.fromtimestamp(at, zone)
     return local.strftime("%Y-%m-%d %H:%M ") + (local.tzname() or "")

@@ -16,7 +16,8 @@ from typing import Final
 from carbonbudget_core.pod_requests import Amounts, pod_amounts, quantity
 
 _HOUR_MILLI: Final = 3600 * 1000
-_DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?")
+# The rule of enforce.grace in the CRD has the same.
+_DURATION = re.compile(r"(?:([0-9]{1,3})w)?(?:([0-9]{1,4})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,8})m)?(?:([0-9]{1,9})s)?")
 _MAX_SHOWN: Final = 40  # characters of a text that is no duration
 _GPU: Final = "gpu"
 INSTANCE_TYPE_LABELS: Final = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
@@ -47,12 +48,12 @@ def expected_ug(demand: PodDemand, pods: int, seconds: int, rates: EmissionRates
 
 
 def duration_s(text: str) -> int | None:
-    """Seconds of "3h", "90m", "1h30m", "2d" or "45s"; None for anything else."""
+    """Seconds of "3h", "90m", "1h30m", "2d", "1w" or "45s"; None for anything else. The one parser of durations."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return (((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def no_duration(key: str, text: str, instead: str = "") -> str:

@@ -1,9 +1,12 @@
-"""The rows of the tables of `kubectl carbon budgets` and `top`. Pure: objects in, texts out."""
+"""The rows of the tables of `kubectl carbon budgets` and `top`, and the same as JSON. Pure: objects in, rows out."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from pydantic.alias_generators import to_camel
 
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.budget_status import TOP, TOP_PER_WORKLOAD
@@ -17,23 +20,28 @@ CLUSTER = "(cluster)"  # in place of a namespace: parentheses cannot be part of 
 
 @dataclass(frozen=True, slots=True)
 class BudgetRow:
-    """One budget of the table; empty texts are what is not known."""
+    """One budget of the table. None: not known, or none."""
 
     kind: str
     namespace: str
     name: str
     limit: str
-    used: str = ""
-    percent: int | None = None
-    forecast: str = ""
-    exhausted: str = ""
-    state: str = ""
-    action: str = ""
-    resets: str = ""
-    accounting: str = ""
-    as_of: str | None = None
-    """Up to when there were data: an instant in UTC, None where it is not known."""
-    pro_rata: Sequence[str] = ()
+    """CO2e: the limit in force."""
+    per: str
+    used: str | None
+    percent: int | None
+    forecast: str | None
+    exhausted: dt.datetime | None
+    state: str | None
+    action: str | None
+    resets: dt.datetime | None
+    """The end of the period, or of the single span."""
+    accounting: str
+    time_zone: str
+    """The budget's own, in which a table shows instants."""
+    as_of: dt.datetime | None
+    """Up to when there were data."""
+    pro_rata: Sequence[dt.datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +55,48 @@ class WorkloadRow:
     percent: int | None
     budget: str
     budget_kind: str
-    accounting: str = ""
-    since: str | None = None
-    """The start of the budget's period, and `as_of` up to when there were data: instants in UTC."""
-    as_of: str | None = None
-    state: str | None = None
+    accounting: str
+    time_zone: str
+    """The budget's own, in which a table shows instants."""
+    since: dt.datetime | None
+    """The start of the budget's period, and `as_of` up to when there were data."""
+    as_of: dt.datetime | None
+    state: str | None
     """By its own use, in a budget per workload."""
-    pro_rata: Sequence[str] = ()
+    pro_rata: Sequence[dt.datetime]
+
+
+def as_item(row: BudgetRow | WorkloadRow) -> dict[str, object]:
+    """A row as a program reads it: names in camelCase as in the CRD, instants in UTC, null for what is not known."""
+    return {to_camel(name): _plain(value) for name, value in asdict(row).items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dt.datetime):
+        return instant_of(value)
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def budget_row(budget: AnyBudget) -> BudgetRow:
-    """A budget's line. Instants are in the budget's own time zone, as its message has them."""
+    """A budget's line."""
     status = budget.status
-    per = " each" if budget.spec.per == "Workload" else ""
     return BudgetRow(
         kind=budget_kind(budget),
         namespace=budget.metadata.namespace,
         name=budget.metadata.name,
-        limit=limit_in_force_text(budget) + per,
-        used=status.used or "",
+        limit=limit_in_force_text(budget),
+        per=budget.spec.per,
+        used=status.used,
         percent=status.percent_used,
-        forecast=status.forecast or "",
-        exhausted=at(budget, status.exhausted_at),
-        state=status.state or "",
-        action=status.action or "",
-        resets=at(budget, status.period.end if status.period else None),
+        forecast=status.forecast,
+        exhausted=status.exhausted_at,
+        state=status.state,
+        action=status.action or None,
+        resets=status.period.end if status.period else None,
         accounting=budget.spec.accounting,
-        as_of=instant_of(status.data_through),
-        pro_rata=pro_rata(budget),
+        time_zone=budget.spec.time_zone,
+        as_of=status.data_through,
+        pro_rata=tuple(status.pro_rata or ()),
     )
 
 
@@ -100,10 +122,11 @@ def workload_rows(
             budget.metadata.name,
             budget_kind(budget),
             budget.spec.accounting,
-            instant_of(budget.status.period.start if budget.status.period else None),
-            instant_of(budget.status.data_through),
+            budget.spec.time_zone,
+            budget.status.period.start if budget.status.period else None,
+            budget.status.data_through,
             top.state,
-            pro_rata(budget),
+            tuple(budget.status.pro_rata or ()),
         )
         for budget in budgets
         if accounting in (None, budget.spec.accounting)

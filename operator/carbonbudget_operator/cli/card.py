@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source import AnswerSource
 from carbonbudget_operator.cli.answer_source_options import (
     SourceOptions,
@@ -20,7 +19,7 @@ from carbonbudget_operator.cli.answer_source_options import (
     exit_without_answer,
     with_source_options,
 )
-from carbonbudget_operator.cli.common_options import announce, fail, instant
+from carbonbudget_operator.cli.common_options import announce, check_namespace, fail, instant
 from carbonbudget_operator.cli.covered_span import future_sentence
 from carbonbudget_operator.cli.output_files import written_whole
 from carbonbudget_operator.cli.service_account import ServiceAccount
@@ -77,10 +76,10 @@ def card(
     hardware: Annotated[str, typer.Option(help="What it was trained on, as text.")] = "",
     provider: Annotated[str, typer.Option(help="Who supplied the energy, as text.")] = "",
     service_account: ServiceAccount = "",
-    form: Annotated[CardFormat, typer.Option("--format", "-f", help="Whose form.")] = CardFormat.JSON,
-    file: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else standard output.")] = None,
+    form: Annotated[CardFormat, typer.Option("--format", help="Whose form.")] = CardFormat.JSON,
+    file: Annotated[Path | None, typer.Option("--output-file", help="A new file; else standard output.")] = None,
 ) -> None:
-    """Write what a model emitted over its life: training, inference and more.
+    """Write a model's emissions as a card.
 
     All pods with the model's label count, those of failed runs too. Stages are by the label carbonbudget.dev/stage.
     """
@@ -92,8 +91,7 @@ def card(
         instant(start, "--from") if start else now - _LIFE_DAYS * 86_400,
         instant(end, "--to") if end else now,
     )
-    if not is_label(namespace):
-        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
+    check_namespace("--namespace", namespace)
     labels = {MODEL: label_of_option(model, "--model")} | (
         {MODEL_VERSION: label_of_option(version, "--version")} if version else {}
     )

@@ -14,9 +14,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.exit_codes import COULD_NOT, WRONG_USE
 from carbonbudget_operator.cli.table_cells import printable_cell
 from carbonbudget_operator.logs import quieten_libraries, stderr_handler
+from carbonbudget_operator.name_rules import no_namespace
 
 Config = Annotated[Path | None, typer.Option("--config", envvar="CARBONBUDGET_CONFIG", help="YAML file of settings.")]
 LogLevel = Annotated[
@@ -49,6 +51,12 @@ def fail(sentence: str, code: int = COULD_NOT) -> NoReturn:
     """Say what is wrong and leave. `sentence` may have several lines."""
     print("\n".join(map(printable_cell, sentence.split("\n"))), file=sys.stderr)
     raise typer.Exit(code)
+
+
+def check_namespace(option: str, name: str) -> None:
+    """Ends the process with exit code 2 where no namespace can have the name that `option` gives."""
+    if not is_label(name):
+        fail(f"{option}: {no_namespace(name)}", code=2)
 
 
 def code_of(error: Exception) -> int:

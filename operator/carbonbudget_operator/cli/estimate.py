@@ -49,17 +49,21 @@ def estimate(
 
     if basis not in ("lifecycle", "direct"):
         fail(f"--basis must be lifecycle or direct, not {basis!r}", code=2)
+    duration_ms = _milliseconds(hours)
+    try:
+        factor = find_place(region, provider, zone, pue, basis)
+    except NoPlace as error:
+        fail(str(error), code=2)
     if not gpu and not cpu_cores:
         fail("give --gpu or --cpu-cores: there is nothing to estimate", code=2)
     try:
-        factor = find_place(region, provider, zone, pue, basis)
         found = find_accelerators(gpu) if gpu else [Accelerator("", 0, "")]
-    except (NoPlace, UnknownAccelerator) as error:
+    except UnknownAccelerator as error:
         fail(str(error), code=2)
     chosen, others = found[0], [other for other in found[1:] if other.max_mw != found[0].max_mw]
     pue_permille = factor.pue_permille if factor.pue_known else UNKNOWN_PUE_PERMILLE
     plan = EstimateInput(
-        duration_ms=_milliseconds(hours), gpus=count if gpu else 0, gpu_mw=chosen.max_mw, cores=cpu_cores,
+        duration_ms=duration_ms, gpus=count if gpu else 0, gpu_mw=chosen.max_mw, cores=cpu_cores,
         core_mw=cpu_watts * 1000, memory_mb=memory_gb * 1000, usage_permille=usage * 10, runs=runs,
     )  # fmt: skip
     results = [green_algorithms(plan, pue_permille, factor.intensity_mg_per_kwh)]

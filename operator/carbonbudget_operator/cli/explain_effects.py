@@ -42,7 +42,7 @@ def thresholds(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> li
     """What happens from which per cent on, to which kinds, and whether that is reached."""
     sentences = [
         f"At {one.at} % it {_does(budget, one, beside)} ({_reached(budget, one, now)})."
-        for one in budget.spec.thresholds or _DEFAULT
+        for one in sorted(budget.spec.thresholds or _DEFAULT, key=lambda one: one.at)
     ]
     return sentences + _unlimited_kinds(budget, beside)
 

@@ -70,7 +70,7 @@ def export(
         ExportStep | None, typer.Option(help="Length of a row.  [default: hour for influx, openmetrics; else day]")
     ] = None,
     currency: Annotated[str, typer.Option(help="Of the costs in FOCUS, which are 0.")] = "USD",
-    file: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else standard output.")] = None,
+    file: Annotated[Path | None, typer.Option("--output-file", help="A new file; else standard output.")] = None,
 ) -> None:
     """Write allocations to files of other tools. Their rows add up to `allocate`'s total."""
     from carbonbudget_operator.answers.allocation_groups import GroupingError, parse_group_by
@@ -80,7 +80,7 @@ def export(
 
     now, chosen = int(time.time()), step or (ExportStep.HOUR if form in _SERIES else ExportStep.DAY)
     if bool(window) == bool(start or end) or bool(start) != bool(end):
-        fail("give --window, or --from and --to", code=2)
+        fail("write either --window, or both --from and --to", code=2)
     if not re.fullmatch(r"[A-Z]{3}", currency, re.ASCII):
         fail(f"--currency must be three capitals of ISO 4217 such as USD, not {currency!r}", code=2)
     try:

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.times import format_time, seconds
-from carbonbudget_operator.budgets.budget_sentence import format_instant
+from carbonbudget_operator.budgets.budget_sentence import format_instant, format_minute
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 
 
 def at(budget: AnyBudget, instant: dt.datetime | None) -> str:
     """An instant in the budget's own time zone, as its message has it; empty for none."""
+    return _in_zone(instant, budget.spec.time_zone, format_instant)
+
+
+def minute_in(instant: dt.datetime | None, time_zone: str) -> str:
+    """An instant as a column of a table has it: local time with its zone, also at midnight; empty for none."""
+    return _in_zone(instant, time_zone, format_minute)
+
+
+def _in_zone(instant: dt.datetime | None, time_zone: str, written: Callable[[int, ZoneInfo], str]) -> str:
     if instant is None:
         return ""
     try:
-        zone = ZoneInfo(budget.spec.time_zone)
+        zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        zone = ZoneInfo("UTC")  # its condition Ready says what is wrong with it
+        zone = ZoneInfo("UTC")  # the budget's condition Ready says what is wrong with it
     try:
-        return format_instant(seconds(instant), zone)
+        return written(seconds(instant), zone)
     except (OverflowError, ValueError, OSError):  # beyond the years of calendars: as it is written
         return instant.isoformat()
 
 
 def instant_of(instant: dt.datetime | None) -> str | None:
     """An instant as machines read it, in UTC."""
-    return format_time(seconds(instant)) if instant is not None else None
+    if instant is None:
+        return None
+    try:
+        return format_time(seconds(instant))
+    except (OverflowError, ValueError, OSError):  # beyond the years of calendars: as it is written
+        return instant.isoformat()
 
 
 def utc(instant: dt.datetime) -> dt.datetime:

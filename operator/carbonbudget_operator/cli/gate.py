@@ -17,7 +17,7 @@ from carbonbudget_operator.api_path import is_label, is_subdomain
 from carbonbudget_operator.cli.answer_source import AnswerSource, AnswerSourceError
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
 from carbonbudget_operator.cli.card import Stage, label_of_option
-from carbonbudget_operator.cli.common_options import fail, instant
+from carbonbudget_operator.cli.common_options import check_namespace, fail, instant
 from carbonbudget_operator.cli.exit_codes import GATE_EXIT_CODES
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import printable_cell
@@ -79,8 +79,7 @@ def gate(
         fail("give --run and --max, or --model, --version, --against and --max-increase, or --target", code=2)
     if not namespace:
         fail(f"give --namespace too: a {'run' if run else 'model'} is of one namespace", code=2)
-    if not is_label(namespace):
-        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
+    check_namespace("--namespace", namespace)
     if model and label_of_option(version, "--version") == label_of_option(against, "--against"):
         fail(f"--version and --against are the same version {version!r}: name the earlier one in --against", code=2)
     asked = _Gate((since, now), namespace, embodied)

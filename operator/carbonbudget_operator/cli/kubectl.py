@@ -9,12 +9,10 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any, Final, get_args
 
 import typer
-from typer.core import TyperGroup
 
 from carbonbudget_operator.api.budget_query_bodies import Accounting
 from carbonbudget_operator.api.carbonbudget import AnyBudget, budget_kind
@@ -31,15 +29,17 @@ from carbonbudget_operator.cli.budget_effects import ReaderContext
 from carbonbudget_operator.cli.budget_table import (
     CLUSTER,
     WorkloadRow,
+    as_item,
     budget_rows,
     pro_rata,
     pro_rata_sentence,
     unlisted_workloads,
     workload_rows,
 )
+from carbonbudget_operator.cli.command_group import CommandGroup
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.explain import as_json, explain
-from carbonbudget_operator.cli.formatted_values import micrograms
+from carbonbudget_operator.cli.formatted_values import micrograms, minute_in
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.reader_context import reader_context
 from carbonbudget_operator.cli.service_account import ServiceAccount
@@ -52,7 +52,7 @@ from carbonbudget_operator.kube.client import KubeClient, KubeError
 _STYLES: Final = {"Exceeded": "red", "Warning": "yellow", "WithinBudget": "green"}
 
 
-class _Commands(TyperGroup):
+class _Commands(CommandGroup):
     """Reports an option that is written before the command, and where to write it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -108,7 +108,7 @@ def budgets(
     found = budgets_of(who, namespace, everywhere, timeout)
     lines = budget_rows(found)
     if output is KubectlFormat.JSON:
-        print(json.dumps({"items": [asdict(line) for line in lines]}, indent=2))
+        print(json.dumps({"items": [as_item(line) for line in lines]}, indent=2))
         return
     headings = (
         "NAMESPACE", "NAME", "LIMIT", "USED", "%", "FORECAST", "EXHAUSTED", "STATE", "ACTION", "RESETS", "BASIS",
@@ -118,9 +118,10 @@ def budgets(
         headings,
         [
             (
-                line.namespace or CLUSTER, line.name, line.limit, line.used, _percent(line.percent, line.used),
-                line.forecast, line.exhausted, line.state, line.action, line.resets, _basis(line.accounting),
-                line.as_of or "",
+                line.namespace or CLUSTER, line.name, line.limit + (" each" if line.per == "Workload" else ""),
+                line.used or "", _percent(line.percent, line.used or ""), line.forecast or "",
+                minute_in(line.exhausted, line.time_zone), line.state or "", line.action or "",
+                minute_in(line.resets, line.time_zone), _basis(line.accounting), minute_in(line.as_of, line.time_zone),
             )
             for line in lines
         ],
@@ -170,7 +171,7 @@ def top(
     space = "" if everywhere else namespace or who.namespace
     lines = workload_rows(found, space, accounting)
     if output is OutputFormat.JSON:
-        print(json.dumps({"items": [asdict(line) for line in lines[: limit or None]]}, indent=2))
+        print(json.dumps({"items": [as_item(line) for line in lines[: limit or None]]}, indent=2))
         return
     bases = [basis for basis in get_args(Accounting) if any(line.accounting == basis for line in lines)]
     for number, basis in enumerate(bases):  # figures of two bases cannot be compared
@@ -196,8 +197,8 @@ def _workloads(lines: Sequence[WorkloadRow], limit: int) -> None:
                 line.emissions,
                 _percent(line.percent, line.emissions),
                 line.budget + (f" {CLUSTER}" if line.budget_kind == CLUSTER_BUDGET.kind else ""),
-                line.since or "",
-                line.as_of or "",
+                minute_in(line.since, line.time_zone),
+                minute_in(line.as_of, line.time_zone),
             )
             for line in lines[: limit or None]
         ],
@@ -302,4 +303,4 @@ def _basis(accounting: str) -> str:
 
 def main() -> None:
     """Entry point."""
-    app()
+    app(prog_name="kubectl carbon")

@@ -19,6 +19,7 @@ from carbonbudget_operator.cli.allocate import allocate
 from carbonbudget_operator.cli.bridge import PASSED_ON, bridge
 from carbonbudget_operator.cli.card import card
 from carbonbudget_operator.cli.check import check
+from carbonbudget_operator.cli.command_group import CommandGroup
 from carbonbudget_operator.cli.controller import controller
 from carbonbudget_operator.cli.estimate import estimate
 from carbonbudget_operator.cli.export import export
@@ -33,7 +34,14 @@ from carbonbudget_operator.cli.web import web
 from carbonbudget_operator.cli.when import when
 from carbonbudget_operator.settings import SettingsError
 
+
+class _Commands(CommandGroup):
+    first = ("check", "usage", "report", "when", "gate", "estimate")  # what teams use
+    last = ("server", "controller", "admission", "web", "opencost-proxy")  # processes, which the chart starts
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # its boxes cut long names short, and at 80 columns nothing is wider
     add_completion=False,

@@ -13,7 +13,7 @@ import yaml
 from carbonbudget_core.jsons import mapping, text
 from carbonbudget_operator.api.wire_names import EXEMPT_LABEL, EXPECTED_DURATION_ANNOTATION
 from carbonbudget_operator.budgets.workload_demand import duration_s
-from carbonbudget_operator.strict_yaml import StrictLoader
+from carbonbudget_operator.strict_yaml import StrictLoader, yaml_defect
 
 JsonObject = dict[str, object]
 # Tried whatever their manifest says: one whose template is misspelt would otherwise pass for one without pods.
@@ -104,7 +104,7 @@ def read_manifests(text: str, source: str) -> list[ManifestObject]:
                 where = source if number == 1 else f"{source}, document {number}"
                 entries += [ManifestObject(where, one) for one in _objects(json.loads(json.dumps(document)), where)]
     except yaml.YAMLError as error:
-        raise ManifestError(f"{source} is no YAML: {' '.join(str(error).split())}") from None
+        raise ManifestError(f"{source} is no YAML: {yaml_defect(error)}") from None
     except RecursionError:
         raise ManifestError(f"{source} is nested too deeply, or has an alias (*name) inside of itself") from None
     except (TypeError, ValueError) as error:

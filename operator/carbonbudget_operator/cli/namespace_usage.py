@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source_options import (
     SourceOptions,
     exit_on_unknown_answer,
     exit_without_answer,
     with_source_options,
 )
-from carbonbudget_operator.cli.common_options import OutputFormat, fail, instant
+from carbonbudget_operator.cli.common_options import OutputFormat, check_namespace, fail, instant
 from carbonbudget_operator.cli.covered_span import future_sentence
 from carbonbudget_operator.cli.service_account import ServiceAccount
 from carbonbudget_operator.cli.table_cells import printable_cell
@@ -53,8 +52,7 @@ def usage(
         fail(f"--window: {error}", code=2)
     except ValueError as error:
         fail(f"--selector: {error}", code=2)
-    if not is_label(namespace):
-        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
+    check_namespace("--namespace", namespace)
     if sentence := future_sentence(span[0], now):
         fail(sentence)
     if span[0] >= span[1]:

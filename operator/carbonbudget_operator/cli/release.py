@@ -43,7 +43,9 @@ def release(
 
     Exit code 1 if something could not be released, a named object does not exist, or the time was up.
     """
-    if everything == bool(namespace):
+    if everything and namespace:
+        fail("--all and --namespace exclude each other: write one of them", code=2)
+    if not everything and not namespace:
         fail("write either --all, or --namespace NAME", code=2)
     if budget and not namespace:
         fail("--budget needs --namespace", code=2)

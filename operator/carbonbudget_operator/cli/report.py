@@ -61,7 +61,7 @@ def report(
             fail(f"write options after {below}: options before it do not apply to it ({', '.join(typed)})", code=2)
         return
     if bool(period) == bool(start or end) or bool(start) != bool(end):
-        fail("give --period, or --from and --to", code=2)
+        fail("write either --period, or both --from and --to", code=2)
     span = span_of(period) if period else (instant(start, "--from"), instant(end, "--to"))
     if span[0] >= span[1]:
         fail("--from must be before --to", code=2)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from carbonbudget_operator.api_path import is_label, is_subdomain
-from carbonbudget_operator.cli.common_options import fail
+from carbonbudget_operator.api_path import is_subdomain
+from carbonbudget_operator.cli.common_options import check_namespace, fail
 
 ServiceAccount = Annotated[
     str,
@@ -26,8 +26,7 @@ def parse_service_account(given: str) -> tuple[str, str] | None:
     space, slash, name = given.partition("/")
     if not (space and slash and name):
         fail(f"--service-account must be NAMESPACE/NAME, for example team-a/default, not {given!r}", code=2)
-    if not is_label(space):
-        fail(f"--service-account: {space!r} is not a valid namespace", code=2)
+    check_namespace("--service-account", space)
     if not is_subdomain(name):
         fail(f"--service-account: {name!r} is not a valid name", code=2)
     return space, name

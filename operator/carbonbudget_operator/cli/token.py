@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 from typing import Annotated, Any, Final
 
 import typer
 
+from carbonbudget_operator.budgets.workload_demand import duration_s
 from carbonbudget_operator.cli.answer_source_options import (
     SourceOptions,
     exit_on_unknown_answer,
@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-_SECONDS: Final = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_LEAST_S: Final = 3_600
 _MOST_DAYS: Final = 366
 _MAX_NAME: Final = 200
 _COLUMNS: Final = (
@@ -39,17 +39,18 @@ _COLUMNS: Final = (
 def create(
     where: SourceOptions,
     namespaces: Annotated[str, typer.Option(help="What it may read: a,b or * for the whole cluster.")],
-    expires: Annotated[str, typer.Option(help="When it ends: a number with h, d or w, at most 366d.")],
+    expires: Annotated[str, typer.Option(help="How long it is valid, for example 90d or 1d12h: 1h to 366d.")],
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Create a token and print it. It is shown once: the server stores its hash."""
     names = [one.strip() for one in namespaces.split(",") if one.strip()]
-    match = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", expires)
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+    seconds = duration_s(expires) or 0
     if not names:
         fail("--namespaces must name at least one namespace, for example team-a,team-b", code=2)
-    if not 0 < seconds <= _MOST_DAYS * 86_400:
-        fail(f"--expires must be a number with h, d or w and at most {_MOST_DAYS} days, not {expires!r}", code=2)
+    if not _LEAST_S <= seconds <= _MOST_DAYS * 86_400:
+        fail(
+            f"--expires must be a duration from 1h to {_MOST_DAYS}d, for example 90d or 1d12h, not {expires!r}", code=2
+        )
     if len(name) > _MAX_NAME:
         fail(f"--name has at most {_MAX_NAME} characters", code=2)
     with exit_without_answer():
@@ -57,6 +58,11 @@ def create(
     with exit_on_unknown_answer():
         line = f"read token {made['id']} for {','.join(made['namespaces'])}, until {date_of(made['expires_at'])}; "
         print(printable_cell(line + "keep it: it is not shown again"), file=sys.stderr)
+        for namespace in made["without_pods"]:
+            note = (
+                f"note: no pod runs in namespace {namespace}: check its spelling; the token shows nothing of it until "
+            )
+            print(printable_cell(note + "one has run"), file=sys.stderr)
         print(printable_cell(made["token"]))
 
 

@@ -6,9 +6,8 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source_options import exit_on_unknown_answer, exit_without_answer
-from carbonbudget_operator.cli.common_options import OutputFormat, fail
+from carbonbudget_operator.cli.common_options import OutputFormat, check_namespace
 from carbonbudget_operator.cli.service_account import parse_service_account
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ def top_by(
     from carbonbudget_operator.cli.run_rows import MODEL_HEADINGS, RUN_HEADINGS, largest_first, print_rows
 
     for option, name in (("--namespace", namespace), ("--server-namespace", server_namespace)):
-        if name and not is_label(name):
-            fail(f"{option}: {name!r} is not a valid namespace", code=2)
+        if name:
+            check_namespace(option, name)
     source = ServerSource(ApiServerTransport(who, server_namespace, timeout, parse_service_account(service_account)))
     with exit_without_answer():
         if by is TopBy.RUN:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source_options import ServerNamespace
-from carbonbudget_operator.cli.common_options import fail
+from carbonbudget_operator.cli.common_options import check_namespace, fail
 from carbonbudget_operator.cli.kubeconfig import AsGroups, AsUser, Context, Kubeconfig, Namespace, Timeout, credentials
 from carbonbudget_operator.cli.service_account import ServiceAccount, parse_service_account
 from carbonbudget_operator.cli.table_cells import printable_cell
@@ -49,8 +48,8 @@ def ui(
 
     account = parse_service_account(service_account) or (server_namespace, READER)
     for option, name in (("--namespace", namespace), ("--server-namespace", server_namespace)):
-        if name and not is_label(name):
-            fail(f"{option}: {printable_cell(name)!r} is not a valid namespace", code=2)
+        if name:
+            check_namespace(option, name)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -13,10 +13,9 @@ import typer
 
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.wire_names import FINISH_BY_ANNOTATION
-from carbonbudget_operator.api_path import is_label
 from carbonbudget_operator.cli.answer_source import AnswerSourceError
 from carbonbudget_operator.cli.answer_source_options import SourceOptions, exit_on_unknown_answer, with_source_options
-from carbonbudget_operator.cli.common_options import fail, instant
+from carbonbudget_operator.cli.common_options import check_namespace, fail, instant
 from carbonbudget_operator.cli.manifest_files import manifests_of
 from carbonbudget_operator.cli.manifests import ManifestError, ManifestObject, to_try
 from carbonbudget_operator.cli.service_account import ServiceAccount
@@ -78,8 +77,8 @@ def when(
     stated_s = duration_s(duration) if duration else 0
     if duration and not stated_s:
         fail(no_duration("--duration", duration), code=2)
-    if namespace and not is_label(namespace):
-        fail(f"--namespace: {namespace!r} is not a valid namespace", code=2)
+    if namespace:
+        check_namespace("--namespace", namespace)
     job = _job(file)
     deadline = _deadline(job, finish_by, now)
     if namespace and job.namespace and job.namespace != namespace:

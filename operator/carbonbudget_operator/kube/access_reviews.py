@@ -64,10 +64,19 @@ class CallingPod:
 
 
 @dataclass(frozen=True, slots=True)
+class UsedReadToken:
+    """The number and the name of a read token, as its creator knows it."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller. `node` is the node that its token is bound to, or empty.
 
-    `namespaces`: a read token's, to which its creator's rights are restricted; None for everybody else.
+    `namespaces`: a read token's, to which its creator's rights are restricted; None for everybody else. `read_token`:
+    which token that is.
     """
 
     user: str
@@ -76,6 +85,7 @@ class Caller:
     extra: Mapping[str, tuple[str, ...]]
     node: str
     namespaces: tuple[str, ...] | None = None
+    read_token: UsedReadToken | None = None
 
     @property
     def pod(self) -> CallingPod | None:

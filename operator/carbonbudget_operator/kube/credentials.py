@@ -6,6 +6,7 @@ The kubeconfig is read by the official client, which supports exec plugins and c
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -70,6 +71,12 @@ def _own_namespace() -> str:
         return "default"
 
 
+def _clause(message: str) -> str:
+    """The client library's sentences as one clause: "invalid kube-config file, no configuration found"."""
+    sentences = re.split(r"\.\s+", " ".join(message.split()).rstrip("."))
+    return ", ".join(one[:1].lower() + one[1:] if one[1:2].islower() else one for one in sentences)
+
+
 def _from_kubeconfig(file: str, context: str) -> Credentials:
     # Imported here because it takes 40 MB, and a process inside the cluster does not need it.
     import yaml
@@ -85,8 +92,8 @@ def _from_kubeconfig(file: str, context: str) -> Credentials:
         chosen = next((one for one in contexts if one["name"] == context), active)
         namespace = str(chosen["context"].get("namespace") or "default")
     except (config.ConfigException, yaml.YAMLError, OSError, LookupError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"no Kubernetes credentials: {reason}; set KUBECONFIG or run inside a cluster") from None
+        reason = _clause(str(error)) or type(error).__name__
+        raise ValueError(f"no Kubernetes credentials ({reason}): set KUBECONFIG, or run inside a cluster") from None
 
     known, until = "", 0.0
 

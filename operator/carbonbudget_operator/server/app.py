@@ -98,7 +98,7 @@ def make_app(
     app.include_router(allocation_routes(asking))
     app.include_router(report_routes(asking))
     app.include_router(external_routes(asking))
-    app.include_router(token_routes(asking, asking.read_tokens))
+    app.include_router(token_routes(asking, asking.read_tokens, namespaces))
     of_pods = SelfRequests(asking, writer, registry)
     # Before all routers: FastAPI tries their routes one by one, which takes as long as the rest of such a request.
     app.router.routes[1:1] = of_pods.routes()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from carbonbudget_operator.ingest.refusal import Refusal
-from carbonbudget_operator.kube.access_reviews import Caller, Unauthenticated
+from carbonbudget_operator.kube.access_reviews import Caller, Unauthenticated, UsedReadToken
 from carbonbudget_operator.ledger.read_tokens import ReadToken, hash_of, live_tokens, note_use
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
@@ -54,7 +54,8 @@ class ReadTokenCheck:
         await self._note(record, now)
         who = json.loads(record.creator)
         extra = {name: tuple(values) for name, values in who["extra"].items()}
-        return Caller(who["user"], who["uid"], tuple(who["groups"]), extra, "", record.namespaces)
+        used = UsedReadToken(record.id, record.name)
+        return Caller(who["user"], who["uid"], tuple(who["groups"]), extra, "", record.namespaces, used)
 
     def forget(self) -> None:
         """Read the tokens again at the next use, because one was created or revoked here."""

@@ -33,13 +33,13 @@ class TargetSubject:
 
     @property
     def per_unit(self) -> str:
-        """ "per 1000000 token", or "per token"."""
+        """ "per 1,000,000 token", or "per token"."""
         unit = printable(self.unit, 32)
-        return f"per {unit}" if self.per == 1 else f"per {self.per} {unit}"
+        return f"per {unit}" if self.per == 1 else f"per {self.per:,} {unit}"
 
 
 def describe_target(subject: TargetSubject, verdict: TargetVerdict, baseline_ug: Fraction | None, as_of: int) -> str:
-    """ "carbon target chatbot: Behind, 39.1g CO2e per 1000000 token (-8.2 %), expected 38.4g (-9.8 %), -20 % by
+    """ "carbon target chatbot: Behind, 39.1g CO2e per 1,000,000 token (-8.2 %), expected 38.4g (-9.8 %), -20 % by
     2027-03-01; location-based, as of 2026-11-24 13:00 UTC".
 
     `as_of`: the end of the window (UTC seconds), 0 where there is none.

@@ -61,7 +61,7 @@ def budget_detail(resource: Resource, body: Mapping[str, object]) -> dict[str, o
         "namespaces": status.namespaces,
         "thresholds": [
             {"at_percent": one.at, "action": one.action, "basis": one.basis}
-            for one in (spec.thresholds or () if spec is not None else ())
+            for one in sorted(spec.thresholds or () if spec is not None else (), key=lambda one: one.at)
         ],
         "top_workloads": [
             {

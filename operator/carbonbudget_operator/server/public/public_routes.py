@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from carbonbudget_operator.answers.allocation_groups import GroupingError, parse_filter
 from carbonbudget_operator.answers.emission_series import COMPONENTS
 from carbonbudget_operator.answers.window_parser import Step
-from carbonbudget_operator.api.emission_bodies import EmissionAnswer, WhoAmI
+from carbonbudget_operator.api.emission_bodies import EmissionAnswer, UsedToken, WhoAmI
 from carbonbudget_operator.api.status_bodies import ServerStatus
 from carbonbudget_operator.api.wire_names import MEDIA_TYPES
 from carbonbudget_operator.ingest.refusal import Refusal
@@ -114,7 +114,11 @@ def public_routes(
         if not asker.wide:
             shown = await visible.of(asker.caller)
         caller = asker.caller
-        return WhoAmI(user=caller.user, groups=list(caller.groups), all_namespaces=asker.wide, namespaces=shown)
+        used = caller.read_token
+        return WhoAmI(
+            user=caller.user, groups=list(caller.groups), all_namespaces=asker.wide, namespaces=shown,
+            token=UsedToken(id=used.id, name=used.name) if used is not None else None,
+        )  # fmt: skip
 
     @router.get("/status", summary="The cluster, its settings, how far data and exports reach, refused reports")
     async def status(asker: QueryCaller = known) -> ServerStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from fastapi import APIRouter, Depends, Response
@@ -19,7 +20,9 @@ from carbonbudget_operator.ledger.read_tokens import (
     list_tokens,
     revoke_token,
 )
+from carbonbudget_operator.name_rules import no_namespace
 from carbonbudget_operator.printable import printable
+from carbonbudget_operator.server.public.visible_namespaces import Namespaces
 from carbonbudget_operator.server.read_token_check import ReadTokenCheck, creator_text
 from carbonbudget_operator.server.routes.query_handling import QueryCaller, QueryHandling, access_answer
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
@@ -28,8 +31,11 @@ _log = logging.getLogger(__name__)
 _MAX_CREATOR: Final = 16_000  # a user with more groups than that has to use a ServiceAccount
 
 
-def token_routes(asking: QueryHandling, tokens: ReadTokenCheck) -> APIRouter:
-    """All of them. Who creates one needs the verb `share` on carbonbudgets, and `get`, in each of its namespaces."""
+def token_routes(asking: QueryHandling, tokens: ReadTokenCheck, running: Namespaces) -> APIRouter:
+    """All of them. Who creates one needs the verb `share` on carbonbudgets, and `get`, in each of its namespaces.
+
+    `running` returns the namespaces that run pods, or did a while ago.
+    """
     router, known = APIRouter(), Depends(asking.asker)
     pool, cluster = asking.pools.tokens, asking.pools.settings.cluster
 
@@ -39,6 +45,11 @@ def token_routes(asking: QueryHandling, tokens: ReadTokenCheck) -> APIRouter:
             if not await access_answer(asking.access.may_share_budgets(asker.caller, name)):
                 return name
         return None
+
+    async def without_pods(names: Iterable[str]) -> list[str]:
+        """Those of the names in which no pod is: they may be mistyped. None where the pods are not known."""
+        known_names = await running()
+        return [name for name in names if name != EVERY_NAMESPACE and name not in known_names] if known_names else []
 
     @router.get("/v1/tokens")
     async def listed(asker: QueryCaller = known) -> Response:
@@ -56,7 +67,7 @@ def token_routes(asking: QueryHandling, tokens: ReadTokenCheck) -> APIRouter:
         if EVERY_NAMESPACE in names and len(names) > 1:
             raise Refusal(400, "malformed", "* stands for every namespace, so name no other beside it")
         if odd := [name for name in names if name != EVERY_NAMESPACE and not is_label(name)]:
-            raise Refusal(400, "malformed", f"{printable(odd[0])} can be no namespace's name")
+            raise Refusal(400, "malformed", no_namespace(odd[0]))
         await asker.authorize(names)
         if missing := await may_share(asker, names):
             where = "all namespaces" if missing == EVERY_NAMESPACE else f"namespace {missing}"
@@ -76,7 +87,9 @@ def token_routes(asking: QueryHandling, tokens: ReadTokenCheck) -> APIRouter:
             token, made = await pool.ask(created)
         tokens.forget()
         _log.info("read token %d for %s was created by %s", made.id, ",".join(names), by)
-        response = asker.respond(json.dumps(made.as_json() | {"token": token}).encode())
+        response = asker.respond(
+            json.dumps(made.as_json() | {"token": token, "without_pods": await without_pods(names)}).encode()
+        )
         response.headers["Cache-Control"] = "no-store"
         return response
 

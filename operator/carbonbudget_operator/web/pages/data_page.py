@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from carbonbudget_core.jsons import JsonObject, items
+from carbonbudget_core.jsons import JsonObject, at, items
 from carbonbudget_operator.web.page_handling import PageHandling, Visit
 from carbonbudget_operator.web.page_questions import NotShown
 from carbonbudget_operator.web.views.answer_figures import second, utc_text, word
@@ -53,7 +53,16 @@ def _who(answer: JsonObject) -> dict[str, str]:
     names = [str(name) for name in items(answer.get("namespaces"))]
     everything = answer.get("all_namespaces") is True
     read = "all namespaces" if everything else ", ".join(names) or "no namespace that runs pods"
-    return {"user": word(answer, "user"), "read": read}
+    return {"user": word(answer, "user"), "read": read, "token": _read_token(answer)}
+
+
+def _read_token(answer: JsonObject) -> str:
+    """Which read token the page sends, and whose rights it has; empty where it sends another token."""
+    used = at(answer, "token")
+    if not used:
+        return ""
+    name = f', "{word(used, "name")}"' if word(used, "name") else ""
+    return f"read token {used.get('id')}{name}, created by {word(answer, 'user')}"
 
 
 def _status(answer: JsonObject | NotShown) -> dict[str, str] | None:

@@ -47,7 +47,8 @@ class Endpoint:
             raise ValueError(f"{url!r} is no http or https URL")
         self.url = url
         self._encrypted = parts.scheme == "https"
-        self._host, self._port = parts.hostname, parts.port
+        # http.client would take the end of an IPv6 address without a port for one.
+        self._host, self._port = parts.hostname, parts.port or (443 if self._encrypted else 80)
         self._prefix = parts.path.rstrip("/")
         self._token_file, self._ca_file, self._timeout_s = token_file, ca_file, timeout_s
         self._verify = verify

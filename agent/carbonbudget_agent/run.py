@@ -162,8 +162,7 @@ def _handlers(
         from carbonbudget_agent.liveness import Liveness
 
         exporter = Exporter(counts, outbox)
-        address, _, port = options.metrics_listen.rpartition(":")
-        exporter.serve(address, int(port), Liveness(counts, clock, options.window))
+        exporter.serve(*options.metrics_listen, Liveness(counts, clock, options.window))
         add = exporter.add
 
     def handle(report: NodeReport) -> None:

@@ -134,7 +134,7 @@ server:
   {{- if not .Values.server.database.secretName }}
   ledger: sqlite:////var/lib/carbonbudget/ledger.db
   {{- end }}
-  listen: 0.0.0.0:8443
+  listen: ":8443"
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   {{- if and .Values.web.enabled .Values.web.trustedProxy.caConfigMap }}
@@ -183,7 +183,7 @@ controller:
   server_token_file: /var/run/carbonbudget/token
   window_seconds: {{ int .Values.windowSeconds }}
   fresh_for_seconds: {{ int .Values.controller.freshForSeconds }}
-  listen: 0.0.0.0:8080
+  listen: ":8080"
   namespace: {{ .Release.Namespace }}
   agent_namespace: {{ .Values.agent.namespace }}
   certificates: {{ eq .Values.certificates.mode "Runtime" }}
@@ -202,8 +202,8 @@ admission:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt
   server_token_file: /var/run/carbonbudget/token
-  listen: 0.0.0.0:9443
-  metrics_listen: 0.0.0.0:8081
+  listen: ":9443"
+  metrics_listen: ":8081"
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   {{- if eq (include "carbonbudget.injector" .) "webhook" }}
@@ -213,8 +213,8 @@ admission:
 web:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt
-  listen: 0.0.0.0:8443
-  metrics_listen: 0.0.0.0:8082
+  listen: ":8443"
+  metrics_listen: ":8082"
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   hosts: {{ toJson (concat (list "localhost" "127.0.0.1" "[::1]" (printf "carbonbudget-web.%s.svc" .Release.Namespace)) .Values.web.hosts | uniq) }}

@@ -241,8 +241,9 @@ class EnforcementSettings(SettingsSection):
     )
     kinds: list[EnforcedKind] = Field([], description="More kinds that enforce.kinds may name.")
     exempt_namespaces: list[str] = Field(
-        ["kube-system", "carbonbudget-system", "carbonbudget-agent"],
-        description="Namespaces in which budgets never act, the whole list: the chart adds yours to these.",
+        ["kube-*", "openshift-*", "carbonbudget-system", "carbonbudget-agent"],
+        description="Namespaces in which budgets never act, the whole list: the chart adds yours to these. A name that "
+        "ends with * means all that begin so.",
     )
     annotate: bool = Field(
         True, description="Write emissions, energy, budget, state and targets to workloads' annotations."

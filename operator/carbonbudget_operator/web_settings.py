@@ -60,7 +60,8 @@ class WebSettings(SettingsSection):
         20,
         ge=1,
         le=10_000,
-        description="The same limit for one client address. Behind an ingress, all users have its address.",
+        description="The same limit for one client address. Behind an ingress, all users have its address. "
+        "The addresses of one IPv6 /64 together have half of all.",
     )
 
     @model_validator(mode="after")

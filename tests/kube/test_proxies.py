@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from carbonbudget_operator.api_path import ApiPath
+from carbonbudget_operator.cli.answers_from_server import ApiServerTransport
+from carbonbudget_operator.cli.kubeconfig_gateway import KubeconfigGateway
 from carbonbudget_operator.kube import credentials as module
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.kube.credentials import Credentials, find_credentials
 from carbonbudget_operator.kube.environment_proxy import environment_proxy
+from carbonbudget_operator.web.gateway import PageCaller
 
 PROXY = "http://proxy.example:3128"
 API = "https://api.cluster.example:6443"
@@ -106,14 +109,17 @@ def test_a_pod_s_credentials_have_no_proxy(tmp_path: Path, monkeypatch: pytest.M
 
 
 @asynccontextmanager
-async def proxy() -> AsyncIterator[tuple[str, list[bytes]]]:
+async def proxy(body: bytes = b"{}") -> AsyncIterator[tuple[str, list[bytes]]]:
     """A proxy that answers every request itself, and what it was asked for."""
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         asked.append(head.split(b"\r\n")[0])
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        size = str(len(body)).encode()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + size + b"\r\n\r\n" + body
+        )
         await writer.drain()
         writer.close()
 
@@ -144,3 +150,23 @@ async def test_the_environment_s_proxy_is_not_used_without_those_of_the_credenti
         finally:
             await client.close()
     assert (asked, by_proxy) == ([b"GET /api/v1/pods HTTP/1.1"], [])
+
+
+async def test_questions_through_the_api_server_go_by_the_proxy_of_the_credentials_and_by_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    token = b'{"status": {"token": "t"}}'
+    async with proxy() as (other, by_environment), proxy(token) as (own, asked):
+        monkeypatch.setenv("HTTP_PROXY", other)
+        monkeypatch.setenv("http_proxy", other)
+        who = Credentials("http://api.example", lambda: "", proxy=own)
+        assert await asyncio.to_thread(ApiServerTransport(who, "system", 30).token_of, "reader") == "t"
+        gateway = KubeconfigGateway(who, "system", 30, ("system", "reader"))
+        try:
+            assert (await gateway.get("/api/v1/whoami", [], PageCaller("", ""))).status == 200
+        finally:
+            await gateway.close()
+    assert by_environment == []
+    account = b"POST http://api.example/api/v1/namespaces/system/serviceaccounts/reader/token HTTP/1.1"
+    assert asked[:2] == [account, account]
+    assert asked[2].startswith(b"GET http://api.example/api/v1/namespaces/system/services/")

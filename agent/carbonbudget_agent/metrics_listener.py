@@ -34,10 +34,20 @@ class MetricsListener(ThreadingHTTPServer):
     def __init__(
         self, address: str, port: int, registry: CollectorRegistry, alive: Callable[[], bool] = lambda: True
     ) -> None:
-        found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family = found[0][0]
+        """An empty `address` means all, of both families: one socket, or an IPv4 one if the kernel has no IPv6."""
+        self._both = not address and socket.has_dualstack_ipv6()
+        if self._both:
+            self.address_family = socket.AF_INET6
+        elif address:
+            self.address_family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
         self._stopped, self._free, self._alive = False, threading.Semaphore(_AT_ONCE), alive
         super().__init__((address, port), _MetricsRequest.factory(registry))
+
+    def server_bind(self) -> None:
+        """Bind, with both families if they are wanted: a system's default may be IPv6 alone."""
+        if self._both:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def answer_until_stopped(self) -> None:
         """Answer requests, each in a thread, until `stop` is called."""
@@ -80,5 +90,6 @@ class MetricsListener(ThreadingHTTPServer):
     def stop(self) -> None:
         """End `answer_until_stopped`."""
         self._stopped = True
+        host = "127.0.0.1" if self._both else str(self.server_address[0])
         with contextlib.suppress(OSError):  # a last connection ends its wait
-            socket.create_connection((str(self.server_address[0]), self.server_port), timeout=1).close()
+            socket.create_connection((host, self.server_port), timeout=1).close()

@@ -51,6 +51,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add(run, "--cgroup-root", Path("/sys/fs/cgroup"), "root of the cgroup file systems", type=Path)
     _add(run, "--pods-file", None, "a PodList in JSON, instead of asking for pods", type=Path)
     _add(run, "--kubelet-url", "", "ask the kubelet for pods instead of the API server")
+    _add(run, "--host-ip", "", "this node's address; with --kubelet-port the kubelet's URL")
+    _add(run, "--kubelet-port", 0, "ask the kubelet at --host-ip and this port; 0: not", type=int)
     _add(run, "--kubelet-ca", _existing(Path(_SERVICE_ACCOUNT, "ca.crt")), "CA of the kubelet's certificate", type=Path)
     _add(run, "--kubelet-token-file", Path(_SERVICE_ACCOUNT, "token"), "token for the kubelet", type=Path)
     _switch(run, "--kubelet-insecure-skip-verify", "send the token to whoever answers there; only for a trial")
@@ -63,7 +65,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add(run, "--server-url", "", "the carbonbudget server")
     _add(run, "--server-ca", None, "CA of its certificate", type=Path)
     _add(run, "--server-token-file", None, "token with the server's audience", type=Path)
-    _add(run, "--metrics-listen", "", "ADDRESS:PORT of /metrics; empty: none")
+    _add(run, "--metrics-listen", "", "ADDRESS:PORT of /metrics, or :PORT for all addresses; empty: none", type=_listen)
     _add(run, "--log-level", "info", "debug, info, warning or error")
     _add(run, "--log-format", "text", "text or json: one object a line")
 
@@ -97,15 +99,25 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--log-level must be debug, info, warning or error, not {options.log_level!r}")
     if not options.dry_run and not (options.server_url and options.outbox):
         parser.error("--server-url and --outbox are needed, or --dry-run to print the reports")
+    if options.kubelet_port and not options.kubelet_url:
+        options.kubelet_url = _https_url(options.host_ip, options.kubelet_port)
+        if not _is_url(options.kubelet_url):
+            parser.error("--kubelet-port needs --host-ip, this node's address, and must be 1 to 65535")
     for name in ("server_url", "kubelet_url", "api_url"):
         if (url := getattr(options, name)) and not _is_url(url):
             parser.error(f"--{name.replace('_', '-')} must be an http or https URL, not {url!r}")
     if not (options.pods_file or options.kubelet_url or options.api_url):
         parser.error("no source of pods: give --pods-file, --kubelet-url or --api-url")
-    if options.metrics_listen:
-        address, _, port = options.metrics_listen.rpartition(":")
-        if not address or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
-            parser.error(f"--metrics-listen must be ADDRESS:PORT, not {options.metrics_listen!r}")
+
+
+def _listen(text: str) -> tuple[str, int] | None:
+    """Host and port; an empty host means all addresses, IPv4 and IPv6. `[::1]:9109` has the host `::1`."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"must be ADDRESS:PORT, or :PORT for all addresses, not {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _is_url(text: str) -> bool:
@@ -125,8 +137,11 @@ def _calibration(text: str) -> Calibration:
 
 def _api_url() -> str:
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    return f"https://{f'[{host}]' if ':' in host else host}:{port}" if host else ""
+    return _https_url(host, os.environ.get("KUBERNETES_SERVICE_PORT", "443")) if host else ""
+
+
+def _https_url(host: str, port: object) -> str:
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _existing(path: Path) -> Path | None:

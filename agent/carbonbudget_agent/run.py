@@ -162,8 +162,8 @@ def _handlers(
         from carbonbudget_agent.liveness import Liveness
 
         exporter = Exporter(counts, outbox)
-        address, _, port = options.metrics_listen.rpartition(":")
-        exporter.serve(address, int(port), Liveness(counts, clock, options.window))
+        host, port = options.metrics_listen
+        exporter.serve(host, port, Liveness(counts, clock, options.window))
         add = exporter.add
 
     def handle(report: NodeReport) -> None:

@@ -23,6 +23,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
+from carbonbudget_operator.peer_address import address_of
+
 Reason = Literal["full", "late", "failed"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -133,10 +135,12 @@ class Listener:
         self._loop = asyncio.get_running_loop()
 
     async def start(self, host: str, port: int) -> None:
-        """Start to accept connections. Raises OSError if the port is in use."""
+        """Start to accept connections; without a host on all addresses. Raises OSError if the port is in use."""
         await self._runner.setup()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # One socket of both families; a kernel without IPv6 has none.
+        both = not host and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # accepted connections inherit it
         if self._bounds.send_bytes is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._bounds.send_bytes)
@@ -170,7 +174,7 @@ class Listener:
                 _log.warning("a connection to listener %s was not accepted: %s", self._name, error)
                 await asyncio.sleep(_SWEEP_SECONDS)
                 continue
-            self._admit(sock, str(address[0]))
+            self._admit(sock, address_of(address))
 
     def _admit(self, sock: socket.socket, peer: str) -> None:
         if len(self._connections) >= self._bounds.connections:

@@ -42,6 +42,7 @@ class NetworkSourceSettings(SourceSettings):
 
     requests_per_minute: int = Field(30, ge=1, le=6000, description="Most requests in a minute.")
     timeout_seconds: float = Field(10, gt=0, le=60, description="Limit for one request with its answer.")
+    ca: Path | None = Field(None, description="PEM CA of the source's certificate; empty: the system's.")
 
 
 class ZonedSourceSettings(NetworkSourceSettings):

@@ -64,7 +64,7 @@ class ServerSettings(SettingsSection):
     """`carbonbudget server`: ingest, ledger, REST, metrics."""
 
     ledger: str = Field("sqlite:////var/lib/carbonbudget/ledger.db", description="SQLAlchemy URL of the ledger.")
-    listen: str = Field("0.0.0.0:8443", description="Address and port of the TLS listener.")
+    listen: str = Field(":8443", description="Address and port of the TLS listener; all addresses if it has none.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
     request_header_ca: Path | None = Field(

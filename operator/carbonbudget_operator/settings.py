@@ -186,7 +186,7 @@ class ControllerSettings(SettingsSection):
     agent_namespace: str = Field("carbonbudget-agent", description="Where the agents run.")
     certificates: bool = Field(True, description="Make and renew certificates; false: you provide them.")
     web_certificate: bool = Field(False, description="Also make a certificate for the web page.")
-    listen: str = Field("0.0.0.0:8080", description="Address of /healthz and /metrics.")
+    listen: str = Field(":8080", description="Address and port of /healthz and /metrics.")
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> ControllerSettings:
@@ -206,10 +206,10 @@ class AdmissionSettings(SettingsSection):
     server_url: str = Field("https://carbonbudget-server:8443", description="Where projections come from.")
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate; empty: no projections.")
     server_token_file: Path | None = Field(None, description="Projected token with the server's audience.")
-    listen: str = Field("0.0.0.0:9443", description="Address and port of the TLS listener.")
+    listen: str = Field(":9443", description="Address and port of the TLS listener; all addresses if it has none.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
-    metrics_listen: str = Field("0.0.0.0:8081", description="Address and port of /metrics, without TLS.")
+    metrics_listen: str = Field(":8081", description="Address and port of /metrics, without TLS.")
     track_pods: bool = Field(
         False, description="Also give pods with a run label server_url, the CA of server_ca and a token."
     )
@@ -241,8 +241,9 @@ class EnforcementSettings(SettingsSection):
     )
     kinds: list[EnforcedKind] = Field([], description="More kinds that enforce.kinds may name.")
     exempt_namespaces: list[str] = Field(
-        ["kube-system", "carbonbudget-system", "carbonbudget-agent"],
-        description="Namespaces in which budgets never act, the whole list: the chart adds yours to these.",
+        ["kube-*", "openshift-*", "carbonbudget-system", "carbonbudget-agent"],
+        description="Namespaces in which budgets never act, the whole list: the chart adds yours to these. A name that "
+        "ends with * means all that begin so.",
     )
     annotate: bool = Field(
         True, description="Write emissions, energy, budget, state and targets to workloads' annotations."

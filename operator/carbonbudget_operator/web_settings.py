@@ -20,10 +20,10 @@ class WebSettings(SettingsSection):
 
     server_url: str = Field("https://carbonbudget-server:8443", description="URL of the server's HTTP API.")
     server_ca: Path | None = Field(None, description="PEM CA of the server's certificate; reloaded when it changes.")
-    listen: str = Field("0.0.0.0:8443", description="Address and port of the TLS listener.")
+    listen: str = Field(":8443", description="Address and port of the TLS listener; all addresses if it has none.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; reloaded when it changes.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
-    metrics_listen: str = Field("0.0.0.0:8082", description="Address and port of /metrics, without TLS.")
+    metrics_listen: str = Field(":8082", description="Address and port of /metrics, without TLS.")
     hosts: list[Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$")]] = (
         Field(
             ["localhost", "127.0.0.1", "[::1]"],
@@ -60,7 +60,8 @@ class WebSettings(SettingsSection):
         20,
         ge=1,
         le=10_000,
-        description="The same limit for one client address. Behind an ingress, all users have its address.",
+        description="The same limit for one client address. Behind an ingress, all users have its address. "
+        "The addresses of one IPv6 /64 together have half of all.",
     )
 
     @model_validator(mode="after")

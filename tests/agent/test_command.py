@@ -53,6 +53,8 @@ def test_a_dry_run_prints_reports_that_conserve(tmp_path: Path) -> None:
             ("run", "--server-url", "nonsense", "--outbox", "x", "--pods-file", "x"),
             "--server-url must be an http or https",
         ),
+        (("run", "--dry-run", "--kubelet-port", "10250"), "--kubelet-port needs --host-ip"),
+        (("run", "--dry-run", "--host-ip", "::1", "--kubelet-port", "70000"), "must be 1 to 65535"),
         (("run", "--dry-run", "--kubelet-url", "https://h:port"), "--kubelet-url must be an http or https URL"),
         (("run", "--dry-run", "--api-url", "ftp://h"), "--api-url must be an http or https URL, not 'ftp://h'"),
         (("meters", "--calibration", "m5=50"), "'m5=50' is not MACHINE=FACTOR"),

@@ -20,6 +20,7 @@ from carbonbudget_operator.budgets.coverage import (
     among,
     asked_labels,
     enforced_namespaces,
+    has_exempt_prefix,
     selects,
     selects_namespace,
     still_counting,
@@ -53,8 +54,12 @@ def files_with(text: str) -> set[str]:
 
 
 def test_the_rule_and_the_sign_for_every_namespace_stand_in_one_place_each() -> None:
-    # The first has the sign for any value of a label, the second that for any end of a text.
-    others = {"ledger/selected_labels.py", "opencost/request_parameters.py"}
+    # The first has the sign for any value of a label, the second and the third that for any end of a text, the fourth
+    # that of NO_PROXY.
+    others = {
+        "ledger/selected_labels.py", "opencost/request_parameters.py", "budgets/coverage.py",
+        "kube/environment_proxy.py",
+    }  # fmt: skip
     assert files_with('"*"') == {"special_namespaces.py", *others}
     # cli/formatted_values.py writes selectors as kubectl does, and asks nothing.
     assert files_with('"DoesNotExist"') - {"cli/formatted_values.py"} == {"budgets/coverage.py", "api/selector.py"}
@@ -161,3 +166,14 @@ def test_namespaces_that_are_left_out_are_known_by_name_and_by_label(
     name: str, where: dict[str, str] | None, answer: Covers
 ) -> None:
     assert selects_namespace(enforced_namespaces(frozenset({"kube-system"}), ENFORCEMENT_LABEL), name, where) is answer
+
+
+def test_an_exempt_name_that_ends_with_a_star_is_the_beginning_of_names() -> None:
+    exempt = frozenset({"kube-*", "openshift-*", "lab"})
+    beginning = [
+        name
+        for name in ("kube-system", "kube-", "openshift-x", "openshift", "lab", "lab-2", "my-kube-x")
+        if has_exempt_prefix(exempt, name)
+    ]
+    assert beginning == ["kube-system", "kube-", "openshift-x"]
+    assert not has_exempt_prefix(frozenset({"lab"}), "lab-2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ssl
 import threading
 import time
 from base64 import b64encode
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from tests.carbon.answering import Answer, Answering, answering
 
 from carbonbudget_operator.carbon.grid_factors import is_zone
@@ -19,6 +23,9 @@ from carbonbudget_operator.carbon.intensity.http_json import HttpJson, ResponseF
 from carbonbudget_operator.carbon.intensity.intensity_source import IntensitySourceError, SourceHttp
 from carbonbudget_operator.carbon.intensity.neso import Neso
 from carbonbudget_operator.carbon.intensity.response_fields import at
+from carbonbudget_operator.controller.certificates import make_ca, make_leaf
+from carbonbudget_operator.intensity_settings import ElectricityMapsSettings, HttpJsonSettings, NesoSettings
+from carbonbudget_operator.valuation.grid_hours import make_source
 
 HOUR = 1_764_000_000  # 2025-11-24T16:00:00Z
 DAY = 86_400
@@ -320,3 +327,43 @@ def test_an_http_source_is_asked_for_the_zones_that_are_named_and_no_others(key_
 
 def test_every_zone_with_a_name_of_its_own_is_one_that_a_node_can_stand_in() -> None:
     assert all(is_zone(zone) for zone in bundled_names())
+
+
+async def test_a_source_behind_a_ca_of_one_s_own_is_asked_with_this_ca_alone(tmp_path: Path) -> None:
+    """As behind a proxy that opens TLS."""
+    now = dt.datetime.now(dt.UTC)
+    ca = make_ca(now)
+    leaf = make_leaf(ca, ["localhost"], now)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(written(tmp_path / "tls.crt", leaf.certificate), written(tmp_path / "tls.key", leaf.key))
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"zone": "DE"})
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    server = TestServer(app, host="localhost")
+    await server.start_server(ssl=tls)
+    try:
+        url = f"https://localhost:{server.port}/"
+        own = quick("own", ca=written(tmp_path / "ca.crt", ca.certificate))
+        assert await own.get(url, {}, {}) == {"zone": "DE"}
+        with pytest.raises(IntensitySourceError, match="own: no answer: ConnectError"):
+            await quick("own", attempts=1).get(url, {}, {})
+        with pytest.raises(
+            IntensitySourceError, match=r"own: .*empty has no CA certificates: put them into the Secret"
+        ):
+            await quick("own", ca=written(tmp_path / "empty", "")).get(url, {}, {})
+    finally:
+        await server.close()
+
+
+def test_the_ca_of_each_kind_of_source_on_the_network_is_used(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.crt"
+    own: dict[str, Any] = {"name": "own", "url": "https://h", "value": "v", "time": "t", "basis": "lifecycle", "ca": ca}
+    for given in (
+        ElectricityMapsSettings(key_file=tmp_path / "key", ca=ca),
+        NesoSettings(ca=ca),
+        HttpJsonSettings(type="http", **own),
+    ):
+        assert make_source(given, "lifecycle")._http.ca == ca  # type: ignore[attr-defined] # of all three

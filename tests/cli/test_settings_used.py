@@ -85,7 +85,7 @@ def test_an_address_to_listen_at_that_is_none_is_named(tmp_path: Path, key: str)
     file.write_text(json.dumps({section: {name: "8443"}}))
     done = CliRunner().invoke(app, ["settings", "check", str(file)])
     assert (done.exit_code, done.stdout) == (2, "")
-    assert f"{key} must be ADDRESS:PORT, not '8443'" in done.stderr
+    assert f"{key} must be ADDRESS:PORT, or :PORT for all addresses, not '8443'" in done.stderr
 
 
 def test_a_key_in_a_source_of_intensities_is_not_printed(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_config_map_that_helm_prints_is_checked_as_the_file_in_it(tmp_path: 
             "carbon: {market: {attested_providers: [{value: []}, {valid_from: 2026-01-01, value: [aws, oci]}]}}",
             "'oci' is no provider with bundled claims",
         ),
-        ("server: {listen: nowhere}", "listen must be ADDRESS:PORT"),
+        ("server: {listen: nowhere}", "listen must be ADDRESS:PORT, or :PORT"),
         ("server: {ledger: 'mysql://h/d'}", "not supported"),
         ("{kind: ConfigMap, data: {other: x}}", "has no data.config.yaml"),
     ],

@@ -207,7 +207,10 @@ def test_values_of_a_former_version_without_the_later_keys_start_every_component
     later = (
         "logFormat", "agent.nodesWithoutAgent", "agent.updateStrategy", *(f"agent.{key}" for key in of_pods),
         *(f"{part}.{key}" for part in ("server", "controller", "admission", "web") for key in more),
-        "certificates.caBundle", "certificates.webhookAnnotations",
+        "certificates.caBundle", "certificates.webhookAnnotations", "networkPolicy.egress",
+        "server.env", "server.spans", "agent.createNamespace", "agent.seLinuxType", "agent.gpu.nodeLabelValue",
+        "agent.kubelet.port", "admission.port", "admission.metricsPort", "admission.hostNetwork",
+        "enforcement.exemptNamespacePrefixes",
         *(f"monitoring.monitors.{key}" for key in ("interval", "metricRelabelings", "authorization")),
     )  # fmt: skip
     missing = [word for key in later for word in ("--set", f"{key}=null")]

@@ -28,9 +28,12 @@ def ends(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def annotations(objects: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Those of the agents' pods."""
-    agents = [one for one in objects if one["kind"] == "DaemonSet"]
-    return [one["spec"]["template"]["metadata"].get("annotations", {}) for one in agents]
+    """Prometheus' annotations of the agents' pods."""
+    agents = [one["spec"]["template"]["metadata"] for one in objects if one["kind"] == "DaemonSet"]
+    return [
+        {name: text for name, text in one.get("annotations", {}).items() if name.startswith("prometheus.io/")}
+        for one in agents
+    ]
 
 
 def test_agents_have_the_annotations_of_a_scrape_only_where_no_monitor_scrapes_them(cluster: Cluster) -> None:

@@ -188,8 +188,9 @@ def test_policies_webhook_and_controller_leave_the_same_namespaces_alone(cluster
     (config,) = [d for d in documents if d["metadata"]["name"] == "carbonbudget-config"]
     (tmp_path / "config.yaml").write_text(config["data"]["config.yaml"])
     told = load_settings(tmp_path / "config.yaml", {}).enforcement.exempt_namespaces
-    assert told == ["kube-system", "carbonbudget-system", "agents", "lab"]
-    assert by_name == [told] * len(selectors)
+    names = ["kube-system", "carbonbudget-system", "agents", "lab"]
+    assert told == [*names, "kube-*", "openshift-*"]
+    assert by_name == [names] * len(selectors)
 
 
 def test_an_upgrade_rolls_what_changed_and_keeps_the_certificates(release: Release) -> None:

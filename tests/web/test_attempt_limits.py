@@ -30,11 +30,30 @@ async def test_an_address_waits_for_the_next_minute_and_others_do_not() -> None:
     assert await attempt(limits, "192.0.2.1", NOON + 60) == 0
 
 
-async def test_addresses_of_one_ipv6_network_count_together() -> None:
-    limits = AttemptLimits(in_all=10, each=1)
-    assert await attempt(limits, "2001:db8::1", NOON) == 0
-    assert await attempt(limits, "2001:db8::2", NOON) == 60
+async def test_an_ipv6_address_has_its_own_limit_and_its_network_a_larger_one() -> None:
+    """Pods of one node may share a /64; outside a cluster it is the least that one customer has."""
+    limits = AttemptLimits(in_all=12, each=2)
+    assert [await attempt(limits, "2001:db8::1", NOON) for _ in range(3)] == [0, 0, 60]
+    assert [await attempt(limits, f"2001:db8::a:{number}", NOON) for number in range(6)] == [0, 0, 0, 0, 60, 60]
     assert await attempt(limits, "2001:db8:0:1::1", NOON) == 0
+
+
+async def test_an_ipv6_network_does_not_take_all_places_to_wait() -> None:
+    limits = AttemptLimits(in_all=120, each=1)
+    for number in range(60):
+        await limits.begin(f"2001:db8::{number:x}", NOON)
+    await limits.begin("192.0.2.2", NOON)
+    crowd = [asyncio.create_task(limits.begin(f"2001:db8::b:{number:x}", NOON)) for number in range(100)]
+    await asyncio.sleep(0)
+    other = asyncio.create_task(limits.begin("192.0.2.2", NOON))
+    await asyncio.sleep(0)
+    assert not other.done()  # it waits for its turn
+    limits.end("192.0.2.2", failed=False)
+    await other
+    for one in crowd:
+        one.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    assert not limits._networks.waiting
 
 
 async def test_all_addresses_together_have_a_limit() -> None:
@@ -103,7 +122,7 @@ async def test_one_address_does_not_take_all_places_to_wait() -> None:
     for one in waiting:
         one.cancel()
     await asyncio.gather(*crowd, return_exceptions=True)
-    assert not limits._waiting
+    assert not limits._addresses.waiting
 
 
 @given(st.lists(st.tuples(st.ip_addresses().map(str), st.integers(0, 30)), max_size=300))
@@ -115,5 +134,7 @@ def test_no_minute_has_more_failures_than_the_limits(attempts: list[tuple[str, i
         return waits.count(0)
 
     assert asyncio.run(all_at_once()) <= 20
-    assert len(limits._failed) <= 20
-    assert not limits._under_way
+    assert len(limits._addresses.failed) <= 20
+    assert len(limits._networks.failed) <= 20
+    assert not limits._addresses.under_way
+    assert not limits._networks.under_way

@@ -15,7 +15,8 @@ app.kubernetes.io/component: {{ . }}
 {{/*
 Labels and annotations of the pods of `.component`. No label has a version: a changed label restarts every pod, and an
 upgrade of the chart would restart all agents. `.of`: the workload's values, with podLabels and podAnnotations; these
-replace no annotation of `.annotations`. The schema refuses podLabels that the selectors read.
+replace no annotation of `.annotations`. The schema refuses podLabels that the selectors read. Service meshes are kept out,
+unless podLabels or podAnnotations say otherwise (values.yaml, at agent.podLabels, has the reason).
 */}}
 {{- define "carbonbudget.podMetadata" -}}
 labels:
@@ -24,12 +25,10 @@ labels:
   {{- with .component }}
   app.kubernetes.io/component: {{ . }}
   {{- end }}
-  {{- with .of.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with merge (dict) (.annotations | default dict) (.of.podAnnotations | default dict) }}
-annotations: {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- $noMesh := dict "sidecar.istio.io/inject" "false" "istio.io/dataplane-mode" "none" }}
+  {{- merge (dict) (.of.podLabels | default dict) $noMesh | toYaml | nindent 2 }}
+{{- $noMesh = dict "linkerd.io/inject" "disabled" }}
+annotations: {{- merge (dict) (.annotations | default dict) (.of.podAnnotations | default dict) $noMesh | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* The annotation by which a pod is replaced when the settings file changes. */}}
@@ -37,9 +36,14 @@ annotations: {{- toYaml . | nindent 2 }}
 carbonbudget.dev/config: {{ include "carbonbudget.config" . | sha256sum }}
 {{- end }}
 
+{{/* The node selector of a workload, of which the argument is the values: the images are for Linux. */}}
+{{- define "carbonbudget.nodeSelector" -}}
+{{ merge (dict) (.nodeSelector | default dict) (dict "kubernetes.io/os" "linux") | toYaml }}
+{{- end }}
+
 {{/* Where the pods of a workload run: `.of` are its values. With `.spread`, a component, they prefer different nodes. */}}
 {{- define "carbonbudget.scheduling" -}}
-nodeSelector: {{- toYaml .of.nodeSelector | nindent 2 }}
+nodeSelector: {{- include "carbonbudget.nodeSelector" .of | nindent 2 }}
 tolerations: {{- toYaml .of.tolerations | nindent 2 }}
 {{- with .of.priorityClassName }}
 priorityClassName: {{ . }}
@@ -125,6 +129,30 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{ concat (list "kube-system" .Release.Namespace .Values.agent.namespace) .Values.enforcement.exemptNamespaces | uniq | toJson }}
 {{- end }}
 
+{{/* The same for the settings: an entry that ends with * is a prefix. */}}
+{{- define "carbonbudget.exemptInSettings" -}}
+{{- $all := include "carbonbudget.exemptNamespaces" . | fromJsonArray -}}
+{{- range .Values.enforcement.exemptNamespacePrefixes }}{{ $all = append $all (printf "%s*" .) }}{{ end -}}
+{{ toJson $all }}
+{{- end }}
+
+{{/* The webhook's ports. A port of the kubelet is taken on the node. */}}
+{{- define "carbonbudget.admissionPort" -}}
+{{- $port := int (.Values.admission.port | default 9443) -}}
+{{- $metrics := int (include "carbonbudget.admissionMetricsPort" .) -}}
+{{- if eq $port $metrics }}
+{{- fail "admission.port and admission.metricsPort are the same: set another one" }}
+{{- end }}
+{{- if and .Values.admission.hostNetwork (or (eq $port 10250) (eq $metrics 10250)) }}
+{{- fail "admission.hostNetwork needs other ports than 10250, which is the kubelet's: set admission.port, for example to 9443" }}
+{{- end }}
+{{- $port -}}
+{{- end }}
+
+{{- define "carbonbudget.admissionMetricsPort" -}}
+{{- int (.Values.admission.metricsPort | default 8081) -}}
+{{- end }}
+
 {{/* The settings file of server, controller and webhook. */}}
 {{- define "carbonbudget.config" -}}
 {{- include "carbonbudget.checkZones" . -}}
@@ -134,7 +162,7 @@ server:
   {{- if not .Values.server.database.secretName }}
   ledger: sqlite:////var/lib/carbonbudget/ledger.db
   {{- end }}
-  listen: 0.0.0.0:8443
+  listen: ":8443"
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   {{- if and .Values.web.enabled .Values.web.trustedProxy.caConfigMap }}
@@ -154,6 +182,15 @@ server:
     report_seconds: {{ int .Values.server.questions.reportSeconds }}
     memory_mib: {{ int .Values.server.questions.memoryMiB }}
     idle_seconds: {{ int .Values.server.questions.idleSeconds }}
+  {{- with .Values.server.spans }}
+  spans:
+    window_days: {{ int .windowDays }}
+    result_days: {{ int .resultDays }}
+    pods_per_namespace: {{ int .podsPerNamespace }}
+    records_per_day: {{ int .recordsPerDay }}
+    requests_per_minute: {{ int .requestsPerMinute }}
+    namespace_requests_per_minute: {{ int .namespaceRequestsPerMinute }}
+  {{- end }}
   max_node_watts: {{ int .Values.server.maxNodeWatts }}
   pod_days: {{ int .Values.server.podDays }}
   keep_months: {{ int .Values.server.keepMonths }}
@@ -183,7 +220,7 @@ controller:
   server_token_file: /var/run/carbonbudget/token
   window_seconds: {{ int .Values.windowSeconds }}
   fresh_for_seconds: {{ int .Values.controller.freshForSeconds }}
-  listen: 0.0.0.0:8080
+  listen: ":8080"
   namespace: {{ .Release.Namespace }}
   agent_namespace: {{ .Values.agent.namespace }}
   certificates: {{ eq .Values.certificates.mode "Runtime" }}
@@ -191,7 +228,7 @@ controller:
 enforcement:
   mode: {{ .Values.enforcement.mode }}
   kinds: {{- toYaml .Values.enforcement.kinds | nindent 4 }}
-  exempt_namespaces: {{ include "carbonbudget.exemptNamespaces" . }}
+  exempt_namespaces: {{ include "carbonbudget.exemptInSettings" . }}
   annotate: {{ .Values.enforcement.annotate }}
   kueue: {{ .Values.enforcement.kueue | quote }}
   resume_jitter_seconds: {{ int .Values.enforcement.resumeJitterSeconds }}
@@ -202,8 +239,8 @@ admission:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt
   server_token_file: /var/run/carbonbudget/token
-  listen: 0.0.0.0:9443
-  metrics_listen: 0.0.0.0:8081
+  listen: ":{{ include "carbonbudget.admissionPort" . }}"
+  metrics_listen: ":{{ include "carbonbudget.admissionMetricsPort" . }}"
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   {{- if eq (include "carbonbudget.injector" .) "webhook" }}
@@ -213,8 +250,8 @@ admission:
 web:
   server_url: {{ include "carbonbudget.serverURL" . }}
   server_ca: /etc/carbonbudget/ca/ca.crt
-  listen: 0.0.0.0:8443
-  metrics_listen: 0.0.0.0:8082
+  listen: ":8443"
+  metrics_listen: ":8082"
   tls_cert: /etc/carbonbudget/tls/tls.crt
   tls_key: /etc/carbonbudget/tls/tls.key
   hosts: {{ toJson (concat (list "localhost" "127.0.0.1" "[::1]" (printf "carbonbudget-web.%s.svc" .Release.Namespace)) .Values.web.hosts | uniq) }}
@@ -250,7 +287,13 @@ each other, so that no node reports twice. */}}
 {{- end -}}
 {{- end -}}
 {{- if .root.Values.agent.gpu.enabled -}}
-{{- $wanted = append $wanted (dict "key" .root.Values.agent.gpu.nodeLabel "operator" (ternary "In" "NotIn" .gpu) "values" (list "true")) -}}
+{{- $label := dict "key" .root.Values.agent.gpu.nodeLabel -}}
+{{- $value := dig "nodeLabelValue" "true" .root.Values.agent.gpu -}}
+{{- if $value -}}
+{{- $wanted = append $wanted (merge $label (dict "operator" (ternary "In" "NotIn" .gpu) "values" (list $value))) -}}
+{{- else -}}
+{{- $wanted = append $wanted (merge $label (dict "operator" (ternary "Exists" "DoesNotExist" .gpu))) -}}
+{{- end -}}
 {{- end -}}
 {{- if $wanted -}}
 {{- $node := dig "nodeAffinity" dict $affinity -}}

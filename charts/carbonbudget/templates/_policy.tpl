@@ -20,6 +20,18 @@ matchExpressions:
   - {key: carbonbudget.dev/enforcement, operator: NotIn, values: ["off"]}
 {{- end }}
 
+{{/*
+Excludes the namespaces of the platform by the beginning of their names, which a label selector cannot. carbonbudget's
+commands read the prefixes from this expression (operator/carbonbudget_operator/cli/installed_enforcement.py).
+*/}}
+{{- define "carbonbudget.notReserved" -}}
+{{- with .Values.enforcement.exemptNamespacePrefixes }}
+- name: not-in-a-reserved-namespace
+  expression: >-
+    !['{{ join "', '" . }}'].exists(prefix, request.namespace.startsWith(prefix))
+{{- end }}
+{{- end }}
+
 {{/* Rules for the enforced kinds that have a pod template, except Jobs, with the given `operations`. */}}
 {{- define "carbonbudget.templatedResources" -}}
 {{- $operations := toJson .operations -}}
@@ -93,6 +105,7 @@ request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-control
 
 {{/* Match conditions that exclude what budgets never act on. */}}
 {{- define "carbonbudget.exceptions" -}}
+{{- include "carbonbudget.notReserved" . }}
 - name: not-made-by-a-controller
   expression: >-
     !({{ include "carbonbudget.madeByController" . | nindent 4 | trim }})

@@ -21,6 +21,7 @@ from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
 # The API server sets it on each namespace, to its name: nobody can leave it out or change it.
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
+_ANY_END: Final = "*"  # at the end of a name in the settings: all that begin so
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
 
@@ -218,6 +219,21 @@ class _Terms:
 def enforced_namespaces(exempt: frozenset[str], label: str) -> Selector:
     """Selects the namespaces in which budgets are enforced: none of `exempt`, and none with `label: "off"`.
 
-    The chart's policies and webhook select by the same two expressions (carbonbudget.enforcedNamespaces).
+    The chart's policies and webhook select by the same two expressions (carbonbudget.enforcedNamespaces). A selector
+    knows no prefixes: `has_exempt_prefix` has those of `exempt`.
     """
-    return _Terms((_Term(NAME_LABEL, "NotIn", tuple(sorted(exempt))), _Term(label, "NotIn", ("off",))))
+    names = sorted(name for name in exempt if not name.endswith(_ANY_END))
+    return _Terms((_Term(NAME_LABEL, "NotIn", tuple(names)), _Term(label, "NotIn", ("off",))))
+
+
+def has_exempt_prefix(exempt: frozenset[str], namespace: str) -> bool:
+    """Whether `exempt` has the beginning of a namespace's name: `kube-*` is that of all whose names begin with `kube-`.
+
+    The chart's policies and webhook have the same rule as an expression (carbonbudget.notReserved).
+    """
+    return namespace.startswith(_prefixes(exempt))
+
+
+@lru_cache(maxsize=8)
+def _prefixes(exempt: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name.removesuffix(_ANY_END) for name in exempt if name.endswith(_ANY_END))

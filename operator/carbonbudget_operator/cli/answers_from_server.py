@@ -257,7 +257,7 @@ class ApiServerTransport:
         """Status and body of the server's answer; what the API server refuses itself is an AnswerSourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
-            with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=self._own_headers()) as client:
+            with self._client(verify) as client:
                 token = self._token(client, question.account)
                 path = ServicePath(self._namespace, SERVICE, 8443, question.path).text()
                 status, text = _exchange(client, self._who.url + path, question, {TOKEN_HEADER: token})
@@ -272,12 +272,17 @@ class ApiServerTransport:
         """A short-lived token of an account in `namespace`, with our audience. Raises AnswerSourceError."""
         verify = self._who.ssl_context() if self._who.url.startswith("https") else True
         try:
-            with httpx.Client(verify=verify, timeout=_times(self._timeout), headers=self._own_headers()) as client:
+            with self._client(verify) as client:
                 return self._token(client, account)
         except InvalidPath as error:
             raise AnswerSourceError(str(error), 2) from None
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise AnswerSourceError(f"the API server at {self._who.url} cannot be asked: {error}") from None
+
+    def _client(self, verify: ssl.SSLContext | bool) -> httpx.Client:
+        proxy = self._who.proxy or None  # the credentials know it: the environment is not read again
+        headers = self._own_headers()
+        return httpx.Client(verify=verify, timeout=_times(self._timeout), headers=headers, proxy=proxy, trust_env=False)
 
     def _own_headers(self) -> list[tuple[str, str]]:
         """What the API server knows the user by."""

@@ -75,11 +75,14 @@ def announce(settings: str, output: OutputFormat | None = None, is_default: bool
 
 
 def address(listen: str, name: str = "listen") -> tuple[str, int]:
-    """ "0.0.0.0:8443" as host and port; ends the process with exit code 2 for anything else. `name`: the setting's."""
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
-        fail(f"{name} must be ADDRESS:PORT, not {listen!r}", code=2)
-    return host.strip("[]"), int(port)
+    """ "127.0.0.1:8443" as host and port. ":8443" has an empty host: all addresses, IPv4 and IPv6.
+
+    Ends the process with exit code 2 for anything else. `name`: the setting's.
+    """
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
+        fail(f"{name} must be ADDRESS:PORT, or :PORT for all addresses, not {listen!r}", code=2)
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def instant(text: str, option: str) -> int:

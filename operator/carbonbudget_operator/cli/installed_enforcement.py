@@ -5,6 +5,7 @@ Read from the policy and the webhook's configuration themselves, since these dec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,8 @@ from carbonbudget_operator.budgets.coverage import Covers, selects_namespace
 _GROUP: Final = "admissionregistration.k8s.io"
 _POLICY: Final = ApiPath(_GROUP, "v1", "validatingadmissionpolicies", name="carbonbudget")
 _WEBHOOK: Final = ApiPath(_GROUP, "v1", "validatingwebhookconfigurations", name="carbonbudget")
+_RESERVED: Final = "not-in-a-reserved-namespace"  # the name of a condition (carbonbudget.notReserved)
+_TEXT: Final = re.compile("'([a-z0-9-]+)'")
 _OWN: Final = {(group, resource): shape.kind for (group, resource), shape in workload_kinds(()).items()}
 
 # The HTTP status of reading a path, and the object; empty where there is none.
@@ -33,15 +36,18 @@ class InstalledEnforcement:
     """`mode` is None where it cannot be seen.
 
     `resources` are the (API group, version, plural) whose creation budgets limit, and `namespaces` selects where; None
-    for what cannot be seen.
+    for what cannot be seen. `exempt_prefixes`: in namespaces whose names begin so budgets do not apply.
     """
 
     mode: Mode | None
     resources: frozenset[tuple[str, str, str]] | None = None
     namespaces: LabelSelector | None = None
+    exempt_prefixes: tuple[str, ...] = ()
 
     def leaves_out(self, namespace: str, labels: Mapping[str, str] | None) -> bool:
         """Whether budgets do not apply in a namespace, as far as can be seen; `labels` is None if they cannot be."""
+        if namespace.startswith(self.exempt_prefixes):
+            return True
         if self.namespaces is None or not namespace:
             return False
         return selects_namespace(self.namespaces, namespace, labels) is Covers.NO
@@ -58,13 +64,15 @@ async def installed_enforcement(read: Read) -> InstalledEnforcement:
     status, policy = await read(_POLICY)
     if status == 200:
         rules = at(policy, "spec", "matchConstraints")
-        return InstalledEnforcement("Enforce", *_matched(rules.get("resourceRules"), rules.get("namespaceSelector")))
+        matched = _matched(rules.get("resourceRules"), rules.get("namespaceSelector"))
+        return InstalledEnforcement("Enforce", *matched, _prefixes(at(policy, "spec").get("matchConditions")))
     if status != 404:
         return InstalledEnforcement(None)
     status, webhook = await read(_WEBHOOK)
     if status == 200:
         first = mapping(next(iter(items(webhook.get("webhooks"))), None))
-        return InstalledEnforcement("Warn", *_matched(first.get("rules"), first.get("namespaceSelector")))
+        matched = _matched(first.get("rules"), first.get("namespaceSelector"))
+        return InstalledEnforcement("Warn", *matched, _prefixes(first.get("matchConditions")))
     return InstalledEnforcement("Observe" if status == 404 else None)
 
 
@@ -103,6 +111,12 @@ def _matched(rules: object, selector: object) -> tuple[frozenset[tuple[str, str,
     except ValidationError:
         namespaces = None
     return found or None, namespaces
+
+
+def _prefixes(conditions: object) -> tuple[str, ...]:
+    """The texts of the chart's expression `!['kube-', ...].exists(prefix, request.namespace.startsWith(prefix))`."""
+    reserved = next((str(one.get("expression")) for one in objects(conditions) if one.get("name") == _RESERVED), "")
+    return tuple(_TEXT.findall(reserved))
 
 
 def _texts(value: object) -> Iterable[str]:

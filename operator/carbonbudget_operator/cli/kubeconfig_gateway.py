@@ -96,7 +96,8 @@ class KubeconfigGateway:
         if self._client is None:
             verify = await asyncio.to_thread(self._who.ssl_context) if url.startswith("https") else True
             times = httpx.Timeout(self._timeout, connect=min(self._timeout, 10))
-            self._client = httpx.AsyncClient(verify=verify, timeout=times)
+            proxy = self._who.proxy or None
+            self._client = httpx.AsyncClient(verify=verify, timeout=times, proxy=proxy, trust_env=False)
         async with self._client.stream("GET", url, params=list(query) or None, headers=headers) as response:
             if told_bytes(response.headers.get("content-length", "")) > most_bytes:
                 raise AnswerTooLarge(most_bytes)

@@ -15,7 +15,13 @@ from carbonbudget_operator.api.budget_status import MOST_WORKLOADS
 from carbonbudget_operator.api.carbonbudget import CarbonBudget, ClusterCarbonBudget
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
-from carbonbudget_operator.budgets.coverage import Covers, Scope, enforced_namespaces, selects_namespace
+from carbonbudget_operator.budgets.coverage import (
+    Covers,
+    Scope,
+    enforced_namespaces,
+    has_exempt_prefix,
+    selects_namespace,
+)
 from carbonbudget_operator.budgets.limit_in_force import limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError
 from carbonbudget_operator.budgets.strictest import Candidate
@@ -204,7 +210,12 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
 
 
 def is_enforced_namespace(namespace: str, labels: Mapping[str, str] | None, exempt: frozenset[str]) -> bool:
-    """Whether budgets act in a namespace: it is not exempt, by name or label. `labels` is None while not known."""
+    """Whether budgets act in a namespace: it is not exempt, by name or label. `labels` is None while not known.
+
+    `exempt`: names, and with `*` at the end beginnings of names.
+    """
+    if has_exempt_prefix(exempt, namespace):
+        return False
     return selects_namespace(enforced_namespaces(exempt, ENFORCEMENT_LABEL), namespace, labels) is not Covers.NO
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from carbonbudget_operator.ingest.connection_limits import ClientConnection, most_connections
 from carbonbudget_operator.ingest.connection_peers import Abortable, ConnectionPeer, ConnectionPeers
+from carbonbudget_operator.peer_address import address_of
 
 # Data is collected only if so many agents send: a few never wait.
 _SEVERAL = 8
@@ -133,11 +134,6 @@ class BurstReader:
         if len({connection for connection, _ in self._collected}) >= _SEVERAL:
             self._collect(loop)
         self.pass_on()
-
-
-def address_of(peername: object) -> str:
-    """The client's address in a socket's peer name; empty if it has none."""
-    return str(peername[0]) if isinstance(peername, tuple) and peername else ""
 
 
 class TlsHandshake:

@@ -12,6 +12,7 @@ from carbonbudget_operator.ingest.proxied_caller import TOKEN_HEADER, caller_sta
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Access, AccessUnavailable, Caller, TooManyRefused, Unauthenticated
 from carbonbudget_operator.ledger.read_tokens import PREFIX
+from carbonbudget_operator.peer_address import address_of
 
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 
@@ -44,7 +45,7 @@ async def authenticated(
                 raise Unauthenticated("a read token is good for GET under /api/v1 alone")
             caller = await read_token(given.strip())
         else:
-            address = request.client.host if request.client else ""
+            address = address_of(request.client)
             caller = await access.authenticate(given.strip(), address, user_tokens)
     except Unauthenticated as error:
         raise Refusal(401, "unauthenticated", str(error)) from None

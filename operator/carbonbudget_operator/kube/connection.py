@@ -116,6 +116,7 @@ class ApiConnection:
                 connector=aiohttp.TCPConnector(ssl=tls, limit=limit),
                 timeout=aiohttp.ClientTimeout(total=30, sock_connect=10),
                 headers={"User-Agent": "carbonbudget"},
+                proxy=credentials.proxy or None,
             )
             for limit in (_MAX_REQUESTS, 0)
         )

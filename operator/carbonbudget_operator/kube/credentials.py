@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from carbonbudget_operator.kube.environment_proxy import environment_proxy
+
 _TOKEN_SECONDS: Final = 1.0  # for which a kubeconfig's token is not asked for again: many requests come at once
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -29,6 +31,7 @@ class Credentials:
     client_key_file: str = ""
     namespace: str = "default"  # used where no namespace is named
     impersonated: tuple[tuple[str, str], ...] = ()  # headers of the Kubernetes API: Impersonate-User, Impersonate-Group
+    proxy: str = ""  # URL of an HTTP proxy on the way; never that of a pod, which reaches its API server directly
 
     def ssl_context(self) -> ssl.SSLContext:
         """A TLS context that trusts the cluster's CA and presents the client certificate, if there is one."""
@@ -85,6 +88,7 @@ def _from_kubeconfig(file: str, context: str) -> Credentials:
     where = {"config_file": file or os.environ.get("KUBECONFIG")}  # the client reads $KUBECONFIG only at import
     try:
         configuration = client.Configuration()
+        configuration.proxy = None  # the library took the environment's; here it is the kubeconfig's proxy-url alone
         config.load_kube_config(  # type: ignore[no-untyped-call] # has no types
             context=context or None, client_configuration=configuration, **where
         )
@@ -111,4 +115,16 @@ def _from_kubeconfig(file: str, context: str) -> Credentials:
         client_cert_file=str(configuration.cert_file or ""),
         client_key_file=str(configuration.key_file or ""),
         namespace=namespace,
+        proxy=_proxy(str(configuration.host), str(configuration.proxy or "")),
     )
+
+
+def _proxy(url: str, given: str) -> str:
+    """The kubeconfig's proxy, else the environment's, as kubectl has it."""
+    if given and not given.startswith(("http://", "https://")):
+        scheme = given.partition(":")[0]
+        raise ValueError(f"no Kubernetes credentials: the kubeconfig's proxy-url is {scheme}: only http and https work")
+    try:
+        return given or environment_proxy(url, os.environ)
+    except ValueError as error:
+        raise ValueError(f"no Kubernetes credentials: {url!r} is no URL: {error}") from None

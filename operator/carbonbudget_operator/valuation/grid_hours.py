@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter
@@ -55,8 +56,8 @@ class Fetched:
 def make_source(given: NetworkSource, basis: str) -> IntensitySource:
     """A source on the network, as configured."""
     if isinstance(given, NesoSettings):
-        return Neso(SourceHttp(given.name, None, given.requests_per_minute, given.timeout_seconds), given.url)
-    http = SourceHttp(given.name, given.key_file, given.requests_per_minute, given.timeout_seconds)
+        return Neso(_http(given, None), given.url)
+    http = _http(given, given.key_file)
     zones = {ours.upper(): its for ours, its in given.zones.items()}
     if isinstance(given, ElectricityMapsSettings):
         return ElectricityMaps(http, given.url, basis, zones, given.forecast_hours)
@@ -66,6 +67,10 @@ def make_source(given: NetworkSource, basis: str) -> IntensitySource:
         expect=given.expect, login_url=given.login_url, login_token=given.login_token,
     )  # fmt: skip
     return HttpJson(http, shape, zones, given.max_days)
+
+
+def _http(given: NetworkSource, key_file: Path | None) -> SourceHttp:
+    return SourceHttp(given.name, key_file, given.requests_per_minute, given.timeout_seconds, ca=given.ca)
 
 
 def make_sources(carbon: Timeline[CarbonSettings], other: bool = False) -> Timeline[list[IntensitySource]]:

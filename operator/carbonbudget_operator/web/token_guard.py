@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from carbonbudget_core.jsons import mapping
+from carbonbudget_operator.peer_address import address_of
 from carbonbudget_operator.web.attempt_limits import AttemptLimits, SignInsLimited
 from carbonbudget_operator.web.gateway import Gateway, GatewayError, PageCaller
 from carbonbudget_operator.web.metrics import SignIn, WebMetrics
@@ -101,7 +102,7 @@ class TokenGuard:
         place = place if _PLACE.fullmatch(place) else "/"
         if not _TOKEN.fullmatch(token):
             return self._refused("refused", "paste a token: one line of letters, digits, points and dashes", 400, place)
-        address = request.client.host if request.client else ""
+        address = address_of(request.client)
         try:
             await self._limits.begin(address, int(self._now()))
         except SignInsLimited as limited:

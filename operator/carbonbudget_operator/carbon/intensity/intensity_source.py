@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -71,6 +72,7 @@ class SourceHttp:
     timeout_seconds: float = 10.0
     attempts: int = 3
     wait_seconds: float = 1.0
+    ca: Path | None = None  # PEM, read at each request; None: the system's
     _limiter: AsyncLimiter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,10 +115,11 @@ class SourceHttp:
     async def _once(
         self, url: str, params: Mapping[str, str], headers: Mapping[str, str], auth: tuple[str, str] | None
     ) -> Any:
+        trust = self._trust()
         try:
             async with (
                 asyncio.timeout(self.timeout_seconds),  # for the whole answer: httpx limits each read only
-                httpx.AsyncClient(follow_redirects=False, timeout=self.timeout_seconds) as client,
+                httpx.AsyncClient(follow_redirects=False, timeout=self.timeout_seconds, verify=trust) as client,
                 client.stream(
                     "GET", url, params=params or None, headers={"accept": "application/json", **headers},
                     auth=httpx.BasicAuth(*auth) if auth else None,
@@ -140,6 +143,16 @@ class SourceHttp:
             return json.loads(body, parse_int=_whole_number)
         except (ValueError, RecursionError):
             raise IntensitySourceError(f"{self.name}: the answer is not JSON") from None
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if self.ca is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=str(self.ca))
+        except (OSError, ssl.SSLError):
+            raise IntensitySourceError(
+                f"{self.name}: {self.ca} has no CA certificates: put them into the Secret"
+            ) from None
 
     def _refused(self, answer: httpx.Response) -> IntensitySourceError:
         status = answer.status_code

@@ -81,6 +81,10 @@ class FrozenTargetBaseline(BaseModel):
     energy_uj: str | None
     frozen_at: str | None
     restated: str | None = Field(description="What it would be with the factors of today, where that differs")
+    method: list[str] | None = Field(
+        description="The settings by which its energy was shared out and valued, each as a key and JSON; null where a "
+        "former version computed it"
+    )
 
 
 class TargetStepBody(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -56,6 +56,13 @@ class FrozenBaseline(Model):
     restated: str | None = Field(
         default=None, description="What it would be with the factors of today, where that differs. It is shown alone."
     )
+    method: list[Annotated[str, Field(max_length=120)]] | None = Field(
+        default=None,
+        max_length=32,
+        description="The settings of the operator by which its energy was shared out and valued, as far as the figure "
+        "depends on them. While those of a window differ, the window has no state and no savings. Left out where a "
+        "former version computed the baseline.",
+    )
 
 
 class ExpectedStatus(Model):
@@ -86,8 +93,8 @@ class FormerWindow(Model):
     state: TargetStateName = Field(description="Its state at its end.")
     savings: SavingsStatus | None = Field(
         default=None,
-        description="What it saved. Left out before the baseline's end, and with less than 95 % of the nodes' time "
-        "reported.",
+        description="What it saved. Left out before the baseline's end, with less than 95 % of the nodes' time "
+        "reported, and where the method differs from the baseline's.",
     )
 
 
@@ -156,6 +163,7 @@ class CarbonTargetStatus(Model):
         default=None,
         max_length=8,
         description="Ready: the target can be evaluated. BaselineFrozen: the baseline is known. UnitsAvailable: units "
-        "of the window are known; with the reason NamespacesLeftOut it names namespaces whose units are not. OnTrack: "
-        "neither Behind nor Violated.",
+        "of the window are known; with the reason NamespacesLeftOut it names namespaces whose units are not. "
+        "BaselineComparable: the window was computed by the method of the baseline. OnTrack: neither Behind nor "
+        "Violated.",
     )

@@ -16,8 +16,8 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
-from carbonbudget_operator.answers.methods_by_hour import MethodsByHour
 from carbonbudget_operator.answers.selected_units import SelectedUnits, runs_of
+from carbonbudget_operator.answers.settings_by_hour import SettingsByHour
 from carbonbudget_operator.answers.summed_span import SummedSpan
 from carbonbudget_operator.answers.target_parts import SpanPart
 from carbonbudget_operator.answers.target_units import Digest, TargetUnits
@@ -59,7 +59,7 @@ class TargetFigures:
             reported = [one for one in made if one.end > one.start]
             self._find_namespaces(pass_, reported)
             self._add_figures(pass_, reported, connection, limit)
-            methods = _add_methods(MethodsByHour(connection, self._queries.book, pass_.revisions), reported)
+            methods = _add_methods(SettingsByHour(connection, self._queries.book, pass_.revisions), reported)
         self._queries.trim()
         return TargetAnswers(
             data_through=pass_.through, answers=_in_order(asked, made), methods=[list(one) for one in methods]
@@ -115,11 +115,11 @@ class TargetFigures:
             pass_.forget()
 
 
-def _add_methods(by_hour: MethodsByHour, spans: Iterable[SummedSpan]) -> list[Method]:
+def _add_methods(by_hour: SettingsByHour, spans: Iterable[SummedSpan]) -> list[Method]:
     """Give each span the numbers of its methods; returns the methods, each once: thousands of spans share them."""
     numbers: dict[Method, int] = {}
     for (start, end), alike in _by_range((one.start, one.end, one) for one in spans):
-        found = [numbers.setdefault(method, len(numbers)) for method in by_hour.of(start, end)]
+        found = [numbers.setdefault(method, len(numbers)) for method in by_hour.methods(start, end)]
         for one in alike:
             one.methods = found
     return list(numbers)

@@ -35,12 +35,19 @@ def change_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"the period before, {span}, has no data: there is nothing to compare with"
         return
     yield f"change since the period before, {span}{_notes(change)}:"
+    for since, settings in settings_changes(change):
+        yield f"  other settings from {since}, a part of the change comes from them: {settings}"
     yield f"  total: {_sentence(change['total'])}"
     for key, values in change["labels"].items():
         for value, one in list(values.items())[:_MOST_LINES]:
             yield f"  {key}={value}: {_sentence(one)}"
         if (more := len(values) - _MOST_LINES) > 0:
             yield f"  {more} more values of {key}: -o json and -o csv have all"
+
+
+def settings_changes(change: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """From when on which settings differ within the two periods; a change that an earlier version made has none."""
+    return [(date_of(one["from"]), "; ".join(one["settings"])) for one in change.get("settings_changes", ())]
 
 
 def signed(figure: str) -> str:

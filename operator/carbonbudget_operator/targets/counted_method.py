@@ -28,7 +28,12 @@ _SHOWN_CHANGES: Final = 3
 
 def method_of(settings: Mapping[str, object]) -> Method:
     """The method of plain settings by their path; those that are not part of it are left out."""
-    return tuple(f"{key} {_text(settings[key])}" for key in sorted(KEYS) if key in settings)
+    return settings_of({key: settings[key] for key in KEYS if key in settings})
+
+
+def settings_of(settings: Mapping[str, object]) -> tuple[str, ...]:
+    """Plain settings by their path, each as "KEY JSON", in order of the keys."""
+    return tuple(f"{key} {_text(settings[key])}" for key in sorted(settings))
 
 
 def counting(method: Method, efficiency: bool, embodied: bool) -> Method:

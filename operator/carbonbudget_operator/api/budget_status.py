@@ -115,7 +115,7 @@ class SettledStatus(Model):
 
     through: dt.datetime = Field(description="The start of an hour; the figures are of what was before it.")
     micrograms: int = Field(description="CO2e in micrograms, as valued at the last evaluation.")
-    microjoules: int = Field(description="Energy in microjoules.")
+    microjoules: int = Field(description="IT energy in microjoules, without cooling.")
     own_figures_through: dt.datetime | None = Field(
         default=None,
         description="The start of an hour. From it on the last known intensity may stand in for one that is not "

@@ -25,7 +25,7 @@ class TargetFigure(Model):
     emissions: str = Field(description="CO2e of the hours whose units are known, rounded down.")
     emissions_micrograms: int = Field(description="The same, exact, in micrograms.")
     embodied_micrograms: int = Field(default=0, description="The part of it that making the hardware emitted.")
-    energy_microjoules: int = Field(description="Energy of the same hours, in microjoules.")
+    energy_microjoules: int = Field(description="IT energy of the same hours in microjoules, without cooling.")
     hours_percent: int = Field(
         default=100, description="Per cent of the span's hours whose units are known in all namespaces."
     )
@@ -81,7 +81,7 @@ class SavingsStatus(Model):
         description="The emissions that the baseline's rate by time gives as many hours, less those of the window. 0 "
         "with baseline.value, which has no such rate."
     )
-    microjoules: int = Field(default=0, description="Energy, in the same way.")
+    microjoules: int = Field(default=0, description="IT energy, in the same way.")
     money: str | None = Field(default=None, description="By carbon.price and carbon.tariff, with the currency.")
 
 

@@ -9,7 +9,7 @@ from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.table_cells import rounded
 
 _MOST_LINES: Final = 20  # of one label; JSON and CSV have all
-_SHOWN: Final = (("energy_kwh", "kWh"), ("location_g", "g location-based"), ("market_g", "g market-based"))
+_SHOWN: Final = (("energy_kwh", "kWh of IT energy"), ("location_g", "g location-based"), ("market_g", "g market-based"))
 
 
 def label_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -19,7 +19,8 @@ def label_lines(report: Mapping[str, Any]) -> Iterator[str]:
         return
     yield (
         f"without all of the required labels {', '.join(labels['required'])}: {labels['unlabelled_energy_percent']} % "
-        f"of the pods' energy ({rounded(labels['unlabelled_energy_kwh'])} of {rounded(labels['pods_energy_kwh'])} kWh)"
+        f"of the pods' IT energy ({rounded(labels['unlabelled_energy_kwh'])} of {rounded(labels['pods_energy_kwh'])} "
+        "kWh)"
     )
     for key, percent in labels["unlabelled_energy_percent_by_label"].items():
         yield f"without the label {key}: {percent} % of the pods' energy"

@@ -13,7 +13,7 @@ from tests.valued_hours.filled_ledger import DAY, HOUR, NOW, keep, seal, some_re
 
 from carbonbudget_operator.answers.report_closing import period_report
 from carbonbudget_operator.answers.settings_by_hour import SettingsByHour
-from carbonbudget_operator.cli.report_change import change_lines
+from carbonbudget_operator.cli.report_change import change_lines, sealed_lines
 from carbonbudget_operator.cli.report_html import report_html
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker
@@ -110,6 +110,18 @@ def test_a_comparison_names_a_change_of_settings_at_the_border_of_its_periods(en
     assert line in list(change_lines(report))
     said = "Other settings from 2025-11-01 00:00 UTC, a part of the change comes from them: carbon.pue 1.58 -&gt; 1.2"
     assert said in report_html(report, "")
+
+
+def test_a_report_says_up_to_when_its_hours_are_sealed(engine: sa.Engine) -> None:
+    span, settings = (DAY, DAY + 24 * HOUR), with_pue(1.58)
+    assert "sealed_until" not in period_report(engine, settings, span, NOW)
+    keep(engine, settings)
+    assert seal(engine, NOW, settings)
+    report = period_report(engine, settings, span, NOW)
+    assert report["sealed_until"] == DAY + 21 * HOUR  # the hour of 20:00 is the last one with facts
+    line = "hours before 2025-10-31 21:00 UTC are sealed: a residual mix, contract or PUE that is known later does not "
+    assert list(sealed_lines(report)) == [line + "change them"]
+    assert "Hours before 2025-10-31 21:00 UTC are sealed" in report_html(report, "")
 
 
 def test_hours_without_facts_have_no_method_and_neither_has_a_text_of_another_form(engine: sa.Engine) -> None:

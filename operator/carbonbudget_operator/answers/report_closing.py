@@ -27,6 +27,7 @@ from carbonbudget_operator.ledger.closed_reports import AlreadyClosed, ClosedRep
 from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, hours_with_facts
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations, reported_ms
+from carbonbudget_operator.ledger.seal import sealed_until
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -57,6 +58,8 @@ def period_report(
 ) -> dict[str, Any]:
     """The report of [start, end) in UTC seconds. With a named period it also has that period's closures.
 
+    `sealed_until` is there where hours of it are sealed: the end of the last one, in UTC seconds.
+
     `compare`: also what changed since the period before (`period_change`): of a named period the one of the same kind,
     else the span of the same length that ends at `start`.
     """
@@ -64,8 +67,9 @@ def period_report(
     made: dict[str, Any] = json.loads(canonical_json(reporter.result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
-    with engine.connect() as connection:  # beside the report, and in no closed one: files come and go
+    with engine.connect() as connection:  # beside the report, and in no closed one: files come and go, hours are sealed
         external = external_summary(connection, settings.cluster, *span)
+        sealed = sealed_until(connection, settings.cluster, *covered_range(*span))
     changed: dict[str, Any] = {}
     if compare:
         former = time_range_before(period) if period else before(span)
@@ -73,7 +77,8 @@ def period_report(
         values = (reporter.label_values(), earlier.label_values())
         by_settings = _settings_changes(engine, settings, (former[0], span[1]))
         changed["change"] = period_change(made, earlier.result(), earlier.has_data, span[1] <= now, values, by_settings)
-    return made | changed | ({"external": external} if external else {}) | {"settings": settings.source}
+    beside = ({"external": external} if external else {}) | ({"sealed_until": sealed} if sealed else {})
+    return made | changed | beside | {"settings": settings.source}
 
 
 def close_period(

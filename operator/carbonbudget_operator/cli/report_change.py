@@ -1,4 +1,4 @@
-"""The lines of a report about required labels and about the change since the period before."""
+"""The lines of a report about required labels, sealed hours and the change since the period before."""
 
 from __future__ import annotations
 
@@ -49,6 +49,15 @@ def change_lines(report: Mapping[str, Any]) -> Iterator[str]:
 def settings_changes(change: Mapping[str, Any]) -> list[tuple[str, str]]:
     """From when on which settings differ within the two periods; a change that an earlier version made has none."""
     return [(date_of(one["from"]), "; ".join(one["settings"])) for one in change.get("settings_changes", ())]
+
+
+def sealed_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Up to when hours are sealed, and what follows from that; nothing where none is."""
+    if sealed := report.get("sealed_until"):
+        yield (
+            f"hours before {date_of(sealed)} are sealed: a residual mix, contract or PUE that is known later does not "
+            "change them"
+        )
 
 
 def signed(figure: str) -> str:

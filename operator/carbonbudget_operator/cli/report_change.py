@@ -19,8 +19,8 @@ def label_lines(report: Mapping[str, Any]) -> Iterator[str]:
         return
     yield (
         f"without all of the required labels {', '.join(labels['required'])}: {labels['unlabelled_energy_percent']} % "
-        f"of the pods' IT energy ({rounded(labels['unlabelled_energy_kwh'])} of {rounded(labels['pods_energy_kwh'])} "
-        "kWh)"
+        f"of the pods' energy ({rounded(labels['unlabelled_energy_kwh'])} of {rounded(labels['pods_energy_kwh'])} kWh "
+        "of IT energy)"
     )
     for key, percent in labels["unlabelled_energy_percent_by_label"].items():
         yield f"without the label {key}: {percent} % of the pods' energy"

@@ -44,7 +44,7 @@ TEAMS = Board(
             "bargauge", 12, 10,
         ),
         Panel(
-            "Power by label", "Mean power of the last hour.", "watt",
+            "Power by label", "Mean power of the machines in the last hour (IT energy, without cooling).", "watt",
             [Query('max by (value) (carbonbudget_label_energy_rate_watts{label="$label"})', "{{value}}")],
             height=10, stacked=True,
         ),
@@ -117,7 +117,8 @@ CLUSTER = Board(
             [Query(in_range(rate_of(ACCOUNTING)))], "stat", 6, 4,
         ),
         Panel(
-            "Power", "Mean power of the last hour.", "watt", [Query(f"sum({power_of()})")],
+            "Power", "Mean power of the machines in the last hour (IT energy, without cooling).", "watt",
+            [Query(f"sum({power_of()})")],
             "stat", 6, 4,
         ),
         Panel(
@@ -159,7 +160,9 @@ CLUSTER = Board(
             ],
         ),
         Panel(
-            "Power by namespace", "Mean power of the last hour, with idle energy and overhead.", "watt",
+            "Power by namespace",
+            "Mean power of the machines in the last hour (IT energy, without cooling), with idle energy and overhead.",
+            "watt",
             [Query(f'''sum by (namespace) ({power_of('namespace=~"$emitter"')})''', "{{namespace}}")],
             width=24, stacked=True,
         ),

@@ -137,6 +137,13 @@ def test_a_figure_that_is_not_known_is_none_and_not_zero() -> None:
     assert (result.emitted_ug, result.limit_ug) == (None, None)
 
 
+def test_a_target_of_another_method_has_a_figure_that_is_not_compared() -> None:
+    said = "carbon target chat: NoData, the method changed since the baseline was frozen"
+    found = gate_target(replace(CHAT, state="NoData", message=said))
+    assert found.verdict is GateVerdict.UNANSWERABLE
+    assert found.sentence == f"target team-a/chat is not compared with its path: {said}"
+
+
 def test_a_target_whose_spec_cannot_be_evaluated_says_why_and_not_to_ask_again() -> None:
     said = "spec.namespaceSelector selects no namespace: change it, or label a namespace"
     found = gate_target(replace(CHAT, state="NoData", message=said, is_current=False, is_refused=True))

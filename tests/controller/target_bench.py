@@ -66,6 +66,7 @@ class PlayedServer:
     coverage_percent: int = 100
     known_percent: int | None = None
     left_out: list[str] = field(default_factory=list)
+    methods: dict[int, tuple[str, ...]] = field(default_factory=dict)  # from that time on; empty: an earlier server
     away: str = "the server does not answer: played"
     up: bool = True
     refuses: set[str] = field(default_factory=set)  # by question
@@ -88,7 +89,9 @@ class PlayedServer:
             TargetAnswer(id=q.id, spans=[self._span(q.id, span) for span in q.spans], workloads=workloads)
             for q in queries
         ]
-        return TargetAnswers(data_through=self.through, answers=answers)
+        return TargetAnswers(
+            data_through=self.through, answers=answers, methods=[list(one) for one in self.methods.values()]
+        )
 
     def _span(self, key: str, span: TargetSpan) -> TargetSpanAnswer:
         hours = [hour for hour in range(span.start, span.end, HOUR) if hour + HOUR <= self.through]
@@ -110,7 +113,17 @@ class PlayedServer:
             known_percent=self.known_percent,
             left_out=self.left_out[:5],
             left_out_count=len(self.left_out),
+            methods=self._methods(span.start, span.end),
         )
+
+    def _methods(self, start: int, end: int) -> list[int]:
+        starts = sorted(self.methods)
+        until = [*starts[1:], 2**40]
+        return [
+            number
+            for number, (since, stop) in enumerate(zip(starts, until, strict=False))
+            if since < end and stop > start
+        ]
 
     def _grams(self, hour: int) -> int:
         return next((grams for since, grams in sorted(self.grams.items(), reverse=True) if since <= hour), 100)

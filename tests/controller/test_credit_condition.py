@@ -47,6 +47,17 @@ def test_each_reason_for_which_a_target_earns_nothing_is_said(target: dict[str, 
     assert word in made[2]
 
 
+def test_a_target_whose_method_changed_earns_nothing_and_says_which_setting() -> None:
+    target = a_target()
+    sentence = "the method changed since the baseline was frozen: write a baseline of hours after the change (x 1 -> 2)"
+    target["status"]["conditions"] = [
+        {"type": "BaselineComparable", "status": "False", "reason": "MethodChanged", "message": sentence}
+    ]
+    assert judged(a_budget(), target) == ("False", "MethodChanged", f"target chatbot earns nothing: {sentence}")
+    target["status"]["conditions"][0]["status"] = "Unknown"  # a baseline of a former version: as before
+    assert judged(a_budget(), target) == ("True", "Available", "each target of spec.credits can earn credits")
+
+
 def test_what_can_earn_credits_is_said_too_and_without_credits_nothing() -> None:
     assert judged(a_budget(), a_target()) == ("True", "Available", "each target of spec.credits can earn credits")
     plain = a_budget()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.controller.target_bench import TargetBench
+from tests.controller.target_statuses import conditions
 from tests.databases import make_tables
 from tests.ledger.reports import a_report, book
 
@@ -23,7 +24,7 @@ from carbonbudget_operator.api.wire_names import TARGET  # noqa: E402
 from carbonbudget_operator.ledger.booking import Booker  # noqa: E402
 from carbonbudget_operator.ledger.ledger_engine import open_ledger  # noqa: E402
 from carbonbudget_operator.server.target_counters import digest_of  # noqa: E402
-from carbonbudget_operator.settings import CarbonSettings, Settings  # noqa: E402
+from carbonbudget_operator.settings import Settings  # noqa: E402
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader  # noqa: E402
 
 HOUR, DAY = 3600, 86_400
@@ -39,19 +40,24 @@ class RealFigures:
         self.engine: sa.Engine = open_ledger(f"sqlite:///{path}/ledger.db")
         make_tables(self.engine)
         self.counter = a_counter(self.engine, "team-a")
-        self.pue = 1.0
+        self.pue, self.idle_uj = 1.0, 0
+        self.settings: dict[str, Any] = {}  # more of them, by section
 
     def fill(self, first: int, hours: int, units: int | None) -> None:
         """Hours in which the first pod serves `units`, and another app more. None: Prometheus does not answer."""
         for hour in range(first, first + hours * HOUR, HOUR):
             energies = {"chat": WATT_HOUR_UJ, "other": 3 * WATT_HOUR_UJ}  # by uid, which is the label app too
-            book(Booker(self.engine), a_report(hour + HOUR - 60, pods=energies, since=hour, idle_uj=0, system_uj=0))
+            book(
+                Booker(self.engine),
+                a_report(hour + HOUR - 60, pods=energies, since=hour, idle_uj=self.idle_uj, system_uj=0),
+            )
             counts = {("team-a", "chat"): units, ("team-a", "other"): 10**6} if units is not None else None
             an_hour(self.engine, self.counter, hour, counts)
 
     async def targets(self, queries: Sequence[TargetQuery]) -> TargetAnswers:
         """As ServerClient.targets."""
-        settings = Settings(carbon=CarbonSettings(zone="DE", pue=self.pue))
+        carbon = {"zone": "DE", "pue": self.pue} | self.settings.get("carbon", {})
+        settings = Settings.model_validate(self.settings | {"carbon": carbon})
         figures = target_figures.TargetFigures(
             BudgetUseQueries(ValuedReader(self.engine, settings)), SelectedUnits(settings.cluster, 90), digest_of
         )
@@ -83,7 +89,8 @@ async def evaluate(bench: TargetBench, now: int) -> None:
 
 def a_target(bench: TargetBench, **change: Any) -> dict[str, Any]:
     unit = {"name": "request", "per": 1000, "source": SOURCE}
-    return bench.add("chat", selector={"matchLabels": {"app": "chat"}}, unit=unit, include=["Dynamic"], **change)
+    spec = {"selector": {"matchLabels": {"app": "chat"}}, "unit": unit, "include": ["Dynamic"]}
+    return bench.add("chat", **spec | change)
 
 
 async def test_grams_of_the_selected_pods_for_their_own_units_and_the_path_down(
@@ -139,3 +146,38 @@ async def test_prometheus_away_for_a_day_is_no_data_and_the_hours_that_come_late
         an_hour(ledger.engine, ledger.counter, hour, {("team-a", "chat"): 100})
     await evaluate(bench, FIRST + 49 * HOUR + 800)
     assert (body["status"]["state"], body["status"]["current"]["units"]) == ("OnTrack", "2400")
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"allocation": {"idle": "separate"}}, 'allocation.idle "byRequest" -> "separate"'),
+        ({"carbon": {"embodied": {"life_years": 6}}}, "carbon.embodied.life_years 4 -> 6"),
+    ],
+)
+async def test_another_method_saves_nothing_although_the_same_hours_emit_less(
+    bench: TargetBench, ledger: RealFigures, changed: dict[str, Any], sentence: str
+) -> None:
+    ledger.idle_uj = 10 * WATT_HOUR_UJ
+    ledger.fill(FIRST, 25, units=100)
+    body = a_target(
+        bench, include=["Dynamic", "Idle", "Embodied"], target={"reduction": 5, "by": "2026-12-02T00:00:00Z"}
+    )
+    await evaluate(bench, FIRST + 25 * HOUR)
+    baseline = body["status"]["baseline"]["perUnitMicrograms"]
+    ledger.settings = changed
+    ledger.fill(FIRST + 25 * HOUR, 48, units=100)
+    await evaluate(bench, FIRST + 73 * HOUR)
+    status = body["status"]
+    assert status["current"]["perUnitMicrograms"] < baseline * 95 // 100  # the whole reduction, by the figure alone
+    assert (status["state"], status.get("change")) == ("NoData", None)
+    assert [one.get("savings") for one in status["history"]] == [None] * len(status["history"])
+    assert conditions(body)["BaselineComparable"] == ("False", "MethodChanged")
+    said = next(one["message"] for one in status["conditions"] if one["type"] == "BaselineComparable")
+    assert said.endswith(f"write a baseline of hours after the change ({sentence})")
+
+    ledger.settings = {}  # taken back: the same method again
+    await evaluate(bench, FIRST + 73 * HOUR + 60)
+    bench.new_loop()
+    await evaluate(bench, FIRST + 73 * HOUR + 120)
+    assert (status["state"], conditions(body)["BaselineComparable"]) == ("Behind", ("True", "SameMethod"))

@@ -154,7 +154,7 @@ async def pipelines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[P
         ("carbon-target", {}, True, "target team-a/chat is OnTrack"),
         ("carbon-target", {"TARGET": "team-a/behind"}, True, "target team-a/behind is Behind"),
         ("carbon-target", {"TARGET": "team-a/slow"}, False, "target team-a/slow is Violated"),
-        ("carbon-target", {"TARGET": "team-a/empty"}, False, "target team-a/empty has no figure"),
+        ("carbon-target", {"TARGET": "team-a/empty"}, False, "target team-a/empty is not compared with its path"),
         (
             "carbon-target",
             {"TARGET": "team-b/chat"},

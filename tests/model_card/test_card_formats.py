@@ -35,8 +35,8 @@ from carbonbudget_operator.printable import printable
 from carbonbudget_operator.run_labels import STAGES
 
 KWH, GRAM, START = 3_600_000_000_000, 1_000_000, 1_764_000_000
-TRAINING = StageFigures(1_500 * KWH, 600_000 * GRAM, 0, 40_000 * GRAM, 1_350 * KWH)
-INFERENCE = StageFigures(20 * KWH, 8_000 * GRAM, 7_000 * GRAM, 1_000 * GRAM, 0)
+TRAINING = StageFigures(1_500 * KWH, 600_000 * GRAM, 0, 40_000 * GRAM, 1_350 * KWH, 2_370 * KWH)  # a PUE of 1.58
+INFERENCE = StageFigures(20 * KWH, 8_000 * GRAM, 7_000 * GRAM, 1_000 * GRAM, 0, 30 * KWH)
 TERMS = CardTerms(created=START + 7200)
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 Form = Callable[[ModelFigures, CardTerms], str]
@@ -50,7 +50,7 @@ def model(stages: dict[str, StageFigures] | None = None, name: str = "org.chat",
 
 STAGED = st.dictionaries(
     st.sampled_from([*STAGES, WITHOUT_STAGE]),
-    st.builds(StageFigures, *[st.integers(0, 10**22)] * 5),
+    st.builds(StageFigures, *[st.integers(0, 10**22)] * 6),
     min_size=1,
 )  # fmt: skip
 NAMES = st.text(min_size=1, max_size=80)
@@ -81,7 +81,10 @@ def test_the_schema_of_cyclonedx_would_find_a_wrong_unit() -> None:
 def test_a_cyclonedx_card_has_kilowatt_hours_and_tonnes_of_each_activity() -> None:
     training, inference = cyclonedx_activities(cyclonedx_card(model(), TERMS))
     assert training["activity"] == "training"
-    assert training["activityEnergyCost"] == {"value": 1500.0, "unit": "kWh"}
+    assert training["activityEnergyCost"] == {"value": 2370.0, "unit": "kWh"}  # what the emissions are of
+    (provider,) = training["energyProviders"]  # type: ignore[misc]
+    assert provider["energyProvided"] == training["activityEnergyCost"]
+    assert {"name": "carbonbudget:it-energy-kWh", "value": "1500"} in training["properties"]  # type: ignore[operator]
     assert training["co2CostEquivalent"] == {"value": 0.6, "unit": "tCO2eq"}
     assert inference["activity"] == "inference"
 
@@ -109,7 +112,7 @@ def test_an_spdx_card_is_read_by_the_classes_of_3_0_1(stages: dict[str, StageFig
     assert (energy is not None) == bool(known)
     if energy is not None and "training" in stages:
         (found,) = energy.ai_trainingEnergyConsumption
-        assert found.ai_energyQuantity == stages["training"].energy_uj / KWH
+        assert found.ai_energyQuantity == stages["training"].facility_uj / KWH
 
 
 def test_a_hugging_face_card_has_grams_of_the_training_alone() -> None:
@@ -117,7 +120,7 @@ def test_a_hugging_face_card_has_grams_of_the_training_alone() -> None:
     block = yaml.safe_load(hugging_face_card(model(), terms).strip("-\n"))["co2_eq_emissions"]
     assert block == {
         "emissions": 600_000.0,
-        "source": "carbonbudget 0.1.0, 90 % of the energy measured, location-based, 2025-11-24 to 2025-11-24, final",
+        "source": "carbonbudget 0.1.0, 90 % of the IT energy measured, location-based, 2025-11-24 to 2025-11-24, final",
         "training_type": "pre-training",
         "geographical_location": 'Frankfurt: "eu-central-1"',
         "hardware_used": "8 x H100",
@@ -185,6 +188,24 @@ def test_sci_counts_pods_without_a_stage_in_neither_score_and_says_so() -> None:
 def test_the_form_for_general_purpose_models_has_megawatt_hours_without_exponents(energy_uj: int, text: str) -> None:
     assert Fraction(mega_watt_hours(energy_uj)) == Fraction(text)
     assert "e" not in mega_watt_hours(energy_uj)
+
+
+def test_every_form_with_energy_says_which_it_is_and_has_that_with_cooling_beside_it() -> None:
+    gpai, sci, spdx = gpai_card(model(), TERMS), sci_card(model(), TERMS), spdx_card(model(), TERMS)
+    assert "| Energy of the training, MWh (energy with cooling and power supply, by PUE) | 2.37 |" in gpai
+    assert "| IT energy of it, MWh | 1.5 |" in gpai
+    assert "| stage | IT energy, kWh | E: energy with cooling and power supply, by PUE, kWh |" in sci
+    assert "| training | 1500 | 2370 |" in sci
+    assert "training: 2370 kWh (energy with cooling and power supply, by PUE; IT energy alone 1500 kWh)" in spdx
+    (row, _) = csv.DictReader(io.StringIO(csv_card(model(), TERMS)))
+    total = json.loads(json_card(model(), TERMS))["total"]
+    assert (row["energy_kwh"], row["facility_energy_kwh"]) == ("1500", "2370")
+    assert (total["energy_kwh"], total["facility_energy_kwh"]) == ("1520", "2400")
+
+
+@pytest.mark.parametrize("form", [gpai_card, sci_card, spdx_card, cyclonedx_card])
+def test_the_boundary_leaves_out_what_nobody_measures(form: Form) -> None:
+    assert "Not included: network equipment, storage outside the nodes" in form(model(), TERMS)
 
 
 @pytest.mark.parametrize("form", [gpai_card, sci_card])

@@ -18,7 +18,7 @@ from carbonbudget_operator.model_card.model_figures import (
 from carbonbudget_operator.run_labels import STAGES
 
 AMOUNT = st.integers(0, 10**24)
-FIGURES = st.builds(StageFigures, AMOUNT, AMOUNT, AMOUNT, AMOUNT, AMOUNT)
+FIGURES = st.builds(StageFigures, AMOUNT, AMOUNT, AMOUNT, AMOUNT, AMOUNT, AMOUNT)
 
 
 @given(st.dictionaries(st.sampled_from(STAGES), FIGURES), FIGURES, st.sampled_from([*STAGES, WITHOUT_STAGE]))
@@ -46,9 +46,16 @@ def test_figures_that_changed_while_they_were_read_make_no_card() -> None:
 
 @given(AMOUNT, st.integers(0, 100))
 def test_the_measured_share_of_an_answer_is_that_of_the_figures(energy_uj: int, percent: int) -> None:
-    answer = {"energy_uj": str(energy_uj), "location_ug": 1, "market_ug": 2, "embodied_ug": 3}
+    answer = {
+        "energy_uj": str(energy_uj),
+        "location_ug": 1,
+        "market_ug": 2,
+        "embodied_ug": 3,
+        "facility_energy_uj": 2 * energy_uj,
+    }
     found = figures_of(answer | {"measured_percent": percent})
     assert (found.energy_uj, found.location_ug, found.market_ug, found.embodied_ug) == (energy_uj, 1, 2, 3)
+    assert found.facility_uj == 2 * energy_uj
     if energy_uj >= 1_000:
         assert found.measured_percent == percent
 

@@ -31,7 +31,7 @@ def a_target_status(**change: object) -> dict[str, Any]:
         "observedGeneration": 1,
         "baseline": {
             "perUnit": "50g", "perUnitMicrograms": 50_000_000, "measured": a_figure(50_000_000),
-            "frozenAt": START, "hash": "0123", "restated": "49g",
+            "frozenAt": START, "hash": "0123", "restated": "49g", "method": ["carbon.pue 1.4"],
         },
         "current": a_figure(),
         "atBaselineGrid": "44g",

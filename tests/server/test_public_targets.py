@@ -100,6 +100,7 @@ async def test_one_target_is_its_spec_and_status(face: Face) -> None:
     assert (found.ready, found.units_available, found.selector) == (True, False, "app=chat")
     assert found.baseline is not None
     assert (found.baseline.per_unit_ug, found.baseline.start, found.baseline.restated) == ("50000000", START, "49g")
+    assert found.baseline.method == ["carbon.pue 1.4"]
     assert [one.type for one in found.conditions] == ["Ready", "UnitsAvailable"]
     cluster = TargetDetail(**(await get(face, "clustertargets/all", PLANNER)).json())
     assert (cluster.kind, cluster.namespace, cluster.source) == ("ClusterCarbonTarget", None, "query sum(requests)")

@@ -153,7 +153,7 @@ async def test_a_run_that_goes_on_shows_what_is_expected_at_its_end_with_its_ran
     text = text_of((await shown("/runs/team-a/exp-0", world)).text)
     assert "At its end expected, by its own progress of 12 %" in text
     assert "Emissions, location-based 7.4kg CO2e; 6.6kg to 8.1kg" in text
-    assert "Energy 20.00 kWh 18.00 kWh to 23.00 kWh End 24 Nov 2026 18:30 UTC" in text
+    assert "IT energy 20.00 kWh 18.00 kWh to 23.00 kWh End 24 Nov 2026 18:30 UTC" in text
     assert "At its end" not in text_of((await shown("/runs/team-a/exp-0")).text)
 
 

@@ -5,7 +5,7 @@ The change is no part of a closed report: it also depends on the other period, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from carbonbudget_operator.answers.required_labels import MOST_VALUES
@@ -30,12 +30,14 @@ def period_change(
     before_has_data: bool,
     over: bool,
     label_values: tuple[_Values, _Values] = ({}, {}),
+    settings_changes: Sequence[tuple[int, list[str]]] = (),
 ) -> dict[str, object]:
     """What `report` has more or less than `before`, two reports in their JSON form.
 
     `over`: whether the report's period is over; else a part of a period stands beside a whole one. Where nothing was
     reported in the period before there are no changes, because no data are not zero emissions. `label_values`: of
     both, `RequiredLabels.all_values`. Each report folds its own smallest values together, so those do not compare.
+    `settings_changes`: by which settings hours of both periods differ, by the UTC second from which they do.
     """
     found: dict[str, object] = {
         "from": before["from"], "to": before["to"], "has_data": before_has_data, "over": over,
@@ -45,6 +47,7 @@ def period_change(
         return found
     labels, labels_before = label_values
     return found | {
+        "settings_changes": [{"from": since, "settings": its} for since, its in settings_changes],
         "total": _change(report["total"], before["total"], False),
         "namespaces": _changes(report["namespaces"], before["namespaces"], False),
         "labels": {key: _changes(*_folded(values, labels_before.get(key, {})), True) for key, values in labels.items()},

@@ -19,14 +19,17 @@ from carbonbudget_operator.answers.period_change import period_change
 from carbonbudget_operator.answers.report_comparison import restatement, summary
 from carbonbudget_operator.answers.report_coverage import nodes_with_gaps
 from carbonbudget_operator.answers.report_hash import canonical_json, digest
+from carbonbudget_operator.answers.settings_by_hour import SettingsByHour
 from carbonbudget_operator.answers.time_ranges import covered_range, parse_time_range, time_range_before
 from carbonbudget_operator.answers.window_parser import before
 from carbonbudget_operator.ledger import closed_reports
 from carbonbudget_operator.ledger.closed_reports import AlreadyClosed, ClosedReport
-from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS
+from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, hours_with_facts
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations, reported_ms
+from carbonbudget_operator.ledger.seal import sealed_until
 from carbonbudget_operator.settings import Settings
+from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 MAX_REASON: Final = 500
 _NAMED: Final = 3
@@ -55,6 +58,8 @@ def period_report(
 ) -> dict[str, Any]:
     """The report of [start, end) in UTC seconds. With a named period it also has that period's closures.
 
+    `sealed_until` is there where hours of it are sealed: the end of the last one, in UTC seconds.
+
     `compare`: also what changed since the period before (`period_change`): of a named period the one of the same kind,
     else the span of the same length that ends at `start`.
     """
@@ -62,14 +67,18 @@ def period_report(
     made: dict[str, Any] = json.loads(canonical_json(reporter.result()))
     if period:
         made |= _compared(engine, settings.cluster, period, made)
-    with engine.connect() as connection:  # beside the report, and in no closed one: files come and go
+    with engine.connect() as connection:  # beside the report, and in no closed one: files come and go, hours are sealed
         external = external_summary(connection, settings.cluster, *span)
+        sealed = sealed_until(connection, settings.cluster, *covered_range(*span))
     changed: dict[str, Any] = {}
     if compare:
-        earlier = _run(engine, settings, time_range_before(period) if period else before(span), now, progress)
+        former = time_range_before(period) if period else before(span)
+        earlier = _run(engine, settings, former, now, progress)
         values = (reporter.label_values(), earlier.label_values())
-        changed["change"] = period_change(made, earlier.result(), earlier.has_data, span[1] <= now, values)
-    return made | changed | ({"external": external} if external else {}) | {"settings": settings.source}
+        by_settings = _settings_changes(engine, settings, (former[0], span[1]))
+        changed["change"] = period_change(made, earlier.result(), earlier.has_data, span[1] <= now, values, by_settings)
+    beside = ({"external": external} if external else {}) | ({"sealed_until": sealed} if sealed else {})
+    return made | changed | beside | {"settings": settings.source}
 
 
 def close_period(
@@ -221,6 +230,13 @@ def _run(
     for done, parts in reporter.run(*span, now):
         progress(done, parts)
     return reporter
+
+
+def _settings_changes(engine: sa.Engine, settings: Settings, span: tuple[int, int]) -> list[tuple[int, list[str]]]:
+    start, end = covered_range(*span)
+    with snapshot(engine) as connection:
+        hours = hours_with_facts(connection, start, end)
+        return SettingsByHour(connection, ValuedReader(engine, settings), hours).changes()
 
 
 def _compared(engine: sa.Engine, cluster: str, period: str, made: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from carbonbudget_operator.ledger.fact_reader import data_through, hours_with_fa
 from carbonbudget_operator.ledger.labelled_pods import labelled_pods
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.seal import sealed_until
-from carbonbudget_operator.ledger.valued_rows import EMBODIED_HIGH_UG, EMBODIED_LOW_UG, ValuedRow
+from carbonbudget_operator.ledger.valued_rows import EMBODIED_HIGH_UG, EMBODIED_LOW_UG, FACILITY_UJ, ValuedRow
 from carbonbudget_operator.run_labels import MODEL, MODEL_VERSION, RUN, STAGE, STAGES
 from carbonbudget_operator.valued_hours.reading_plans import ReadingPlans
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -80,6 +80,7 @@ class RunSummary:
     amounts: Amounts = field(default_factory=Amounts)
     embodied_low_ug: int = 0
     embodied_high_ug: int = 0
+    facility_uj: int = 0
 
     @property
     def key(self) -> RunKey:
@@ -91,6 +92,7 @@ class RunSummary:
         self.amounts.add(row.figures, _ALL)
         self.embodied_low_ug += row.figures[EMBODIED_LOW_UG]
         self.embodied_high_ug += row.figures[EMBODIED_HIGH_UG]
+        self.facility_uj += row.figures[FACILITY_UJ]
         for names, key in ((self.models, MODEL), (self.versions, MODEL_VERSION), (self.stages, STAGE)):
             if value := row.labels.get(key):
                 names.add(value)
@@ -200,4 +202,5 @@ def _add(total: RunSummary, run: RunSummary) -> None:
     total.amounts.merge(run.amounts)
     total.embodied_low_ug += run.embodied_low_ug
     total.embodied_high_ug += run.embodied_high_ug
+    total.facility_uj += run.facility_uj
     total.extend(run.start, run.end)

@@ -32,6 +32,7 @@ class SummedSpan:
     coverage_percent: int = 100
     namespaces: tuple[str, ...] = ()  # those that have pods of the selection in the span
     workloads: list[WorkloadUse] = field(default_factory=list)  # of a question's first span
+    methods: list[int] = field(default_factory=list)  # numbers of the answers' methods
 
     @property
     def hours(self) -> int:
@@ -89,4 +90,5 @@ class SummedSpan:
             ),
             left_out=sorted(left_out[:_SHOWN_NAMESPACES]),
             left_out_count=len(left_out),
+            methods=self.methods,
         )

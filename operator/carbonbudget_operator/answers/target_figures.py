@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.answers.budget_use import BudgetColumns, BudgetUseQueries, UsePass
 from carbonbudget_operator.answers.selected_units import SelectedUnits
+from carbonbudget_operator.answers.settings_by_hour import SettingsByHour
 from carbonbudget_operator.answers.summed_span import SummedSpan
 from carbonbudget_operator.answers.target_parts import SpanPart
 from carbonbudget_operator.answers.target_units import Digest, TargetUnits
@@ -27,6 +28,7 @@ from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAn
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE, is_special
+from carbonbudget_operator.targets.counted_method import Method
 
 # Of one span: with more, hours are added up one by one, and those are the same hours for all targets.
 _MAX_RUNS: Final = 24
@@ -58,8 +60,11 @@ class TargetFigures:
             reported = [one for one in made if one.end > one.start]
             self._find_namespaces(pass_, reported)
             self._add_figures(pass_, reported, connection, limit)
+            methods = _add_methods(SettingsByHour(connection, self._queries.book, pass_.revisions), reported)
         self._queries.trim()
-        return TargetAnswers(data_through=pass_.through, answers=_in_order(asked, made))
+        return TargetAnswers(
+            data_through=pass_.through, answers=_in_order(asked, made), methods=[list(one) for one in methods]
+        )
 
     @staticmethod
     def _find_namespaces(pass_: UsePass, spans: Iterable[SummedSpan]) -> None:
@@ -109,6 +114,16 @@ class TargetFigures:
                         for figures in sums:
                             figures[column] += figure
             pass_.forget()
+
+
+def _add_methods(by_hour: SettingsByHour, spans: Iterable[SummedSpan]) -> list[Method]:
+    """Give each span the numbers of its methods; returns the methods, each once: thousands of spans share them."""
+    numbers: dict[Method, int] = {}
+    for (start, end), alike in _by_range((one.start, one.end, one) for one in spans):
+        found = [numbers.setdefault(method, len(numbers)) for method in by_hour.methods(start, end)]
+        for one in alike:
+            one.methods = found
+    return list(numbers)
 
 
 def _largest_workloads(pass_: UsePass, one: SummedSpan) -> list[WorkloadUse]:

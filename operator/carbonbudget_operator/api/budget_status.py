@@ -131,7 +131,7 @@ class SettledStatus(Model):
         description="The start of an hour; micrograms and microjoules are of the period's use before it."
     )
     micrograms: int = Field(description="CO2e in micrograms used before `through`, as valued at the last evaluation.")
-    microjoules: int = Field(description="Energy in microjoules used before `through`.")
+    microjoules: int = Field(description="IT energy in microjoules used before `through`, without cooling.")
     own_figures_through: dt.datetime | None = Field(
         default=None,
         description="The start of an hour. From it on the last known intensity may stand in for one that is not "

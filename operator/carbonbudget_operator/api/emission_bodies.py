@@ -16,7 +16,9 @@ from carbonbudget_operator.api.base_model import NEXT_PAGE
 class EmissionTotal(BaseModel):
     """Energy and emissions of all rows of the window, on whichever page they are."""
 
-    energy_kwh: float = Field(description="Energy in kilowatt-hours")
+    energy_kwh: float = Field(
+        description="IT energy in kilowatt-hours: without cooling and power supply, which the emissions have by PUE"
+    )
     energy_uj: str = Field(description="The same, exact, in microjoules")
     location_g: float | None = Field(None, description="Location-based emissions in grams of CO2 equivalent")
     location_ug: str | None = Field(None, description="The same, exact, in micrograms")
@@ -56,7 +58,7 @@ class UnlabelledEnergy(BaseModel):
     """The energy of pods in the window that lack labels which the settings require."""
 
     required: list[str] = Field(description="The labels that every pod should have")
-    pods_energy_kwh: float = Field(description="Energy of all pods that the filter selects, of all components")
+    pods_energy_kwh: float = Field(description="IT energy of all pods that the filter selects, of all components")
     pods_energy_uj: str = Field(description="The same, exact, in microjoules")
     energy_kwh: float = Field(description="Its part of pods that lack at least one of the labels")
     energy_uj: str = Field(description="The same, exact, in microjoules")

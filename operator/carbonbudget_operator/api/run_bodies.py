@@ -14,7 +14,7 @@ State = Literal["provisional", "final"]
 class RunFigures(BaseModel):
     """Energy and emissions; each as a number, and exactly as a string."""
 
-    energy_kwh: float = Field(description="Energy in kilowatt-hours")
+    energy_kwh: float = Field(description="IT energy in kilowatt-hours: without cooling and power supply")
     energy_uj: str = Field(description="The same, exact, in microjoules")
     location_g: float = Field(description="Location-based emissions in grams of CO2 equivalent")
     location_ug: str = Field(description="The same, exact, in micrograms")
@@ -24,7 +24,9 @@ class RunFigures(BaseModel):
     embodied_ug: str = Field(description="The same, exact, in micrograms")
     embodied_low_g: float = Field(description="The lowest of what sources give for the embodied emissions")
     embodied_high_g: float = Field(description="The highest of it")
-    measured_percent: int = Field(description="Share of the energy that a meter measured; the rest is modelled")
+    facility_energy_kwh: float = Field(description="Energy with cooling and power supply, by PUE, in kilowatt-hours")
+    facility_energy_uj: str = Field(description="The same, exact, in microjoules")
+    measured_percent: int = Field(description="Share of the IT energy that a meter measured; the rest is modelled")
 
 
 class RunRow(RunFigures):
@@ -79,7 +81,7 @@ class RunExpected(BaseModel):
 
     progress_percent: int = Field(description="How far it is: of the pods that say so, the one that has done least")
     ends_at: str | None = Field(description="When it is expected to end; null where that is more than ten years away")
-    energy_kwh: float = Field(description="The run's energy of the window with the rest, in kilowatt-hours")
+    energy_kwh: float = Field(description="The run's IT energy of the window with the rest, in kilowatt-hours")
     energy_low_kwh: float = Field(description="The low end of it")
     energy_high_kwh: float = Field(description="The high end of it")
     location_g: float = Field(description="Its location-based emissions likewise, in grams of CO2 equivalent")

@@ -50,7 +50,7 @@ class TargetSummary(BaseModel):
     emissions_g: float | None = Field(description="Of those hours of the window whose units are known")
     emissions_ug: str | None
     embodied_ug: str | None = Field(description="The part of it that is embodied")
-    energy_uj: str | None = Field(description="Energy of the same hours, in microjoules")
+    energy_uj: str | None = Field(description="IT energy of the same hours, in microjoules")
     hours_percent: int | None = Field(description="Share of the window's hours whose units are known")
     emissions_percent: int | None = Field(description="Share of the window's emissions whose units are known")
     measured_percent: int | None = Field(description="Share of the energy that a meter measured")
@@ -81,6 +81,10 @@ class FrozenTargetBaseline(BaseModel):
     energy_uj: str | None
     frozen_at: str | None
     restated: str | None = Field(description="What it would be with the factors of today, where that differs")
+    method: list[str] | None = Field(
+        description="The settings by which its energy was shared out and valued, each as a key and JSON; null where a "
+        "former version computed it"
+    )
 
 
 class TargetStepBody(BaseModel):

@@ -90,6 +90,11 @@ class TargetSpanAnswer(BaseModel):
         "are: of most emissions left out, by name"
     )  # fmt: skip
     left_out_count: int = Field(default=0, description="How many there are")
+    methods: list[int] = Field(
+        default=[],
+        description="By which of the answers' `methods` its hours with facts were counted, the newest hour's last; "
+        "empty: not known",
+    )
 
 
 class TargetAnswer(BaseModel):
@@ -109,3 +114,7 @@ class TargetAnswers(BaseModel):
 
     data_through: int
     answers: list[TargetAnswer]
+    methods: list[list[str]] = Field(
+        default=[],
+        description="The settings by which energy was shared out and valued, each as a key and JSON, by its number",
+    )

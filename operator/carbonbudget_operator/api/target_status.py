@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,7 +27,7 @@ class TargetFigure(Model):
     embodied_micrograms: int = Field(
         default=0, description="CO2e of making the hardware that emissionsMicrograms includes, in micrograms."
     )
-    energy_microjoules: int = Field(description="Energy of the hours whose units are known, in microjoules.")
+    energy_microjoules: int = Field(description="IT energy of the hours whose units are known, in microjoules, without cooling.")
     hours_percent: int = Field(
         default=100, description="Per cent of the span's hours whose units are known in all namespaces."
     )
@@ -63,6 +63,13 @@ class FrozenBaseline(Model):
         description="CO2e per `spec.unit.per` units that the baseline would be with the factors of today, where that "
         "differs. Nothing is compared with it.",
     )
+    method: list[Annotated[str, Field(max_length=120)]] | None = Field(
+        default=None,
+        max_length=32,
+        description="The settings of the operator by which its energy was shared out and valued, as far as the figure "
+        "depends on them. While those of a window differ, the window has no state and no savings. Left out where a "
+        "former version computed the baseline.",
+    )
 
 
 class ExpectedStatus(Model):
@@ -87,7 +94,8 @@ class SavingsStatus(Model):
     )
     microjoules: int = Field(
         default=0,
-        description="Energy saved, in microjoules: the baseline per unit less the window's, times the window's units.",
+        description="IT energy saved, in microjoules: the baseline per unit less the window's, times the window's "
+        "units.",
     )
     money: str | None = Field(
         default=None,
@@ -105,8 +113,8 @@ class FormerWindow(Model):
     state: TargetStateName = Field(description="The target's state at the window's end.")
     savings: SavingsStatus | None = Field(
         default=None,
-        description="What the window saved against the baseline. Left out before the baseline's end, and with less "
-        "than 95 % of the nodes' time reported.",
+        description="What the window saved against the baseline. Left out before the baseline's end, with less than "
+        "95 % of the nodes' time reported, and where the window's method differs from the baseline's.",
     )
 
 
@@ -187,6 +195,7 @@ class CarbonTargetStatus(Model):
         max_length=MOST_CONDITIONS,
         description="What can be relied on. Ready: the target can be evaluated. BaselineFrozen: the baseline is "
         "known. UnitsAvailable: units of the window are known; with the reason NamespacesLeftOut it names namespaces "
-        "whose units are not. OnTrack: neither Behind nor Violated.",
+        "whose units are not. BaselineComparable: the window was computed by the method of the baseline. "
+        "OnTrack: neither Behind nor Violated.",
         json_schema_extra=CONDITIONS,
     )

@@ -92,7 +92,8 @@ def gate_target(target: TargetStanding) -> GateResult:
     verdict = _OF_STATE.get(target.state, GateVerdict.UNANSWERABLE)
     if verdict is GateVerdict.UNANSWERABLE or target.current_ug is None:
         said = target.message or "its units or its baseline are not known: see its conditions"
-        return result(GateVerdict.UNANSWERABLE, f"{target.name} has no figure: {said}")
+        lacks = "has no figure" if target.current_ug is None else "is not compared with its path"
+        return result(GateVerdict.UNANSWERABLE, f"{target.name} {lacks}: {said}")
     per = target.unit if target.per == 1 else f"{target.per:,} {target.unit}"
     said = f"{target.name} is {target.state}: {format_mass(target.current_ug)} per {per}"
     if target.expected_ug is not None:

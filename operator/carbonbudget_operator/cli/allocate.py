@@ -108,7 +108,7 @@ def _print(result: dict[str, Any], asked: tuple[int, int], output: OutputFormat)
     from rich.table import Table
 
     made = Table(*keys, box=None)
-    for heading in ("kWh", "g CO2e location-based", "market-based", "embodied"):
+    for heading in ("IT kWh", "g CO2e location-based", "market-based", "embodied"):
         made.add_column(heading, justify="right")
     for line in [*table, ["total", *[""] * (len(keys) - 1), *(total[figure] for figure in figures)]]:
         made.add_row(*map(printable_cell, line[: len(keys)]), *map(rounded, line[len(keys) :]))

@@ -144,8 +144,10 @@ def _figures(
     if not whole["rows"]:
         shown = ", ".join(f"{key}={value}" for key, value in labels.items())
         raise ModelCardError(f"no pod in namespace {namespace} had {shown} in that time: see `carbonbudget usage`")
-    if "stages" not in whole:
-        raise ModelCardError("the server answers without stages: are versions mixed? If so, upgrade the server")
+    if "stages" not in whole or "facility_energy_uj" not in whole["total"]:
+        raise ModelCardError(
+            "the server answers without stages or without the energy of cooling: it has an earlier version, upgrade it"
+        )
     parts = {its["stage"]: figures_of(its) for its in whole["stages"] if its["stage"] is not None}
     states = {row["state"] for row in whole["rows"]}
     figures = ModelFigures(

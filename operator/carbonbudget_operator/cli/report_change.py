@@ -1,4 +1,4 @@
-"""The lines of a report about required labels and about the change since the period before."""
+"""The lines of a report about required labels, sealed hours and the change since the period before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from carbonbudget_operator.cli.covered_span import date_of
 from carbonbudget_operator.cli.table_cells import rounded
 
 _MOST_LINES: Final = 20  # of one label; JSON and CSV have all
-_SHOWN: Final = (("energy_kwh", "kWh"), ("location_g", "g location-based"), ("market_g", "g market-based"))
+_SHOWN: Final = (("energy_kwh", "kWh of IT energy"), ("location_g", "g location-based"), ("market_g", "g market-based"))
 
 
 def label_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -19,7 +19,8 @@ def label_lines(report: Mapping[str, Any]) -> Iterator[str]:
         return
     yield (
         f"without all of the required labels {', '.join(labels['required'])}: {labels['unlabelled_energy_percent']} % "
-        f"of the pods' energy ({rounded(labels['unlabelled_energy_kwh'])} of {rounded(labels['pods_energy_kwh'])} kWh)"
+        f"of the pods' energy ({rounded(labels['unlabelled_energy_kwh'])} of {rounded(labels['pods_energy_kwh'])} kWh "
+        "of IT energy)"
     )
     for key, percent in labels["unlabelled_energy_percent_by_label"].items():
         yield f"without the label {key}: {percent} % of the pods' energy"
@@ -35,12 +36,28 @@ def change_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"the period before, {span}, has no data: there is nothing to compare with"
         return
     yield f"change since the period before, {span}{_notes(change)}:"
+    for since, settings in settings_changes(change):
+        yield f"  other settings from {since}, a part of the change comes from them: {settings}"
     yield f"  total: {_sentence(change['total'])}"
     for key, values in change["labels"].items():
         for value, one in list(values.items())[:_MOST_LINES]:
             yield f"  {key}={value}: {_sentence(one)}"
         if (more := len(values) - _MOST_LINES) > 0:
             yield f"  {more} more values of {key}: -o json and -o csv have all"
+
+
+def settings_changes(change: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """From when on which settings differ within the two periods; a change that an earlier version made has none."""
+    return [(date_of(one["from"]), "; ".join(one["settings"])) for one in change.get("settings_changes", ())]
+
+
+def sealed_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Up to when hours are sealed, and what follows from that; nothing where none is."""
+    if sealed := report.get("sealed_until"):
+        yield (
+            f"hours before {date_of(sealed)} are sealed: a residual mix, contract or PUE that is known later does not "
+            "change them"
+        )
 
 
 def signed(figure: str) -> str:

@@ -17,7 +17,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
-from carbonbudget_operator.cli.report_change import percent_of, signed
+from carbonbudget_operator.cli.report_change import percent_of, sealed_lines, settings_changes, signed
 from carbonbudget_operator.cli.report_charts import energy_chart, namespace_chart
 from carbonbudget_operator.cli.report_cost import COST_COLUMNS, price_lines, shown_costs
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line
@@ -74,6 +74,7 @@ def _context(report: Mapping[str, Any], name: str, closed_sha256: str) -> dict[s
         "change": change,
         "change_span": f"{date_of(change['from'])} to {date_of(change['to'])}" if change else "",
         "changes": _changes(change) if change and change["has_data"] else (),
+        "changed_settings": settings_changes(change) if change else (),
         "bars": namespace_chart(report["namespaces"]),
         "columns": energy_chart(numbers, covered["to"] - covered["from"]),
         "coverage": list(coverage_lines(report)),
@@ -84,6 +85,7 @@ def _context(report: Mapping[str, Any], name: str, closed_sha256: str) -> dict[s
         "settings_changes": [
             (date_of(one["from"]), "; ".join(one["settings"])) for one in report.get("settings_changes", ())
         ],
+        "sealed": list(sealed_lines(report)),
         "costs": _costs(report),
         "prices": price_lines(report["cost"]) if "cost" in report else (),
         "external": report.get("external", ()),

@@ -14,7 +14,7 @@ from carbonbudget_operator.cli.answer_source_options import exit_on_unknown_answ
 from carbonbudget_operator.cli.common_options import OutputFormat, fail
 from carbonbudget_operator.cli.covered_span import covers_line, date_of
 from carbonbudget_operator.cli.external_output import print_external
-from carbonbudget_operator.cli.report_change import change_lines, label_lines
+from carbonbudget_operator.cli.report_change import change_lines, label_lines, sealed_lines
 from carbonbudget_operator.cli.report_cost import cost_lines
 from carbonbudget_operator.cli.report_csv import COLUMNS, print_csv
 from carbonbudget_operator.cli.report_numbers import coverage_lines, number_line, write_hours, write_zones
@@ -111,6 +111,8 @@ def _print(result: dict[str, Any], details: bool) -> None:
         print(f"no report ever came from {printable_cell(', '.join(silent[:10]))}{more}: does an agent run there?")
     for change in result.get("settings_changes", ()):
         print(f"from {date_of(change['from'])}: {printable_cell('; '.join(change['settings']))}")
+    for line in sealed_lines(result):
+        print(line)
     for what, nodes in result.get("nodes_without_agent", {}).items():
         print(
             f"no agent runs on up to {numbered(nodes, 'node', 'nodes')} ({printable_cell(what)}): what ran there is in "

@@ -5,30 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from carbonbudget_operator.api.adjustment_bodies import (
-    Adjustment,
-    AdjustmentGroup,
-    AdjustmentsAnswer,
-    AdjustmentsRequest,
-    BudgetPeriod,
-)
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
 from carbonbudget_operator.budgets.period import Period
-from carbonbudget_operator.server_client import ServerUnavailable
+from carbonbudget_operator.controller.adjustment_questions import (
+    GROUPS_AT_ONCE,
+    AdjustmentQuestions,
+    AdjustmentServer,
+)
+from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable
 
-_PERIODS_AT_ONCE: Final = 2_000
-_GROUPS_AT_ONCE: Final = 200
 _MOST_PROPOSED: Final = 20_000
 _HANGS_SECONDS: Final = 5.0  # a refusal is quick; who waited so long asks nothing more
 _Key = tuple[str, str, Period]
-
-
-class AdjustmentServer(Protocol):
-    """What the book asks; ServerClient in the controller."""
-
-    async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
-        """Raises ServerUnavailable."""
 
 
 class AdjustmentBook:
@@ -69,34 +59,46 @@ class AdjustmentBook:
         """Book what is proposed, then read what is booked for these budgets and periods.
 
         What is known of other periods is forgotten. On failure all stays as it was. Where a booking alone is refused,
-        for example by a ledger that cannot be written, the rest is read all the same.
+        for example by a ledger that cannot be written, the rest is read all the same. So it is where the server does
+        not answer about some periods: what was known of these stays.
 
         Raises:
-            ServerUnavailable: the server does not answer, or does not book.
+            ServerUnavailable: the server does not answer, or does not book, or refuses a period.
         """
-        loop, refusal = asyncio.get_running_loop(), None
+        loop = asyncio.get_running_loop()
+        asking, refusal = AdjustmentQuestions(self._server), None
         try:
             for keys, groups in _parts(self._proposed):
                 began = loop.time()
                 try:
-                    await self._server.adjustments(AdjustmentsRequest(groups=groups))
+                    not_booked = await asking.book(groups)
                 except ServerUnavailable as error:
                     if loop.time() - began > _HANGS_SECONDS:
                         raise
                     refusal = error
                 else:
-                    for key in keys:
-                        del self._proposed[key]
-            found: defaultdict[_Key, list[Adjustment]] = defaultdict(list)
-            for first in range(0, len(budgets), _PERIODS_AT_ONCE):
-                asked = list(budgets[first : first + _PERIODS_AT_ONCE])
-                for each in (await self._server.adjustments(AdjustmentsRequest(budgets=asked))).adjustments:
-                    found[_key(each.budget)].append(each)
+                    for place, key in enumerate(keys):
+                        if place in not_booked:
+                            refusal = QuestionRefused(not_booked[place])
+                        else:
+                            del self._proposed[key]
+            rows, not_read = await asking.read(budgets)
         except ServerUnavailable as error:
             self.trouble = str(error)
             raise
+        found: defaultdict[_Key, list[Adjustment]] = defaultdict(list)
+        for each in rows:
+            found[_key(each.budget)].append(each)
+        former = self._booked or {}
+        unread = {_key(budgets[place]) for place in not_read}
+        if not_read:
+            refusal = QuestionRefused(next(iter(not_read.values())))
         self.trouble = str(refusal or "")
-        self._booked = {key: tuple(found.get(key, ())) for key in map(_key, budgets)}
+        self._booked = {
+            key: former[key] if key in unread else tuple(found.get(key, ()))
+            for key in map(_key, budgets)
+            if key not in unread or key in former
+        }
         if refusal is not None:
             raise refusal
 
@@ -110,6 +112,6 @@ def _parts(
     proposed: dict[tuple[object, ...], AdjustmentGroup],
 ) -> Iterator[tuple[list[tuple[object, ...]], list[AdjustmentGroup]]]:
     keys = list(proposed)
-    for first in range(0, len(keys), _GROUPS_AT_ONCE):
-        part = keys[first : first + _GROUPS_AT_ONCE]
+    for first in range(0, len(keys), GROUPS_AT_ONCE):
+        part = keys[first : first + GROUPS_AT_ONCE]
         yield part, [proposed[key] for key in part]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import exact_mass, format_mass
+from carbonbudget_operator.controller.baseline_method import counted_methods, method_in_span
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.target_conditions import baseline_missing_since
 from carbonbudget_operator.controller.target_queries import SpanAnswers, sums_of
@@ -15,18 +17,20 @@ from carbonbudget_operator.targets.unit_sums import rate_ug
 
 
 def freeze_baseline(
-    prepared: PreparedTarget, answers: SpanAnswers, through: int, now: int
+    prepared: PreparedTarget, answers: SpanAnswers, current: Period, through: int, now: int
 ) -> tuple[FrozenBaseline | None, str]:  # fmt: skip
-    """The baseline, or why it cannot be frozen now."""
+    """The baseline, or why it cannot be frozen now. `current`: the window, whose newest method a stated value is of."""
     span = prepared.span
     if span is None:
         value = prepared.value_ug
+        methods = counted_methods(prepared, answers, current)
         made = FrozenBaseline.model_validate(
             {
                 "perUnit": exact_mass(value),
                 "perUnitMicrograms": value,
                 "frozenAt": format_time(now),
                 "hash": prepared.hash,
+                "method": methods[-1] if methods else None,
             }
         )
         return made, ""
@@ -42,8 +46,9 @@ def freeze_baseline(
         answers.baseline.missing,
         answers.baseline.coverage_percent,
     )
-    if why:
-        return None, why
+    method, mixed = method_in_span(prepared, answers, span)
+    if why or mixed:
+        return None, why or mixed
     rate = rate_ug(sums.emissions_ug, sums.units_micro, prepared.terms.per)
     body = {
         "perUnit": format_mass(int(rate)),
@@ -51,15 +56,24 @@ def freeze_baseline(
         "measured": figure_json(prepared, answers.baseline, format_mass(int(rate))),
         "frozenAt": format_time(now),
         "hash": prepared.hash,
+        "method": method,
     }
     return FrozenBaseline.model_validate(body), ""
 
 
 def restated_baseline(prepared: PreparedTarget, frozen: FrozenBaseline, answers: SpanAnswers) -> FrozenBaseline:
-    """The frozen baseline, with what it would be by the factors of today."""
+    """The frozen baseline, with what it would be by the factors of today.
+
+    One that a former version froze gets the method of its hours, if they still give the same figure.
+    """
     sums = prepared.baseline_of(frozen).sums
     if sums is None or answers.baseline is None:
         return frozen
-    rate = restated_rate(sums, sums_of(answers.baseline), prepared.terms.per)
+    now = sums_of(answers.baseline)
+    rate = restated_rate(sums, now, prepared.terms.per)
     text = shown_rates(rate, prepared.baseline_of(frozen).rate_ug)[0] if rate is not None else None
-    return frozen.model_copy(update={"restated": text})
+    method = frozen.method
+    same = (now.emissions_ug, now.energy_uj, now.units_micro) == (sums.emissions_ug, sums.energy_uj, sums.units_micro)
+    if method is None and same and prepared.span is not None:
+        method, _ = method_in_span(prepared, answers, prepared.span)
+    return frozen.model_copy(update={"restated": text, "method": method})

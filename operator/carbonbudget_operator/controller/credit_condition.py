@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from carbonbudget_core.jsons import at, text
+from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.controller.baseline_method import COMPARABLE, METHOD_CHANGED
 from carbonbudget_operator.controller.status_conditions import CREDITS, DesiredCondition
 
 _SHOWN: Final = 3
@@ -57,4 +58,7 @@ def _defect(budget: AnyBudget, name: str, target_of: TargetLookup) -> tuple[str,
             f"target {name} earns nothing: its accounting is not this budget's, {budget.spec.accounting}; "
             "change one of both",
         )
+    for condition in objects(at(target, "status").get("conditions")):
+        if (condition.get("type"), condition.get("status")) == (COMPARABLE, "False"):
+            return METHOD_CHANGED, f"target {name} earns nothing: {text(condition.get('message'))}"
     return "", ""

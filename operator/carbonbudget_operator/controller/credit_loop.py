@@ -14,11 +14,12 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, AdjustmentsRequest, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.credits import CreditableTarget, CreditedBudget, new_claims
 from carbonbudget_operator.budgets.quantity import exact_mass
 from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
+from carbonbudget_operator.controller.adjustment_questions import AdjustmentQuestions, AdjustmentServer
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.credit_proposals import (
     claim_group,
@@ -30,7 +31,6 @@ from carbonbudget_operator.controller.credit_proposals import (
     read_claims,
 )
 from carbonbudget_operator.controller.event_posting import ObjectEvent, post_event
-from carbonbudget_operator.controller.transfer_loop import AdjustmentLedger
 from carbonbudget_operator.kube.client import KubeClient
 from carbonbudget_operator.logs import FailureLog, log_action
 from carbonbudget_operator.server_client import ServerUnavailable
@@ -47,7 +47,7 @@ class CreditLoop:
 
     def __init__(
         self,
-        ledger: AdjustmentLedger,
+        ledger: AdjustmentServer,
         budgets: Callable[[], Iterable[StoredBudget]],
         targets: Callable[[], Iterable[Mapping[str, object]]],
         booked: Callable[[], None] = lambda: None,
@@ -129,5 +129,4 @@ class CreditLoop:
         await post_event(self._client, event, stored.key, now, self._failing)
 
     async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]) -> list[Adjustment]:
-        request = AdjustmentsRequest(groups=list(groups), budgets=list(budgets))
-        return (await self._ledger.adjustments(request)).adjustments
+        return await AdjustmentQuestions(self._ledger).book_and_read(groups, budgets)

@@ -7,6 +7,7 @@ from typing import Final
 
 from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
 from carbonbudget_operator.api.times import format_time, seconds
+from carbonbudget_operator.controller.baseline_method import MethodComparison
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_conditions import (
     MOST_NAMESPACES,
@@ -34,6 +35,7 @@ def target_conditions(
     message: str,
     no_baseline: str,
     answers: SpanAnswers,
+    method: MethodComparison,
 ) -> list[dict[str, object]]:
     """All conditions, as they are after the evaluation. `no_baseline`: why there is none; empty if there is one."""
     waits = no_baseline != ""
@@ -43,6 +45,7 @@ def target_conditions(
         if waits
         else DesiredCondition("BaselineFrozen", "True", "Frozen", "the baseline is computed and stays"),
         _units_available(prepared, answers),
+        method.condition(waits),
         DesiredCondition("OnTrack", _ON_TRACK[verdict.state], verdict.state.value, message),
     )
     made = merged(prepared.target_object, now, wanted)

@@ -11,6 +11,7 @@ from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.baseline_freezing import freeze_baseline, restated_baseline
+from carbonbudget_operator.controller.baseline_method import compared_method
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_conditions import invalid_conditions, merged
 from carbonbudget_operator.controller.status_json import Status
@@ -67,12 +68,13 @@ def evaluate_target(
     """Evaluate a target by the server's answers at `now` (UTC seconds), with data up to `through`."""
     no_baseline, newly = "", False
     if frozen is None:
-        frozen, no_baseline = freeze_baseline(prepared, answers, through, now)
+        frozen, no_baseline = freeze_baseline(prepared, answers, asked.current, through, now)
         newly = frozen is not None
     elif answers.baseline is not None:
         frozen = restated_baseline(prepared, frozen, answers)
     baseline = prepared.baseline_of(frozen) if frozen is not None else None
     window, missing = sums_of(answers.current), answers.current.missing
+    method = compared_method(prepared, frozen, answers, asked.current)
     verdict = judge_target(
         prepared.terms,
         prepared.path,
@@ -82,11 +84,12 @@ def evaluate_target(
         missing,
         no_baseline,
         answers.current.coverage_percent,
+        method.sentence,
     )
     message = describe_target(
         prepared.subject, verdict, baseline.rate_ug if baseline is not None else None, asked.current.end
     )
-    former, empty = windows_in_status(prepared, baseline, asked, answers, price)
+    former, empty = windows_in_status(prepared, frozen, asked, answers, price)
     status: Status = {
         "observedGeneration": prepared.target_object.metadata.generation,
         "baseline": baseline_json(frozen),
@@ -100,7 +103,7 @@ def evaluate_target(
         "observedAt": format_time(now),
         "history": former or None,
     }
-    status["conditions"] = target_conditions(prepared, now, verdict, message, no_baseline, answers)
+    status["conditions"] = target_conditions(prepared, now, verdict, message, no_baseline, answers, method)
     return TargetEvaluation(
         status=status,
         state=verdict.state,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
+from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import format_mass
+from carbonbudget_operator.controller.baseline_method import compared_method
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_json import Status
 from carbonbudget_operator.controller.target_queries import AskedSpans, SpanAnswers, history_of, sums_of
@@ -28,7 +30,7 @@ def no_price(_micrograms: int, _microjoules: int, _at: int) -> str | None:
 
 def windows_in_status(
     prepared: PreparedTarget,
-    baseline: TargetBaseline | None,
+    frozen: FrozenBaseline | None,
     asked: AskedSpans,
     answers: SpanAnswers,
     price: SavingsPrice = no_price,
@@ -37,15 +39,17 @@ def windows_in_status(
 
     A window keeps its figure, its state and what was expected of it, whatever the spec's path says later.
     """
-    if baseline is None:
+    if frozen is None:
         return [], frozenset()
+    baseline = prepared.baseline_of(frozen)
     windows: dict[Period, Status] = {}
     for one in history_of(prepared):
         period = Period(seconds(one.figure.start), seconds(one.figure.end))
         windows[period] = one.model_dump(mode="json", by_alias=True, exclude_none=True)
     empty = set()
     for period, answer in answers.windows.items():
-        made = _window(prepared, baseline, period, answer, price)
+        method = compared_method(prepared, frozen, answers, period)
+        made = _window(prepared, baseline, period, answer, price, method.sentence)
         if made is not None:
             windows[period] = made
         elif period not in windows:
@@ -62,12 +66,18 @@ def newest_savings(history: Sequence[Status]) -> int | None:
 
 
 def _window(
-    prepared: PreparedTarget, baseline: TargetBaseline, period: Period, answer: TargetSpanAnswer, price: SavingsPrice
+    prepared: PreparedTarget,
+    baseline: TargetBaseline,
+    period: Period,
+    answer: TargetSpanAnswer,
+    price: SavingsPrice,
+    other_method: str,
 ) -> Status | None:
     sums = sums_of(answer)
     verdict = judge_target(
-        prepared.terms, prepared.path, baseline, sums, period.end, coverage_percent=answer.coverage_percent
-    )
+        prepared.terms, prepared.path, baseline, sums, period.end, coverage_percent=answer.coverage_percent,
+        other_method=other_method,
+    )  # fmt: skip
     if verdict.current is None or verdict.expected is None:
         return None
     made: Status = {
@@ -75,8 +85,10 @@ def _window(
         "expectedMicrograms": bounded(verdict.expected),
         "state": verdict.state.value,
     }
-    # The baseline's own span saves nothing against itself, and what nobody reported is not saved.
-    if period.start >= baseline.path_start and answer.coverage_percent >= WHOLE_COVERAGE_PERCENT:
+    # The baseline's own span saves nothing against itself. What nobody reported is not saved, and neither is a
+    # difference that another method makes.
+    is_whole = answer.coverage_percent >= WHOLE_COVERAGE_PERCENT
+    if period.start >= baseline.path_start and is_whole and not other_method:
         savings = window_savings(baseline, sums, prepared.terms.per)
         if savings is not None:
             made["savings"] = {

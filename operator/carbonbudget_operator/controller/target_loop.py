@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
@@ -145,8 +145,8 @@ class TargetLoop:
                 is_answered = False
                 continue
             evaluated: dict[str, TargetEvaluation] = {}
-            for answer in (one for answers in found.answers for one in answers.answers):
-                evaluated[answer.id] = self._evaluate_one(asked[answer.id], answer, through, now)
+            for answer, methods in ((one, answers.methods) for answers in found.answers for one in answers.answers):
+                evaluated[answer.id] = self._evaluate_one(asked[answer.id], answer, methods, through, now)
                 await asyncio.sleep(0)
             for key, reason in found.refused.items():
                 self._metrics.failures.inc()
@@ -182,10 +182,12 @@ class TargetLoop:
         restates = (through // HOUR_S + crc32(prepared.stored.uid.encode())) % _DAY_HOURS == 0
         return _Asked(prepared, frozen, spans_to_ask(prepared, frozen, through, restates, remembered.empty))
 
-    def _evaluate_one(self, asked: _Asked, answer: TargetAnswer, through: int, now: int) -> TargetEvaluation:
+    def _evaluate_one(
+        self, asked: _Asked, answer: TargetAnswer, methods: Sequence[Sequence[str]], through: int, now: int
+    ) -> TargetEvaluation:
         stored = asked.prepared.stored
         try:
-            answers = asked.spans.answers(answer)
+            answers = asked.spans.answers(answer, methods)
             made = evaluate_target(asked.prepared, asked.frozen, asked.spans, answers, through, now, self._price)
         except Exception as error:
             return self._unexpected(stored, error, now)

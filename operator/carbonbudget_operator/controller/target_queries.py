@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.budget_query_bodies import WorkloadUse
@@ -21,6 +21,7 @@ from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.question_batches import MOST_BYTES, question_bytes
 from carbonbudget_operator.special_namespaces import EVERY_NAMESPACE
+from carbonbudget_operator.targets.counted_method import Method
 from carbonbudget_operator.targets.target_baseline import WHOLE_COVERAGE_PERCENT
 from carbonbudget_operator.targets.target_windows import ended_windows, rolling_window
 from carbonbudget_operator.targets.unit_sums import UnitSums
@@ -78,8 +79,8 @@ class AskedSpans:
             workloads=MOST_NAMED,
         )
 
-    def answers(self, answer: TargetAnswer) -> SpanAnswers:
-        """The answer by span. Raises ValueError if it is not of these spans."""
+    def answers(self, answer: TargetAnswer, methods: Sequence[Sequence[str]] = ()) -> SpanAnswers:
+        """The answer by span; `methods` are those of the whole batch. Raises ValueError if it is not of these spans."""
         by_span = {Period(one.start, one.end): one for one in answer.spans}
         try:
             return SpanAnswers(
@@ -87,8 +88,11 @@ class AskedSpans:
                 baseline=by_span[self.baseline] if self.baseline is not None else None,
                 windows={span: by_span[span] for span in self.windows},
                 workloads=answer.workloads,
+                methods={
+                    span: tuple(tuple(methods[number]) for number in one.methods) for span, one in by_span.items()
+                },
             )
-        except KeyError:
+        except LookupError:
             raise ValueError("the server's answer is not of the spans that were asked for") from None
 
 
@@ -101,6 +105,8 @@ class SpanAnswers:
     windows: dict[Period, TargetSpanAnswer]
     workloads: Sequence[WorkloadUse] = ()
     """The workloads that emitted most in the rolling window."""
+    methods: Mapping[Period, tuple[Method, ...]] = field(default_factory=dict)
+    """By which methods a span's hours were counted, the newest hour's last; empty where that is not known."""
 
 
 def batches_of(queries: Iterable[TargetQuery], most: int) -> list[list[TargetQuery]]:

@@ -80,6 +80,7 @@ def baseline_json(frozen: FrozenBaseline | None) -> Status | None:
         # Absent from a merge patch would leave that of a baseline before.
         "measured": frozen.measured.model_dump(mode="json", by_alias=True) if frozen.measured is not None else None,
         "restated": frozen.restated,
+        "method": frozen.method,
     }
 
 

@@ -11,15 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from carbonbudget_operator.api.adjustment_bodies import (
     Adjustment,
     AdjustmentGroup,
-    AdjustmentsAnswer,
-    AdjustmentsRequest,
     BudgetPeriod,
 )
 from carbonbudget_operator.api.times import format_time
@@ -35,6 +33,7 @@ from carbonbudget_operator.budgets.transfers import (
     decide_transfers,
 )
 from carbonbudget_operator.controller.adjustment_metrics import AdjustmentMetrics
+from carbonbudget_operator.controller.adjustment_questions import AdjustmentQuestions, AdjustmentServer
 from carbonbudget_operator.controller.transfer_events import post_transfer_events
 from carbonbudget_operator.controller.transfer_store import StoredTransfer, TransferStore
 from carbonbudget_operator.kube.client import MERGE_PATCH, KubeClient, KubeError
@@ -51,21 +50,13 @@ _MAX_DETAIL: Final = 256
 _LINES_A_SECOND: Final = 10
 
 
-class AdjustmentLedger(Protocol):
-    """Books adjustments and answers what is booked; raises ServerUnavailable."""
-
-    async def adjustments(self, request: AdjustmentsRequest) -> AdjustmentsAnswer:
-        """Book the groups, each whole or not at all and once, then answer what is booked for the budgets asked for."""
-        ...
-
-
 class TransferLoop:
     """`evaluations` gives the budgets' present figures by namespace/name. `booked` is called after each booking."""
 
     def __init__(
         self,
         client: KubeClient,
-        ledger: AdjustmentLedger,
+        ledger: AdjustmentServer,
         evaluations: Callable[[], Mapping[str, BudgetFigures]],
         booked: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
@@ -142,8 +133,7 @@ class TransferLoop:
         await asyncio.gather(*(self._finish(by_uid[one.uid], decision, figures) for one, decision in others))
 
     async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Iterable[BudgetPeriod]) -> Sequence[Adjustment]:
-        request = AdjustmentsRequest(groups=list(groups), budgets=list(budgets))
-        return (await self._ledger.adjustments(request)).adjustments
+        return await AdjustmentQuestions(self._ledger).book_and_read(groups, list(budgets))
 
     async def _finish_booked(
         self, by_uid: Mapping[str, StoredTransfer], booked: Mapping[str, Period], figures: Mapping[str, BudgetFigures]

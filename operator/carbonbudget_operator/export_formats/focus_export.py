@@ -58,7 +58,7 @@ def _values(row: ExportedGroup, cluster: ExportedCluster) -> dict[str, str]:
         "BillingCurrency": cluster.currency, "BillingPeriodStart": first, "BillingPeriodEnd": after,
         "ChargePeriodStart": instant_text(row.start), "ChargePeriodEnd": instant_text(row.end),
         "ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based",
-        "ChargeDescription": f"Energy and emissions of {row.name}",
+        "ChargeDescription": f"IT energy of {row.name}, and emissions with cooling and power supply",
         "BilledCost": "0.00", "ContractedCost": "0.00", "EffectiveCost": "0.00", "ListCost": "0.00",
         "ContractedUnitPrice": "0.00", "ListUnitPrice": "0.00",
         "ConsumedQuantity": kwh, "ConsumedUnit": "kWh", "PricingQuantity": kwh, "PricingUnit": "kWh",

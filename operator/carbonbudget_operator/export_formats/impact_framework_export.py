@@ -44,7 +44,7 @@ def impact_framework_export(rows: Iterable[ExportedGroup], cluster: ExportedClus
         children.setdefault(_child(row), []).append(row)
     head = {
         "name": f"carbonbudget {cluster.name}",
-        "description": "Energy and emissions by carbonbudget; carbon-operational is location-based.",
+        "description": "By carbonbudget. energy is IT energy; carbon-operational is location-based, with the PUE.",
         "tags": {"kind": "kubernetes", "category": "allocation"},
         "aggregation": {"metrics": ["carbon"], "type": "horizontal"},
         "initialize": {"plugins": {"carbon-total": _SUM}},

@@ -30,7 +30,7 @@ def openmetrics_export(rows: Iterable[ExportedGroup], cluster: ExportedCluster) 
     if held:
         yield from _head(_ENERGY, "kilowatt_hours", "IT energy of the step that ends at the timestamp.")
         yield from (f"{_ENERGY}{labels(row)} {kilowatt_hours(row.energy_uj)} {row.end}\n" for row in held)
-        yield from _head(_EMISSIONS, "grams", "CO2e of the step that ends at the timestamp.")
+        yield from _head(_EMISSIONS, "grams", "CO2e of the step that ends at the timestamp, with the PUE.")
     for accounting in ("LocationBased", "MarketBased", "Embodied"):
         for row in held:
             ug = {"LocationBased": row.location_ug, "MarketBased": row.market_ug}.get(accounting, row.embodied_ug)

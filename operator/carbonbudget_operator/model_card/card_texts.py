@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 
 from carbonbudget_operator.model_card.model_figures import WITHOUT_STAGE, ModelCardError, ModelFigures, StageFigures
 
+IT_ENERGY = "IT energy"
+FACILITY_ENERGY = "energy with cooling and power supply, by PUE"
 BOUNDARY = (
-    "Energy of the nodes' processors, accelerators and memory as their meters or models give it, with the shares of "
-    "idle energy and of overhead (system, network equipment, cooling by PUE) that each pod is charged with. All pods "
-    "with the model's label count, those of failed and intermediate runs too. Not included: storage and network "
-    "outside the cluster, and work elsewhere."
+    "IT energy is that of the nodes' processors, accelerators and memory as their meters or models give it, with the "
+    "shares of idle energy and of overhead (system, platform and shared namespaces) that each pod is charged with. "
+    "Cooling and power supply are added by the PUE of the data centre, and the emissions are of both. All pods with "
+    "the model's label count, those of failed and intermediate runs too. Not included: network equipment, storage "
+    "outside the nodes, and work elsewhere."
 )
 
 
@@ -22,7 +25,7 @@ def instant(second: int) -> str:
 def source_of(model: ModelFigures, figures: StageFigures) -> str:
     """Where figures are from, in one line."""
     return (
-        f"{model.tool}, {figures.measured_percent} % of the energy measured, location-based, "
+        f"{model.tool}, {figures.measured_percent} % of the IT energy measured, location-based, "
         f"{instant(model.start)[:10]} to {instant(model.end)[:10]}, {model.state}"
     )
 

@@ -26,7 +26,8 @@ class ModelCardError(Exception):
 class StageFigures:
     """Energy in microjoules, emissions in micrograms of CO2 equivalent; embodied emissions are in no other figure.
 
-    `metered_uj` is the part of the energy that a meter measured, as far as whole per cent tell it.
+    `energy_uj` is IT energy, and `metered_uj` the part of it that a meter measured, as far as whole per cent tell it.
+    `facility_uj` is the same with cooling and power supply, by PUE: what the emissions are of.
     """
 
     energy_uj: int = 0
@@ -34,6 +35,7 @@ class StageFigures:
     market_ug: int = 0
     embodied_ug: int = 0
     metered_uj: int = 0
+    facility_uj: int = 0
 
     def __add__(self, other: StageFigures) -> StageFigures:
         return StageFigures(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
@@ -43,7 +45,7 @@ class StageFigures:
 
     @property
     def measured_percent(self) -> int:
-        """The share that a meter measured, rounded to the nearest per cent; 0 without energy."""
+        """The share of the IT energy that a meter measured, rounded to the nearest per cent; 0 without energy."""
         return min(100, (self.metered_uj * 100 + self.energy_uj // 2) // self.energy_uj) if self.energy_uj else 0
 
 
@@ -82,10 +84,10 @@ def sum_of(parts: Iterable[StageFigures]) -> StageFigures:
 
 def figures_of(total: Mapping[str, Any]) -> StageFigures:
     """The total of an answer about runs (integers as numbers or text). LookupError or ValueError of another form."""
-    energy, location, market, embodied = (
-        int(total[key]) for key in ("energy_uj", "location_ug", "market_ug", "embodied_ug")
+    energy, location, market, embodied, facility = (
+        int(total[key]) for key in ("energy_uj", "location_ug", "market_ug", "embodied_ug", "facility_energy_uj")
     )
-    return StageFigures(energy, location, market, embodied, energy * int(total["measured_percent"]) // 100)
+    return StageFigures(energy, location, market, embodied, energy * int(total["measured_percent"]) // 100, facility)
 
 
 def by_stage(whole: StageFigures, parts: Mapping[str, StageFigures], unlabelled_as: str) -> dict[str, StageFigures]:

@@ -86,10 +86,11 @@ def judge_target(
     missing: str = "",
     no_baseline: str = "",
     coverage_percent: int = 100,
+    other_method: str = "",
 ) -> TargetVerdict:
     """Judge a window that ends at `at` (UTC seconds). `missing`, `no_baseline`: why units or the baseline are missing.
 
-    `coverage_percent`: of the nodes' time that was reported.
+    `coverage_percent`: of the nodes' time that was reported. `other_method`: why window and baseline do not compare.
     The state is never better with more emissions for the same units.
     """
     reason = without_figure(window, terms, missing, coverage_percent)
@@ -98,8 +99,10 @@ def judge_target(
         return TargetVerdict(TargetState.NO_DATA, current, reason=reason or no_baseline)
     reduction = path.reduction(at)
     expected = path.expected(baseline.rate_ug, at)
-    if reason:
-        return TargetVerdict(TargetState.NO_DATA, expected=expected, reduction=reduction, reason=reason)
+    if reason or other_method:
+        return TargetVerdict(
+            TargetState.NO_DATA, current, expected=expected, reduction=reduction, reason=reason or other_method
+        )
     grid_ug = baseline.at_its_grid(window)
     at_grid = rate_ug(grid_ug, window.units_micro, terms.per) if grid_ug is not None else None
     compared = at_grid if terms.efficiency else current

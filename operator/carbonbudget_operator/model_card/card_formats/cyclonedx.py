@@ -9,6 +9,7 @@ import json
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from carbonbudget_operator.decimal_text import kilowatt_hours
 from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.model_card.card_terms import CardTerms
 from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant, source_of
@@ -48,7 +49,7 @@ def cyclonedx_card(model: ModelFigures, terms: CardTerms) -> str:
 
 def _consumption(model: ModelFigures, name: str, figures: StageFigures, terms: CardTerms) -> dict[str, object]:
     activity = "fine-tuning" if name == "training" and terms.fine_tuned else _ACTIVITIES[name]
-    energy = {"value": figures.energy_uj / UJ_PER_KWH, "unit": "kWh"}
+    energy = {"value": figures.facility_uj / UJ_PER_KWH, "unit": "kWh"}  # what the emissions beside it are of
     provider = {
         "description": "The mix of the grid at each hour.",
         "organization": {"name": terms.provider or "not stated"},
@@ -62,6 +63,7 @@ def _consumption(model: ModelFigures, name: str, figures: StageFigures, terms: C
         "co2CostEquivalent": {"value": figures.location_ug / _UG_PER_TONNE, "unit": "tCO2eq"},
         "properties": [
             {"name": "carbonbudget:stage", "value": name},
+            {"name": "carbonbudget:it-energy-kWh", "value": kilowatt_hours(figures.energy_uj)},
             {"name": "carbonbudget:source", "value": source_of(model, figures)},
             {"name": "carbonbudget:market-based-tCO2eq", "value": repr(figures.market_ug / _UG_PER_TONNE)},
             {"name": "carbonbudget:embodied-tCO2eq", "value": repr(figures.embodied_ug / _UG_PER_TONNE)},

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from carbonbudget_operator.model_card.card_terms import CardTerms
-from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant, training_of
+from carbonbudget_operator.model_card.card_texts import BOUNDARY, FACILITY_ENERGY, IT_ENERGY, instant, training_of
 from carbonbudget_operator.model_card.markdown import markdown_table, markdown_text
 from carbonbudget_operator.model_card.model_figures import ModelFigures
 
@@ -21,8 +21,9 @@ def gpai_card(model: ModelFigures, terms: CardTerms) -> str:
     training = training_of(model)
     name = markdown_text(" ".join(filter(None, (model.model, model.version))))
     rows = [
-        ["Energy of the training, MWh", mega_watt_hours(training.energy_uj)],
-        ["Share of it that was measured", f"{training.measured_percent} %"],
+        [f"Energy of the training, MWh ({FACILITY_ENERGY})", mega_watt_hours(training.facility_uj)],
+        [f"{IT_ENERGY} of it, MWh", mega_watt_hours(training.energy_uj)],
+        [f"Share of the {IT_ENERGY} that was measured", f"{training.measured_percent} %"],
         ["Time in which it was used", f"{instant(model.start)} to {instant(model.end)}"],
         ["Hardware", markdown_text(terms.hardware) or "not stated"],
         ["Location", markdown_text(terms.location) or "not stated"],

@@ -14,8 +14,8 @@ from carbonbudget_operator.model_card.model_figures import ModelFigures, StageFi
 from carbonbudget_operator.model_card.sci_scores import SciScore, sci_scores, significant
 
 _COLUMNS = (
-    "namespace", "model", "version", "start", "end", "stage", "energy_kwh", "location_g", "market_g", "embodied_g",
-    "measured_percent", "state",
+    "namespace", "model", "version", "start", "end", "stage", "energy_kwh", "facility_energy_kwh",
+    "location_g", "market_g", "embodied_g", "measured_percent", "state",
 )  # fmt: skip
 
 
@@ -40,13 +40,14 @@ def csv_card(model: ModelFigures, terms: CardTerms) -> str:
     head = (model.namespace, model.model, model.version, instant(model.start), instant(model.end))
     for name, stage in model.stages.items():
         amounts = _amounts(stage)
-        writer.writerow(csv_cells([*head, name, *(amounts[column] for column in _COLUMNS[6:11]), model.state]))
+        writer.writerow(csv_cells([*head, name, *(amounts[column] for column in _COLUMNS[6:-1]), model.state]))
     return text.getvalue()
 
 
 def _amounts(figures: StageFigures) -> dict[str, object]:
     return {
-        "energy_kwh": kilowatt_hours(figures.energy_uj), "location_g": grams(figures.location_ug),
+        "energy_kwh": kilowatt_hours(figures.energy_uj),
+        "facility_energy_kwh": kilowatt_hours(figures.facility_uj), "location_g": grams(figures.location_ug),
         "market_g": grams(figures.market_ug), "embodied_g": grams(figures.embodied_ug),
         "measured_percent": figures.measured_percent,
     }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.model_card.card_terms import CardTerms
-from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant
+from carbonbudget_operator.model_card.card_texts import BOUNDARY, FACILITY_ENERGY, IT_ENERGY, instant
 from carbonbudget_operator.model_card.markdown import markdown_table, markdown_text
 from carbonbudget_operator.model_card.model_figures import WITHOUT_STAGE, ModelFigures
 from carbonbudget_operator.model_card.sci_scores import SciScore, sci_scores, significant
@@ -49,12 +49,14 @@ def _score_line(score: SciScore) -> str:
 def _components(model: ModelFigures, score: SciScore) -> list[str]:
     rows = [
         [
-            name, kilowatt_hours(one.energy_uj), grams(one.location_ug), grams(one.embodied_ug),
-            f"{one.measured_percent} %",
+            name, kilowatt_hours(one.energy_uj), kilowatt_hours(one.facility_uj), grams(one.location_ug),
+            grams(one.embodied_ug), f"{one.measured_percent} %",
         ]
         for name, one in model.stages.items()
         if name in score.stages
     ]  # fmt: skip
     if not rows:
         return ["No pod of the model had one of its stages: " + ", ".join(score.stages) + "."]
-    return markdown_table(["stage", "E, kWh", "E x I, g CO2e", "M, g CO2e", "measured"], rows)
+    return markdown_table(
+        ["stage", f"{IT_ENERGY}, kWh", f"E: {FACILITY_ENERGY}, kWh", "E x I, g CO2e", "M, g CO2e", "measured"], rows
+    )

@@ -10,10 +10,10 @@ import json
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-from carbonbudget_operator.decimal_text import grams
+from carbonbudget_operator.decimal_text import grams, kilowatt_hours
 from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.model_card.card_terms import CardTerms
-from carbonbudget_operator.model_card.card_texts import BOUNDARY, instant, source_of
+from carbonbudget_operator.model_card.card_texts import BOUNDARY, FACILITY_ENERGY, IT_ENERGY, instant, source_of
 from carbonbudget_operator.model_card.model_figures import ModelFigures, StageFigures
 
 _CONTEXT: Final = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
@@ -57,14 +57,16 @@ def spdx_card(model: ModelFigures, terms: CardTerms) -> str:
 def _energy(figures: StageFigures) -> dict[str, object]:
     return {
         "type": "ai_EnergyConsumptionDescription",
-        "ai_energyQuantity": figures.energy_uj / UJ_PER_KWH,
+        "ai_energyQuantity": figures.facility_uj / UJ_PER_KWH,
         "ai_energyUnit": "kilowattHour",
     }
 
 
 def _comment(model: ModelFigures) -> str:
     lines = [
-        f"{name}: {grams(figures.location_ug)} g CO2e location-based, {grams(figures.market_ug)} g market-based, "
+        f"{name}: {kilowatt_hours(figures.facility_uj)} kWh ({FACILITY_ENERGY}; {IT_ENERGY} alone "
+        f"{kilowatt_hours(figures.energy_uj)} kWh), {grams(figures.location_ug)} g CO2e location-based, "
+        f"{grams(figures.market_ug)} g market-based, "
         f"{grams(figures.embodied_ug)} g embodied ({source_of(model, figures)})"
         for name, figures in model.stages.items()
     ]

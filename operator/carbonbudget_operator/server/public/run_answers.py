@@ -153,5 +153,7 @@ def _figures(run: RunSummary) -> dict[str, Cell]:
         **cells,
         "embodied_low_g": run.embodied_low_ug / 1_000_000,
         "embodied_high_g": run.embodied_high_ug / 1_000_000,
+        "facility_energy_kwh": run.facility_uj / UJ_PER_KWH,
+        "facility_energy_uj": str(run.facility_uj),
         "measured_percent": measured,
     }

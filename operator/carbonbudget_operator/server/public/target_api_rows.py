@@ -152,7 +152,7 @@ def _figure_cells(status: CarbonTargetStatus) -> Cells:
     }
 
 
-def _baseline(frozen: FrozenBaseline) -> Cells:
+def _baseline(frozen: FrozenBaseline) -> dict[str, object]:
     span = frozen.measured
     return {
         **mass_cells("per_unit", frozen.per_unit_micrograms),
@@ -163,6 +163,7 @@ def _baseline(frozen: FrozenBaseline) -> Cells:
         "energy_uj": str(span.energy_microjoules) if span is not None else None,
         "frozen_at": time_text(frozen.frozen_at),
         "restated": frozen.restated,
+        "method": None if frozen.method is None else [cut_text(one) for one in frozen.method],
     }
 
 

@@ -15,10 +15,7 @@ from carbonbudget_operator.allocation.policy import AllocationPolicy
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice
-from carbonbudget_operator.ledger.valued_rows import (
-    LOCATION_UG,
-    MARKET_UG,
-)
+from carbonbudget_operator.ledger.valued_rows import DIRECT_UG, LOCATION_UG, MARKET_UG, UNSPLIT_UG
 from carbonbudget_operator.settings import CarbonSettings, MarketRate, MarketSettings
 from carbonbudget_operator.valuation.node_factors import Places, check_places
 from carbonbudget_operator.valuation.valuer import Valuer
@@ -134,6 +131,35 @@ def test_a_zone_of_a_source_that_no_node_can_stand_in_stops_the_start() -> None:
         check_places(
             CarbonSettings.model_validate({"intensity": {"sources": [source | {"zones": {"US-CAL-CISO": "x"}}]}})
         )
+
+
+@pytest.mark.parametrize(
+    "carbon",
+    [
+        {"zone": "GB", "basis": "direct", "intensity": {"sources": [{"type": "neso"}]}},
+        {
+            "zone": "de", "basis": "direct",
+            "intensity": {"sources": [{
+                "type": "static", "figures": {"DE": 300}, "basis": "direct", "source": "s", "year": 2025,
+            }]},
+        },
+        {"zone": "DE", "basis": "direct"},
+        {"zone": "CA-QC"},
+    ],
+)  # fmt: skip
+def test_a_zone_of_the_tables_is_taken_with_either_basis(carbon: dict[str, object]) -> None:
+    """A source has its figures, and the bundled one of the other basis stands in where no source has the hour."""
+    check_places(CarbonSettings.model_validate(carbon))
+    with pytest.raises(UnknownZone, match=r"^carbon\.zone: 'ATLANTIS' is no grid zone of the bundled tables"):
+        check_places(CarbonSettings.model_validate({**carbon, "zone": "ATLANTIS"}))
+
+
+def test_a_life_cycle_figure_that_stands_in_for_a_direct_one_is_not_counted_as_direct() -> None:
+    carbon = CarbonSettings(basis="direct", pue=1.0)
+    rows = Valuer(Places(carbon), AllocationPolicy()).value([a_node(10, "eu-north-1", "aws:///eu-north-1a/i-1")])
+    assert grams(rows, LOCATION_UG) == 270  # 27 g/kWh; the world's mean would be 4,583
+    assert sum(row.figures[UNSPLIT_UG] for row in rows) == 270 * 10**6
+    assert sum(row.figures[DIRECT_UG] for row in rows) == 0
 
 
 @pytest.mark.parametrize("key", ["figures", "other_figures"])

@@ -74,17 +74,32 @@ class MarketSettings(SettingsSection):
     """Factors for market-based figures (GHG Protocol, Scope 2). Without any, the location's factor is used."""
 
     contracts: list[ContractSettings] = Field(
-        [], description="Contractual instruments; the lowest factor is used first."
+        [],
+        description="Contractual instruments for electricity that you buy yourself (owned nodes); the lowest factor is "
+        "used first.",
     )
     supplier: Annotated[MarketRate | None, DATED] = Field(
-        None, description="The supplier's own factor, for what no contract covers."
+        None, description="Your supplier's own factor, for electricity of owned nodes that no contract covers."
     )
     residual_mixes: Annotated[list[ResidualMix], DATED] = Field(
-        [], description="By zone, where there is no supplier's factor."
+        [], description="By zone, for all nodes without a contract, supplier's factor or attested claim."
     )
     attested_providers: Annotated[list[str], DATED] = Field(
-        [], description="Clouds (aws, azure, gcp) for whose annual claims you have an attestation."
+        [], description="Clouds (aws, azure, gcp) for whose annual claims for their nodes you have an attestation."
     )
+
+    @model_validator(mode="after")
+    def _each_certificate_once(self) -> MarketSettings:
+        seen: dict[tuple[object, ...], str] = {}
+        for its in self.contracts:
+            volume = (its.certificate.strip().casefold(), its.start, its.end, its.kwh)
+            if volume in seen:
+                raise ValueError(
+                    f"contracts {seen[volume]} and {its.name} are the same {its.kwh} kWh of certificate "
+                    f"{its.certificate}: remove one, because a certificate is redeemed once, or give each its own id"
+                )
+            seen[volume] = its.name
+        return self
 
 
 class EmbodiedSettings(SettingsSection):

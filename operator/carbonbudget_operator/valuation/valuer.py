@@ -154,6 +154,7 @@ class Valuer:
     def _market(self, slices: Sequence[NodeSlice], places: Sequence[Place]) -> list[dict[str, _Market]]:
         """By node slice and domain. Contracts cover nodes of their zone alike, each at the share of its energy.
 
+        They cover electricity that the company buys itself, and nothing that an attested claim covers already.
         They are drawn for the whole hour and shared out over its slices, so that no figure depends on where budgets
         begin; an hour that is open has all that it will be delivered, so that its figures only grow.
         """

@@ -114,7 +114,9 @@ class EmbodiedSettings(SettingsSection):
         4, gt=0, le=30, description="Expected life in years, over which embodied emissions are charged."
     )
     in_service: Annotated[dt.date | None, DATED] = Field(
-        None, description="Date from which it is in service; nothing is charged after its expected life."
+        None,
+        description="Date from which it is in service; nothing is charged before it, nor after its expected life. "
+        "Empty: the charge has no end.",
     )
 
 

@@ -135,9 +135,9 @@ def test_embodied_carries_the_range_between_sources_and_none_where_the_figure_is
     low, figure, high = (
         sum(row.figures[at] for row in bundled) for at in (EMBODIED_LOW_UG, EMBODIED_UG, EMBODIED_HIGH_UG)
     )
-    kg = (459.9 + 8 * 164, 900 + 8 * 273, 2087 + 8 * 575.1)
+    kg = (275.3 + 8 * 63.22, 5700 + 8 * 273, 5700 + 8 * 2543)
     assert (low / figure, high / figure) == (pytest.approx(kg[0] / kg[1]), pytest.approx(kg[2] / kg[1]))
-    assert any("459.9 to 2087 kg by others" in factor for factor in bundled[0].factors)
+    assert any("63.22 to 2543 kg by others" in factor for factor in bundled[0].factors)
     own = CarbonSettings.model_validate({"embodied": {"server_kg": 1000, "gpu_kg": 200}})
     for row in Valuer(Places(own), AllocationPolicy()).value([a_node(1, "", "", gpus=8)]):
         assert row.figures[EMBODIED_LOW_UG] == row.figures[EMBODIED_UG] == row.figures[EMBODIED_HIGH_UG]
@@ -149,7 +149,7 @@ def test_gpus_that_show_after_their_node_have_embodied_emissions_from_then_on() 
     before, after = (
         sum(row.figures[EMBODIED_UG] for row in valuer.value([a_node(1, "", "", gpus=gpus)])) for gpus in (0, 8)
     )
-    assert after == pytest.approx(before * (900 + 8 * 273) / 900)
+    assert after == pytest.approx(before * (5700 + 8 * 273) / 900)
 
 
 @pytest.mark.parametrize("offered", [0, 2, 8])
@@ -187,7 +187,8 @@ def test_embodied_goes_by_what_is_reserved_and_the_rest_is_nobodys() -> None:
     }
 
 
-def test_past_its_life_hardware_has_no_embodied_emissions_left() -> None:
-    carbon = CarbonSettings.model_validate({"embodied": {"life_years": 3, "in_service": "2020-01-01"}})
+@pytest.mark.parametrize("in_service", ["2020-01-01", "2025-12-01"])
+def test_before_it_is_in_service_and_past_its_life_hardware_has_no_embodied_emissions(in_service: str) -> None:
+    carbon = CarbonSettings.model_validate({"embodied": {"life_years": 3, "in_service": in_service}})
     rows = Valuer(Places(carbon), AllocationPolicy()).value([a_node(1, "", "")])
     assert sum(row.figures[EMBODIED_UG] for row in rows) == 0

@@ -158,8 +158,12 @@ def _print_inventory(inventory: list[dict[str, Any]]) -> None:
 
     table = Table("GHG Protocol", box=None)
     table.add_column("g CO2e", justify="right")
+    table.add_column("kind")
     for row in inventory:
-        table.add_row(printable_cell(row["name"]), "not known" if row["g"] is None else rounded(row["g"]))
+        g = "not known" if row["g"] is None else rounded(row["g"])
+        table.add_row(
+            printable_cell(row["name"]), g, printable_cell(row.get("kind", ""))
+        )  # an earlier version has none
     print_table(table)
     for row in inventory:
         if row["note"]:

@@ -103,7 +103,10 @@ class MarketSettings(SettingsSection):
 
 
 class EmbodiedSettings(SettingsSection):
-    """Embodied emissions of hardware (SCI, ISO/IEC 21031). They are shown beside the inventory, never in it."""
+    """Embodied emissions of hardware (SCI, ISO/IEC 21031), in no figure of electricity.
+
+    Whether their row belongs in the sum of an inventory depends on the owner of the nodes (`ghg_inventory.py`).
+    """
 
     server_kg: Annotated[float | None, DATED] = Field(
         None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled."

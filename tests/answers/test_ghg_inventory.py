@@ -320,6 +320,29 @@ def test_a_report_that_a_former_version_closed_is_shown_verified_and_compared_as
     assert not any("inventory" in line or "unsplit" in line or "ownership" in line for line in changed)
 
 
+def test_a_report_that_was_closed_before_rows_had_kinds_differs_by_its_figures_alone(ledger: Ledger) -> None:
+    report = ledger.report("--period", "2025-07")
+    keys = ("name", "ownership", "ug", "g")
+    rows = [{**{key: row[key] for key in keys}, "note": "as it was"} for row in report["inventory"]]
+    closed = {key: value for key, value in report.items() if key != "settings"} | {"inventory": rows}
+    text = canonical_json(closed)
+    with ledger.engine.begin() as connection:
+        close_report(connection, "default", ClosedReport("2025-07", DAY + 40 * 86_400, digest(text), text.decode()))
+    assert ledger.report("--period", "2025-07")["closed"]["restatement"] == []
+    for form in ("table", "csv", "html"):
+        assert "as it was" in ledger.run("report", "show", "2025-07", "-o", form)
+    ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}))  # it came late
+    changed = ledger.report("--period", "2025-07")["closed"]["restatement"]
+    assert any(line.startswith("inventory: closed with ") for line in changed)
+    assert not any("kind" in line for line in changed)
+
+
+def test_the_page_of_a_report_has_the_kind_of_each_row(ledger: Ledger) -> None:
+    page = ledger.run("report", "--period", "2025-07", "-o", "html")
+    for kind in ("inventory", "stands_in", "kpi"):
+        assert f'<td class="text">{kind}</td>' in page
+
+
 def a_year(engine: sa.Engine) -> None:
     book(Booker(engine), *(a_report(HOUR + 3600 * i, pods={"p": 9_000_000_007, "q": 1_003}) for i in range(4)))
 

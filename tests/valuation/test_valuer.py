@@ -185,7 +185,7 @@ def test_embodied_carries_the_range_between_sources_and_none_where_the_figure_is
     )
     kg = (275.3 + 8 * 63.22, 5700 + 8 * 273, 5700 + 8 * 2543)
     assert (low / figure, high / figure) == (pytest.approx(kg[0] / kg[1]), pytest.approx(kg[2] / kg[1]))
-    assert any("63.22 to 2543 kg by others" in factor for factor in bundled[0].factors)
+    assert any("63.22 to 2543 kg for other models and sources" in factor for factor in bundled[0].factors)
     own = CarbonSettings.model_validate({"embodied": {"server_kg": 1000, "gpu_kg": 200}})
     for row in Valuer(Places(own), AllocationPolicy()).value([a_node(1, "", "", gpus=8)]):
         assert row.figures[EMBODIED_LOW_UG] == row.figures[EMBODIED_UG] == row.figures[EMBODIED_HIGH_UG]

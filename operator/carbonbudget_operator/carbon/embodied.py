@@ -20,7 +20,7 @@ class EmbodiedDevice:
     """Emissions of making a device, and the years over which they are charged.
 
     `since` is the UTC second from which the device is in service, 0 if unknown. `low_grams` and `high_grams` are the
-    lowest and highest figure of other sources, None if unknown.
+    lowest and highest figure of other models and sources, None if unknown.
     """
 
     grams: int

@@ -36,7 +36,7 @@ class EmbodiedFigure:
 
 @dataclass(frozen=True, slots=True)
 class ManufacturingEmissions:
-    """Emissions of making an item, in grams of CO2e, with the lowest and highest figure of other sources."""
+    """Emissions of making an item, in grams of CO2e, with the range over other models and sources."""
 
     grams: int
     low_grams: int
@@ -84,7 +84,7 @@ def _made(item: str, configured_kg: float | None) -> tuple[ManufacturingEmission
         grams = round(configured_kg * 1000)
         return ManufacturingEmissions(grams, grams, grams), f"{grams / 1000:g} kg CO2e (configured)"
     row, (low, high) = embodied_figures()[item], _range_grams(_ALIKE[item])
-    between = f", {low / 1000:g} to {high / 1000:g} kg by others"
+    between = f", {low / 1000:g} to {high / 1000:g} kg for other models and sources"
     return ManufacturingEmissions(
         row.grams, low, high
     ), f"{row.grams / 1000:g} kg CO2e ({row.item}, {row.source}, {row.year}{between})"

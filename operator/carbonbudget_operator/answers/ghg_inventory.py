@@ -174,13 +174,13 @@ def _rows(ownership: str, names: _Names, its: InventoryAmounts) -> Iterable[Inve
         return InventoryRow(name, ownership, kind, method, known, "; ".join(note for note in (*notes, share) if note))
 
     yield row(names.direct, INVENTORY, LOCATION, its.direct_ug, its.direct_uj)
-    if rest_uj := its.facility_uj - its.direct_uj:
+    if (rest_uj := its.facility_uj - its.direct_uj) > 0:
         note = _NOT_SPLIT if ownership == "owned" else ""
         yield row(names.unsplit, STANDS_IN, LOCATION, its.unsplit_ug, rest_uj, note)
     stood_in_ug = its.stood_in_direct_ug + its.stood_in_upstream_ug  # where a direct factor does
     market_ug = its.market_ug - its.stood_in_ug + its.stood_in_direct_ug
     yield row(names.market, INVENTORY, MARKET, market_ug, its.market_uj, _DIRECT_STANDS_IN if stood_in_ug else "")
-    if rest_uj := its.facility_uj - its.market_uj:
+    if (rest_uj := its.facility_uj - its.market_uj) > 0:
         # Shared namespaces are divided column by column: their owners' parts can differ by a microgram.
         rest_ug = max(0, its.stood_in_ug - stood_in_ug)
         yield row(names.market_by_lifecycle, STANDS_IN, MARKET, rest_ug, rest_uj, _STANDS_IN)

@@ -74,21 +74,39 @@ class MarketSettings(SettingsSection):
     """Factors for market-based figures (GHG Protocol, Scope 2). Without any, the location's factor is used."""
 
     contracts: list[ContractSettings] = Field(
-        [], description="Contractual instruments; the lowest factor is used first."
+        [],
+        description="Contractual instruments for electricity that you buy yourself (owned nodes); the lowest factor is "
+        "used first.",
     )
     supplier: Annotated[MarketRate | None, DATED] = Field(
-        None, description="The supplier's own factor, for what no contract covers."
+        None, description="Your supplier's own factor, for electricity of owned nodes that no contract covers."
     )
     residual_mixes: Annotated[list[ResidualMix], DATED] = Field(
-        [], description="By zone, where there is no supplier's factor."
+        [], description="By zone, for all nodes without a contract, supplier's factor or attested claim."
     )
     attested_providers: Annotated[list[str], DATED] = Field(
-        [], description="Clouds (aws, azure, gcp) for whose annual claims you have an attestation."
+        [], description="Clouds (aws, azure, gcp) for whose annual claims for their nodes you have an attestation."
     )
+
+    @model_validator(mode="after")
+    def _each_certificate_once(self) -> MarketSettings:
+        seen: dict[tuple[object, ...], str] = {}
+        for its in self.contracts:
+            volume = (its.certificate.strip().casefold(), its.start, its.end, its.kwh)
+            if volume in seen:
+                raise ValueError(
+                    f"contracts {seen[volume]} and {its.name} are the same {its.kwh} kWh of certificate "
+                    f"{its.certificate}: remove one, because a certificate is redeemed once, or give each its own id"
+                )
+            seen[volume] = its.name
+        return self
 
 
 class EmbodiedSettings(SettingsSection):
-    """Embodied emissions of hardware (SCI, ISO/IEC 21031). They are shown beside the inventory, never in it."""
+    """Embodied emissions of hardware (SCI, ISO/IEC 21031), in no figure of electricity.
+
+    Whether their row belongs in the sum of an inventory depends on the owner of the nodes (`ghg_inventory.py`).
+    """
 
     server_kg: Annotated[float | None, DATED] = Field(
         None, ge=0, description="kg CO2e of a server without GPUs; empty: bundled."
@@ -99,7 +117,9 @@ class EmbodiedSettings(SettingsSection):
         4, gt=0, le=30, description="Expected life in years, over which embodied emissions are charged."
     )
     in_service: Annotated[dt.date | None, DATED] = Field(
-        None, description="Date from which it is in service; nothing is charged after its expected life."
+        None,
+        description="Date from which it is in service; nothing is charged before it, nor after its expected life. "
+        "Empty: the charge has no end.",
     )
 
 

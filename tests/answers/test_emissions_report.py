@@ -194,7 +194,7 @@ def test_a_configured_zone_that_is_none_is_said_and_no_other_stands_in(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("carbon: {zone: ATLANTIS}")
-    assert "'ATLANTIS' has no lifecycle figure" in ledger.run(*args, "--config", str(config), code=2)
+    assert "'ATLANTIS' is no grid zone of the bundled tables" in ledger.run(*args, "--config", str(config), code=2)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from tests.answers.test_emissions_report import DAY, Ledger
@@ -62,6 +65,7 @@ def named(report: dict[str, Any]) -> dict[str, Any]:
     return {row["name"]: row["ug"] for row in report["inventory"]}
 
 
+STOOD_IN = "Market-based, life-cycle factors stand in; no market factor is known"
 OWN = (
     "Location-based, life-cycle factors; direct share not known",
     "Scope 2, location-based (direct)",
@@ -85,7 +89,9 @@ def test_by_life_cycle_factors_no_row_is_called_scope_2_location_based_and_embod
     service = "Scope 3, category 1 (purchased services)"
     clouds = report["ownership"]["cloud"]
     assert found[f"{service}: embodied hardware"] == clouds["embodied_ug"] > 0
-    assert found[f"{service}: electricity, market-based"] == clouds["market_ug"] > 0
+    stand_in = f"{service}: electricity, market-based; life-cycle factors stand in"
+    assert found[stand_in] == clouds["market_ug"] > 0  # the supplier is not the cloud's
+    assert found[f"{service}: electricity, market-based"] is None
     assert "scopes" not in report
     said = ledger.run("report", "--period", "2025-07", "--config", str(supplied))
     assert f"{direct} " in said
@@ -107,13 +113,128 @@ def test_a_life_cycle_figure_that_stands_in_for_a_market_factor_is_not_called_sc
     report = ledger.report("--period", "2025-07")
     found = named(report)
     assert found[OWN[2]] is None
-    name = "Market-based, life-cycle factors stand in; no market factor is known"
-    assert found[name] == report["ownership"]["owned"]["market_ug"] > 0
+    assert found[STOOD_IN] == report["ownership"]["owned"]["market_ug"] > 0
     assert not [one for one, ug in found.items() if one.startswith("Scope 2") and ug is not None]
-    direct = InventoryAmounts(9, direct_ug=9, upstream_ug=0, unsplit_ug=0, market_ug=9, embodied_ug=0, stood_in_ug=9)
-    (row,) = [row for row in inventory_rows({"owned": direct}) if row.name == OWN[2]]
-    assert row.micrograms == 9
-    assert row.note.endswith("the location's figure stands in")
+
+
+def test_where_the_location_s_direct_part_is_known_it_stands_in_for_a_market_factor(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Scope 2 Guidance, table 6.3: the grid average as by the location-based method."""
+    config = tmp_path / "both.yaml"
+    config.write_text(f"carbon: {{zone: DE, ownership: owned, intensity: {{sources: [{json.dumps(STATED)}]}}}}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    found = named(report)
+    assert found[OWN[2]] == found[OWN[1]] > 0
+    assert STOOD_IN not in found
+    assert found[OWN[2]] + found[OWN[3]] == report["total"]["market_ug"] == report["total"]["location_ug"]
+    (row,) = [row for row in report["inventory"] if row["name"] == OWN[2]]
+    assert row["note"] == "where no market factor is configured, the location's direct factor stands in"
+    contract = "{name: sun, certificate: C1, zone: DE, start: 2025-07-01, end: 2025-07-02, kwh: 1, g_per_kwh: 40}"
+    config.write_text(
+        f"carbon: {{zone: DE, ownership: owned, market: {{contracts: [{contract}]}}, "
+        f"intensity: {{sources: [{json.dumps(STATED)}]}}}}"
+    )
+    part = ledger.report("--period", "2025-07", "--config", str(config))
+    bought_ug = part["total"]["market_ug"] - part["total"]["stood_in_ug"]
+    assert named(part)[OWN[2]] - bought_ug == pytest.approx(part["total"]["stood_in_ug"] * 270 / 330, abs=4)
+
+
+def test_direct_factors_alone_stand_in_too_and_the_note_says_it(ledger: Ledger, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("carbon: {zone: US-CA, basis: direct, ownership: owned}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    (row,) = [row for row in report["inventory"] if row["name"] == OWN[2]]
+    assert row["ug"] == report["total"]["location_ug"] == report["total"]["stood_in_ug"] > 0
+    assert row["note"].endswith("the location's direct factor stands in")
+
+
+def test_a_contract_of_0_g_is_a_row_of_0_with_the_share_that_it_covers(ledger: Ledger, tmp_path: Path) -> None:
+    """The reported case: it was printed as not known."""
+    config = tmp_path / "contract.yaml"
+    contract = "{name: sun, certificate: C1, zone: DE, start: 2025-07-01, end: 2025-07-02, kwh: 1}"
+    config.write_text(f"carbon: {{zone: DE, ownership: owned, market: {{contracts: [{contract}]}}}}")
+    report = ledger.report("--period", "2025-07", "--config", str(config))
+    rows = {row["name"]: row for row in report["inventory"]}
+    percent = int(100 / (24 * Decimal(report["total"]["facility_energy_kwh"])))  # a 24th of a kWh
+    assert 0 < percent < 99
+    assert (rows[OWN[2]]["ug"], rows[OWN[2]]["note"]) == (0, f"covers {percent} % of the energy")
+    assert rows[STOOD_IN]["note"].endswith(f"; covers {99 - percent} % of the energy")
+
+
+def test_a_row_of_a_part_of_the_energy_says_of_which_part() -> None:
+    """Nine tenths have no direct factor, and a half has no market factor."""
+    its = InventoryAmounts(
+        100, direct_ug=7, upstream_ug=3, unsplit_ug=90, market_ug=50, embodied_ug=1, stood_in_ug=50,
+        stood_in_direct_ug=7, stood_in_upstream_ug=3, facility_uj=1000, direct_uj=100, upstream_uj=100, market_uj=600,
+    )  # fmt: skip
+    found = {row.name: (row.micrograms, row.note) for row in inventory_rows({"owned": its})}
+    unsplit, direct, market, upstream, _ = OWN
+    assert found[direct] == (7, "covers 10 % of the energy")
+    assert (found[unsplit][0], found[unsplit][1].split("; ")[-1]) == (90, "covers 90 % of the energy")
+    assert found[market][0] == 50 - 50 + 7
+    assert found[market][1].endswith("the location's direct factor stands in; covers 60 % of the energy")
+    assert (found[STOOD_IN][0], found[STOOD_IN][1].split("; ")[-1]) == (40, "covers 40 % of the energy")
+    assert (found[upstream][0], found[upstream][1].split("; ")[-1]) == (3, "covers 10 % of the energy")
+    few = replace(its, direct_uj=1)
+    assert next(iter(inventory_rows({"owned": few}))).note == "covers less than 1 % of the energy"
+
+
+@given(
+    st.lists(st.integers(0, 10**12), min_size=3, max_size=3), st.lists(st.integers(0, 10**9), min_size=7, max_size=7)
+)
+def test_the_rows_of_either_method_add_up_to_what_budgets_count_and_are_null_only_for_no_energy(
+    energies: list[int], ug: list[int]
+) -> None:
+    """Three kinds of energy: with market and direct factor, with a direct one alone, and with neither."""
+    bought, split, neither = energies
+    market, direct, upstream, direct_in, upstream_in, unsplit, stood_in = (
+        ug[0] * (bought > 0), ug[1] * (bought > 0), ug[2] * (bought > 0), ug[3] * (split > 0), ug[4] * (split > 0),
+        ug[5] * (neither > 0), ug[5] * (neither > 0),
+    )  # fmt: skip
+    its = InventoryAmounts(
+        location_ug=direct + upstream + direct_in + upstream_in + unsplit, direct_ug=direct + direct_in,
+        upstream_ug=upstream + upstream_in, unsplit_ug=unsplit, market_ug=market + direct_in + upstream_in + stood_in,
+        stood_in_ug=direct_in + upstream_in + stood_in, stood_in_direct_ug=direct_in, stood_in_upstream_ug=upstream_in,
+        facility_uj=sum(energies), direct_uj=bought + split, upstream_uj=bought + split, market_uj=bought + split,
+    )  # fmt: skip
+    for ownership in ("owned", "cloud", "leased"):
+        rows = list(inventory_rows({ownership: its}))
+        sums = {
+            method: sum(row.micrograms or 0 for row in rows if row.method == method)
+            for method in ("location", "market")
+        }
+        (of_upstream,) = (row for row in rows if "upstream of" in row.name)
+        assert sums["location"] + (of_upstream.micrograms or 0) == its.location_ug
+        assert sums["market"] + upstream_in == its.market_ug
+        unknown = {row.name for row in rows if row.micrograms is None}
+        assert bool(unknown) == (neither > 0 == bought + split)
+        assert all(row.kind != "stands_in" for row in rows) == (not neither)
+
+
+def test_each_row_says_whether_it_belongs_in_the_sum(ledger: Ledger, tmp_path: Path) -> None:
+    report = ledger.report("--period", "2025-07")
+    kinds = {row["name"]: (row["kind"], row["method"]) for row in report["inventory"]}
+    unsplit, direct, market, upstream, embodied = OWN
+    assert kinds[direct] == ("inventory", "location")
+    assert kinds[unsplit] == ("stands_in", "location")
+    assert kinds[market] == ("inventory", "market")
+    assert kinds[STOOD_IN] == ("stands_in", "market")
+    assert kinds[upstream] == ("inventory", "both")
+    assert kinds[embodied] == ("kpi", "both")
+    assert kinds["Scope 3, category 1 (purchased services): embodied hardware"] == ("inventory", "both")
+    (row,) = [row for row in report["inventory"] if row["name"] == embodied]
+    assert row["note"].endswith("the GHG Protocol counts a capital good whole in the year of purchase")
+    config = tmp_path / "config.yaml"
+    config.write_text("carbon: {zone: DE, ownership: leased}")
+    leased = ledger.report("--period", "2025-07", "--config", str(config))["inventory"]
+    assert {row["kind"] for row in leased if "embodied" in row["name"] or "upstream of" in row["name"]} == {"optional"}
+    assert [row["note"] for row in [*report["inventory"], *leased] if "year of purchase" in row["note"]] == [
+        row["note"]
+    ]
+    said = ledger.run("report", "--period", "2025-07")
+    for kind in ("inventory", "stands_in", "kpi"):
+        assert kind in said.split()
 
 
 def test_what_a_contract_covers_is_scope_2_and_only_the_rest_stands_in(ledger: Ledger, tmp_path: Path) -> None:
@@ -122,7 +243,7 @@ def test_what_a_contract_covers_is_scope_2_and_only_the_rest_stands_in(ledger: L
     config.write_text(f"carbon: {{zone: DE, ownership: owned, market: {{contracts: [{contract}]}}}}")
     report = ledger.report("--period", "2025-07", "--config", str(config))
     found, total = named(report), report["total"]
-    stood_in = found["Market-based, life-cycle factors stand in; no market factor is known"]
+    stood_in = found[STOOD_IN]
     assert 0 < found[OWN[2]] < stood_in == total["stood_in_ug"]
     assert found[OWN[2]] + stood_in == total["market_ug"]
     assert found[OWN[2]] == pytest.approx(10**9 * 40 / 1000 / 24, rel=1e-3)  # a 24th of a kWh at 40 g
@@ -139,8 +260,11 @@ def test_leased_machines_that_others_operate_are_category_8(ledger: Ledger, tmp_
 def test_the_csv_has_the_same_rows(ledger: Ledger) -> None:
     report = ledger.report("--period", "2025-07")
     lines = list(csv.DictReader(io.StringIO(ledger.run("report", "--period", "2025-07", "-o", "csv"))))
-    found = [(line["name"], line["emissions_g"] or None) for line in lines if line["kind"] == "inventory"]
-    assert found == [(row["name"], row["g"]) for row in report["inventory"]]
+    columns = ("name", "emissions_g", "note", "row_kind", "row_method")
+    found = [tuple(line[column] for column in columns) for line in lines if line["kind"] == "inventory"]
+    assert found == [
+        (row["name"], row["g"] or "", row["note"], row["kind"], row["method"]) for row in report["inventory"]
+    ]
     assert {line["name"] for line in lines if line["kind"] == "ownership"} == {"owned", "cloud"}
 
 
@@ -156,7 +280,9 @@ def test_the_location_based_rows_of_all_ownerships_add_up_to_what_budgets_count(
 def test_an_amount_of_nothing_is_0_and_not_unknown() -> None:
     found = {row.name: row.micrograms for row in inventory_rows({"owned": InventoryAmounts(0, 0, 0, 0, 0, 0)})}
     assert found == dict.fromkeys(OWN[1:], 0)
-    hydro = {row.name: row.micrograms for row in inventory_rows({"owned": InventoryAmounts(24, 0, 24, 0, 24, 5)})}
+    known = dict.fromkeys(("facility_uj", "direct_uj", "upstream_uj", "market_uj"), 9)
+    its = InventoryAmounts(24, 0, 24, 0, 24, 5, **known)
+    hydro = {row.name: row.micrograms for row in inventory_rows({"owned": its})}
     assert (hydro[OWN[1]], hydro[OWN[3]]) == (0, 24)
 
 
@@ -192,6 +318,29 @@ def test_a_report_that_a_former_version_closed_is_shown_verified_and_compared_as
     assert any(line.startswith("scopes.Scope 2.it_energy_uj: closed as ") for line in changed)
     assert any(line.startswith("namespaces.covers: closed as null") for line in changed)
     assert not any("inventory" in line or "unsplit" in line or "ownership" in line for line in changed)
+
+
+def test_a_report_that_was_closed_before_rows_had_kinds_differs_by_its_figures_alone(ledger: Ledger) -> None:
+    report = ledger.report("--period", "2025-07")
+    keys = ("name", "ownership", "ug", "g")
+    rows = [{**{key: row[key] for key in keys}, "note": "as it was"} for row in report["inventory"]]
+    closed = {key: value for key, value in report.items() if key != "settings"} | {"inventory": rows}
+    text = canonical_json(closed)
+    with ledger.engine.begin() as connection:
+        close_report(connection, "default", ClosedReport("2025-07", DAY + 40 * 86_400, digest(text), text.decode()))
+    assert ledger.report("--period", "2025-07")["closed"]["restatement"] == []
+    for form in ("table", "csv", "html"):
+        assert "as it was" in ledger.run("report", "show", "2025-07", "-o", form)
+    ledger.book(a_report(DAY + 3600, "own", {"p1": 3_000_000}))  # it came late
+    changed = ledger.report("--period", "2025-07")["closed"]["restatement"]
+    assert any(line.startswith("inventory: closed with ") for line in changed)
+    assert not any("kind" in line for line in changed)
+
+
+def test_the_page_of_a_report_has_the_kind_of_each_row(ledger: Ledger) -> None:
+    page = ledger.run("report", "--period", "2025-07", "-o", "html")
+    for kind in ("inventory", "stands_in", "kpi"):
+        assert f'<td class="text">{kind}</td>' in page
 
 
 def a_year(engine: sa.Engine) -> None:

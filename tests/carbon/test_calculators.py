@@ -123,11 +123,15 @@ def test_the_worlds_mean_is_named_with_the_option_that_chooses_a_place(form: str
     assert "world's mean" not in CliRunner().invoke(app, [*A100, "-o", form, "--zone", "DE"]).output
 
 
-def test_a_region_without_a_figure_of_that_basis_is_not_said_to_be_unknown() -> None:
-    done = CliRunner().invoke(app, [*A100, "--region", "eu-west-2", "--basis", "direct"])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_region_without_a_figure_of_that_basis_has_its_other_one_and_that_is_said(form: str) -> None:
+    done = CliRunner().invoke(app, [*A100, "--region", "eu-west-2", "--basis", "direct", "-o", form])
     assert done.exit_code == 0
-    assert "no figure of that basis is known for --region eu-west-2" in done.stdout
+    sentence = "this is by the lifecycle figure: no direct figure is bundled for GB"
+    assert sentence in done.stdout
+    assert sentence in (done.stdout if form == "table" else done.stderr)
     assert "is in no table" not in done.stdout
+    assert "world's mean" not in done.output
 
 
 def test_a_region_that_several_providers_have_is_that_of_the_provider_named() -> None:

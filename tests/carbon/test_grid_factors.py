@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 import carbonbudget_operator.carbon
-from carbonbudget_operator.carbon.grid_factors import NO_PROVIDER, UnknownZone, check_zone, find_factor, providers
+from carbonbudget_operator.carbon.grid_factors import (
+    NO_PROVIDER,
+    UnknownZone,
+    bases_of_zones,
+    check_zone,
+    find_factor,
+    providers,
+)
 from carbonbudget_operator.carbon.providers import Provider, find_provider, provider_ids, region_name
 
 AWS = Provider("aws", "cloud")
@@ -55,14 +62,44 @@ def test_what_cannot_be_placed_is_the_world_and_says_so(region: str, why: str) -
 def test_a_basis_that_no_figure_has_is_named_not_swapped_in_silence() -> None:
     factor = find_factor("", NO_PROVIDER, "", None, "direct")
     assert factor.basis == "lifecycle"
-    assert "no direct figure is bundled" in factor.why
+    assert "no direct figure is bundled for WORLD: its life-cycle one stands in" in factor.why
+
+
+def test_without_a_direct_figure_a_place_has_its_own_life_cycle_one_and_not_the_worlds() -> None:
+    """The reported case: eu-north-1 had the world's 458 g/kWh, and was said to be in no table."""
+    factor = find_factor("eu-north-1", AWS, "", None, "direct")
+    assert (factor.zone, factor.intensity_mg_per_kwh, factor.basis) == ("SE-SE3", 27_000, "lifecycle")
+    assert "no direct figure is bundled for SE-SE3: its life-cycle one stands in" in factor.why
+    assert "cloud region eu-north-1" in factor.why
+    assert "is in no table" not in factor.why
+    configured = find_factor("us-east-1", AWS, "GB", None, "direct")
+    assert (configured.zone, configured.basis) == ("GB", "lifecycle")
+    assert "configured zone" in configured.why
+
+
+def test_every_region_and_zone_of_the_tables_has_a_figure_of_its_own_by_either_basis() -> None:
+    regions = [(row["region"], Provider(row["provider"], "cloud"), "") for row in _rows("cloud_regions.csv")]
+    zones = [("", NO_PROVIDER, zone) for zone in bases_of_zones() if zone != "WORLD"]
+    for basis in ("lifecycle", "direct"):
+        for region, provider, zone in [*regions, *zones]:
+            factor = find_factor(region, provider, zone, None, basis)
+            assert factor.zone != "WORLD"
+            assert ("is bundled for" in factor.why) == (factor.basis != basis)
+
+
+def test_a_configured_zone_without_the_basis_has_its_countrys_figure_of_it_first() -> None:
+    state = find_factor("", NO_PROVIDER, "US-CA", None, "lifecycle")
+    assert (state.zone, state.basis) == ("US", "lifecycle")
+    assert "country of configured zone" in state.why
+    assert find_factor("", NO_PROVIDER, "CA-QC", None, "lifecycle").zone == "CA"
+    assert find_factor("", NO_PROVIDER, "CA-QC", None, "direct").intensity_mg_per_kwh == 5_480
 
 
 def test_a_figure_that_was_rounded_to_nothing_is_raised_to_the_floor() -> None:
     assert find_factor("", NO_PROVIDER, "CF", None, "lifecycle").intensity_mg_per_kwh == 11_000
 
 
-def test_a_zone_that_is_in_no_table_stops_the_start() -> None:
+def test_a_zone_without_a_figure_of_the_basis_is_no_place_of_an_estimate() -> None:
     check_zone("", "lifecycle")
     check_zone("fr", "lifecycle")
     with pytest.raises(UnknownZone, match="'ATLANTIS' has no lifecycle figure"):

@@ -110,7 +110,7 @@ def test_the_config_map_that_helm_prints_is_checked_as_the_file_in_it(tmp_path: 
     assert (good.exit_code, "carbon.zone: DE" in good.stdout) == (0, True)
     bad = CliRunner().invoke(app, ["settings", "check", "-"], input=tried("carbon: {zone: mars-1}"))
     assert (bad.exit_code, bad.stderr.count("\n")) == (2, 1)
-    assert "stdin: carbon.zone 'mars-1' has no lifecycle figure" in bad.stderr
+    assert "stdin: carbon.zone: 'mars-1' is no grid zone of the bundled tables" in bad.stderr
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_market_based_budget_says_where_the_locations_figure_stands_in() -> No
         status = status_of(evaluated(a_body(accounting=accounting), an_answer(1, factors=list(factors))))
         return conditions(status)["Ready"][1]
 
-    none = "noMarketFactor: no contract, supplier or residual mix is configured; the location's factor stands in"
+    none = "noMarketFactor: no contract, supplier or residual mix is configured for it; the location's factor stands in"
     assert reason("MarketBased", "DE 380 g/kWh", none) == "LocationStandsIn"
     assert reason("MarketBased", "market: contract c") == "Evaluated"
     assert reason("LocationBased", none) == "Evaluated"

@@ -44,8 +44,8 @@ def test_a_pue_that_is_none_is_refused(cluster: Cluster, given: str) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"zone": "mars-1"}, 'carbon.zone: "mars-1" has no lifecycle figure'),
-        ({"zone": "DE", "basis": "direct"}, 'carbon.zone: "DE" has no direct figure'),
+        ({"zone": "mars-1"}, 'carbon.zone: "mars-1" is no grid zone'),
+        ({"zone": "mars-1", "basis": "direct"}, 'carbon.zone: "mars-1" is no grid zone'),
         ({"market": {"contracts": [{"zone": "XX"}]}}, 'carbon.market.contracts: "XX" is no grid zone'),
         ({"market": {"residual_mixes": [{"zone": "XX"}]}}, 'carbon.market.residual_mixes: "XX" is no grid zone'),
         ({"intensity": {"sources": [{"type": "static", "figures": {"XX": 1}}]}}, '"XX" is no grid zone'),

@@ -253,5 +253,5 @@ def test_a_downgrade_forgets_no_imported_file_unasked(engine: sa.Engine) -> None
     assert kept(engine) == list(file.figures)
     removed(engine, f"aws/{file.sha256}")
     assert downgrade(engine, "0012") == "0012"
-    assert migrate(engine) == "0021"
+    assert migrate(engine) == "0022"
     store(engine, file)

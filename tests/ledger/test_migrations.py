@@ -187,6 +187,42 @@ def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [  # direct, upstream, unsplit and stood-in micrograms of 100 by location; 200 by market; the facility had 1,000 uJ
+        ((0, 0, 100, 0), (0, 0, 1000, 0, 0)),
+        ((0, 0, 100, 200), (0, 0, 0, 0, 0)),
+        ((0, 0, 100, 50), (0, 0, 750, 0, 0)),
+        ((80, 20, 0, 50), (1000, 1000, 1000, 40, 10)),
+        ((100, 0, 0, 200), (1000, 0, 1000, 200, 0)),
+        ((45, 15, 40, 50), (600, 600, 750, 0, 0)),
+    ],
+)
+def test_sealed_rows_cover_energy_by_the_share_of_their_emissions(
+    new_empty_url: Callable[[], str], given: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    engine = open_ledger(new_empty_url())
+    with engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0021")
+        tables = sa.MetaData()
+        tables.reflect(connection)
+        figures = dict.fromkeys(NAMES[:18], 0) | {"location_idle_ug": 100, "market_idle_ug": 200, "facility_uj": 1000}
+        figures |= dict(zip(NAMES[14:18], given, strict=True))
+        for derivation_id in (1, 2):  # the second holds nothing that is sealed
+            row = {"derivation_id": derivation_id, "level": 0, "start": HOUR, "group_id": 1, "end": HOUR + 3600}
+            connection.execute(sa.insert(tables.tables["valued_row"]).values({**row, "factor_set_id": 1, **figures}))
+        sealed = {"cluster": "default", "hour": HOUR, "derivation_id": 1, "sealed_at": 1}
+        connection.execute(sa.insert(tables.tables["sealed_hour"]).values(sealed))
+    migrate(engine)
+    with engine.connect() as connection:
+        c = schema.valued_row.c
+        rows = connection.execute(sa.select(*(c[name] for name in NAMES[18:])).order_by(c.derivation_id)).all()
+    assert [tuple(row) for row in rows] == [expected, (0, 0, 0, 0, 0)]
+    engine.dispose()
+
+
 def test_a_ledger_that_is_not_there_is_told_with_where_it_may_be(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/none.db")
     with pytest.raises(LedgerError, match=r"no ledger at .*none.db: name another by --ledger, or .* server's pod"):
@@ -196,14 +232,14 @@ def test_a_ledger_that_is_not_there_is_told_with_where_it_may_be(tmp_path: Path)
 
 def test_a_ledger_that_is_behind_is_refused_until_it_is_migrated(former: tuple[sa.Engine, str]) -> None:
     engine = open_ledger(former[1])
-    with pytest.raises(LedgerError, match=r"schema 0001, and this command needs 0021: ") as error:
+    with pytest.raises(LedgerError, match=r"schema 0001, and this command needs 0022: ") as error:
         require_schema(engine)
     image, migration = (
         str(error.value).find(part) for part in ("use the image that the server runs", "ledger migrate")
     )
     assert 0 < image < migration
     assert "only if no server runs on this ledger, `carbonbudget ledger migrate`" in str(error.value)
-    assert migrate(engine) == "0021"
+    assert migrate(engine) == "0022"
     require_schema(engine)
     engine.dispose()
 
@@ -216,7 +252,7 @@ def test_a_ledger_of_a_later_version_is_not_to_be_migrated(new_empty_url: Callab
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(LedgerError) as error:
             require_schema(engine)
-        found = "the ledger has schema 9999 of a later version, and this command has 0021"
+        found = "the ledger has schema 9999 of a later version, and this command has 0022"
         assert str(error.value) == f"{found}: use the image that the server runs"
     finally:
         engine.dispose()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.valuation.valued_nodes import (
     CARBONS,
+    CONTRACT,
     FILTERS,
     GROUPINGS,
     GROUPS,
@@ -26,22 +27,30 @@ from tests.valuation.valued_nodes import (
 from carbonbudget_operator.allocation.policy import AllocationPolicy
 from carbonbudget_operator.answers.allocation_groups import FILTERED, allocation_json, group_rows
 from carbonbudget_operator.carbon.grid_factors import UnknownZone
+from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
+from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice, PodGroup, PodGroupFacts
 from carbonbudget_operator.ledger.valued_rows import (
     DIRECT_UG,
+    DIRECT_UJ,
     EMBODIED_HIGH_UG,
     EMBODIED_LOW_UG,
     EMBODIED_UG,
     ENERGY_UJ,
+    FACILITY_UJ,
     LOCATION_UG,
     MARKET_UG,
+    MARKET_UJ,
+    STOOD_IN_DIRECT_UG,
     STOOD_IN_UG,
+    STOOD_IN_UPSTREAM_UG,
     UNSPLIT_UG,
     UPSTREAM_UG,
+    UPSTREAM_UJ,
     ValuedRow,
     rows_within,
 )
-from carbonbudget_operator.settings import CarbonSettings
+from carbonbudget_operator.settings import CarbonSettings, MarketSettings
 from carbonbudget_operator.valuation.node_factors import Places, check_places
 from carbonbudget_operator.valuation.valuer import Valuer
 
@@ -69,10 +78,49 @@ def test_under_every_policy_grouping_and_filter_the_rows_add_up_to_the_clusters_
         parts = sum(row.figures[DIRECT_UG] + row.figures[UPSTREAM_UG] + row.figures[UNSPLIT_UG] for row in some)
         assert parts == sum(sum(row.figures[LOCATION_UG]) for row in some)
         assert sum(row.figures[STOOD_IN_UG] for row in some) <= sum(sum(row.figures[MARKET_UG]) for row in some)
+        # No row of an inventory covers more energy than there is, nor emits anything of energy that it does not cover.
+        for column, ug in ((DIRECT_UJ, DIRECT_UG), (UPSTREAM_UJ, UPSTREAM_UG)):
+            covered_uj = sum(row.figures[column] for row in some)
+            assert covered_uj <= sum(row.figures[FACILITY_UJ] for row in some)
+            assert covered_uj or not sum(row.figures[ug] for row in some)
     found = allocation_json(group_rows(rows, group_by, filters), (0, 3600))
     for figure in ("energy_uj", "location_ug", "market_ug", "embodied_ug"):
         assert sum(row[figure] for row in found["rows"]) == found["total"][figure]
     assert found["total"]["energy_uj"] == measured_uj
+
+
+@given(
+    clusters(), st.integers(0, 900_000), st.integers(0, 900_000), st.sampled_from(["lifecycle", "direct"]),
+    st.integers(1, 72_000),
+)  # fmt: skip
+def test_where_both_bases_are_known_what_stands_in_on_the_market_is_split_row_by_row(
+    slices: list[NodeSlice], one_mg: int, other_mg: int, basis: str, kwh: int
+) -> None:
+    """A contract covers a part of the energy. The parts of the rest add up, and every row's energy is covered."""
+    direct_mg, whole_mg = sorted((one_mg, other_mg))
+    figures = (whole_mg, direct_mg) if basis == "lifecycle" else (direct_mg, whole_mg)
+    hours = IntensityHours({}, {"static": "static"}, 0, basis, None, {"static": {"NL": figures}})
+    market = MarketSettings(contracts=[CONTRACT.model_copy(update={"kwh": kwh})])
+    carbon = CarbonSettings.model_validate(
+        {"zone": "NL", "pue": 1.2, "basis": basis, "ownership": "owned", "market": market}
+    )
+    rows = Valuer(Places(carbon), AllocationPolicy()).value(slices, by_node=True, hours=hours)
+    for row in rows:
+        direct_ug, upstream_ug = row.figures[STOOD_IN_DIRECT_UG], row.figures[STOOD_IN_UPSTREAM_UG]
+        assert direct_ug + upstream_ug == row.figures[STOOD_IN_UG] <= sum(row.figures[MARKET_UG])
+        assert basis == "lifecycle" or not upstream_ug
+        for column in (DIRECT_UJ, UPSTREAM_UJ, MARKET_UJ):
+            assert row.figures[column] == row.figures[FACILITY_UJ]
+
+
+@pytest.mark.parametrize(("kwh", "covered_kwh"), [(0, 0), (5, 5), (10, 10), (20, 10)])
+def test_without_a_direct_factor_the_market_covers_what_a_contract_delivers(kwh: int, covered_kwh: int) -> None:
+    """A contract of 0 g has no emissions to tell it by."""
+    contracts = [CONTRACT.model_copy(update={"kwh": 720 * kwh})] if kwh else []
+    carbon = CarbonSettings(zone="NL", pue=1.0, market=MarketSettings(contracts=contracts))
+    rows = Valuer(Places(carbon), AllocationPolicy()).value([a_node(10, "", "")])
+    assert sum(row.figures[MARKET_UJ] for row in rows) == covered_kwh * UJ_PER_KWH
+    assert sum(row.figures[DIRECT_UJ] for row in rows) == 0
 
 
 @settings(max_examples=200)
@@ -135,9 +183,9 @@ def test_embodied_carries_the_range_between_sources_and_none_where_the_figure_is
     low, figure, high = (
         sum(row.figures[at] for row in bundled) for at in (EMBODIED_LOW_UG, EMBODIED_UG, EMBODIED_HIGH_UG)
     )
-    kg = (459.9 + 8 * 164, 900 + 8 * 273, 2087 + 8 * 575.1)
+    kg = (275.3 + 8 * 63.22, 5700 + 8 * 273, 5700 + 8 * 2543)
     assert (low / figure, high / figure) == (pytest.approx(kg[0] / kg[1]), pytest.approx(kg[2] / kg[1]))
-    assert any("459.9 to 2087 kg by others" in factor for factor in bundled[0].factors)
+    assert any("63.22 to 2543 kg for other models and sources" in factor for factor in bundled[0].factors)
     own = CarbonSettings.model_validate({"embodied": {"server_kg": 1000, "gpu_kg": 200}})
     for row in Valuer(Places(own), AllocationPolicy()).value([a_node(1, "", "", gpus=8)]):
         assert row.figures[EMBODIED_LOW_UG] == row.figures[EMBODIED_UG] == row.figures[EMBODIED_HIGH_UG]
@@ -149,7 +197,7 @@ def test_gpus_that_show_after_their_node_have_embodied_emissions_from_then_on() 
     before, after = (
         sum(row.figures[EMBODIED_UG] for row in valuer.value([a_node(1, "", "", gpus=gpus)])) for gpus in (0, 8)
     )
-    assert after == pytest.approx(before * (900 + 8 * 273) / 900)
+    assert after == pytest.approx(before * (5700 + 8 * 273) / 900)
 
 
 @pytest.mark.parametrize("offered", [0, 2, 8])
@@ -187,7 +235,8 @@ def test_embodied_goes_by_what_is_reserved_and_the_rest_is_nobodys() -> None:
     }
 
 
-def test_past_its_life_hardware_has_no_embodied_emissions_left() -> None:
-    carbon = CarbonSettings.model_validate({"embodied": {"life_years": 3, "in_service": "2020-01-01"}})
+@pytest.mark.parametrize("in_service", ["2020-01-01", "2025-12-01"])
+def test_before_it_is_in_service_and_past_its_life_hardware_has_no_embodied_emissions(in_service: str) -> None:
+    carbon = CarbonSettings.model_validate({"embodied": {"life_years": 3, "in_service": in_service}})
     rows = Valuer(Places(carbon), AllocationPolicy()).value([a_node(1, "", "")])
     assert sum(row.figures[EMBODIED_UG] for row in rows) == 0

@@ -52,7 +52,11 @@ CARBONS = st.sampled_from(
         CarbonSettings(zone="NL", pue=1.2, market=MarketSettings(contracts=[CONTRACT])),
         CarbonSettings(market=MarketSettings(attested_providers=["aws", "gcp"])),
         CarbonSettings(
-            basis="direct", market=MarketSettings(contracts=[CONTRACT, CONTRACT.model_copy(update={"zone": "US"})])
+            basis="direct",
+            ownership="owned",
+            market=MarketSettings(
+                contracts=[CONTRACT, CONTRACT.model_copy(update={"zone": "US", "certificate": "REC-1"})]
+            ),
         ),
     ]
 )

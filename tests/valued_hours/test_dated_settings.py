@@ -279,7 +279,7 @@ def test_facts_that_came_late_are_no_restatement(filled: sa.Engine, caplog: pyte
 def test_settings_without_dates_are_described_as_by_the_former_version() -> None:
     """Or every upgrade would value all hours again."""
     text = describe(settings())
-    assert text.startswith("rules 7; cluster default; figures ")
+    assert text.startswith("rules 8; cluster default; figures ")
     assert (
         '; carbon {"zone":"DE","pue":1.2,"basis":"lifecycle","ownership":"auto","provider":"","market":{"contracts":[],'
         '"supplier":null,"residual_mixes":[],"attested_providers":[]},"embodied":{"server_kg":null,"gpu_kg":null,'

@@ -1,11 +1,10 @@
 {{/* Checks the grid zones. A typing error stops the installation, and not the server's pod later. A value may be a list of dated values. */}}
 {{- define "carbonbudget.checkZones" -}}
 {{- $known := .Files.Get "files/zones.yaml" | fromYaml -}}
-{{- $basis := .Values.carbon.basis -}}
 {{- range (kindIs "slice" .Values.carbon.zone | ternary .Values.carbon.zone (list .Values.carbon.zone)) -}}
 {{- $zone := kindIs "map" . | ternary (dig "value" "" (kindIs "map" . | ternary . dict)) . -}}
-{{- if and $zone (kindIs "string" $zone) (not (has $basis (get $known (upper $zone) | default list))) -}}
-{{- fail (printf "carbon.zone: %q has no %s figure: files/zones.yaml of this chart lists the zones, for example DE" $zone $basis) -}}
+{{- if kindIs "string" $zone -}}
+{{- include "carbonbudget.checkZone" (dict "known" $known "key" "carbon.zone" "zone" $zone) -}}
 {{- end -}}
 {{- end -}}
 {{- range $key := list "contracts" "residual_mixes" -}}

@@ -8,7 +8,8 @@ namespace, location-based by `basis`, as budgets count them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -28,6 +29,7 @@ from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import valid_in_database
 from carbonbudget_operator.ledger.valued_rows import (
     DIRECT_UG,
+    DIRECT_UJ,
     EMBODIED_HIGH_UG,
     EMBODIED_LOW_UG,
     EMBODIED_UG,
@@ -35,10 +37,14 @@ from carbonbudget_operator.ledger.valued_rows import (
     FACILITY_UJ,
     LOCATION_UG,
     MARKET_UG,
+    MARKET_UJ,
     METERED_UJ,
+    STOOD_IN_DIRECT_UG,
     STOOD_IN_UG,
+    STOOD_IN_UPSTREAM_UG,
     UNSPLIT_UG,
     UPSTREAM_UG,
+    UPSTREAM_UJ,
     ValuedUnit,
     rows_within,
 )
@@ -46,6 +52,8 @@ from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valuation.derivation import changes
 from carbonbudget_operator.valued_hours.unit_calendar import unit_end
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
+
+_OF_AMOUNTS: Final = tuple(its.name for its in fields(InventoryAmounts))
 
 
 @dataclass(slots=True)
@@ -62,18 +70,15 @@ class _Figures:
     upstream_ug: int = 0
     unsplit_ug: int = 0
     stood_in_ug: int = 0
+    stood_in_direct_ug: int = 0
+    stood_in_upstream_ug: int = 0
+    direct_uj: int = 0
+    upstream_uj: int = 0
+    market_uj: int = 0
 
     def amounts(self) -> InventoryAmounts:
         """The amounts for the rows of the GHG Protocol."""
-        return InventoryAmounts(
-            self.location_ug,
-            self.direct_ug,
-            self.upstream_ug,
-            self.unsplit_ug,
-            self.market_ug,
-            self.embodied_ug,
-            self.stood_in_ug,
-        )
+        return InventoryAmounts(**{name: getattr(self, name) for name in _OF_AMOUNTS})
 
     def to_json(self) -> dict[str, object]:
         """Integers, with decimal strings beside them."""
@@ -242,6 +247,11 @@ class EmissionsReporter:
                 figures.upstream_ug += row.figures[UPSTREAM_UG]
                 figures.unsplit_ug += row.figures[UNSPLIT_UG]
                 figures.stood_in_ug += row.figures[STOOD_IN_UG]
+                figures.stood_in_direct_ug += row.figures[STOOD_IN_DIRECT_UG]
+                figures.stood_in_upstream_ug += row.figures[STOOD_IN_UPSTREAM_UG]
+                figures.direct_uj += row.figures[DIRECT_UJ]
+                figures.upstream_uj += row.figures[UPSTREAM_UJ]
+                figures.market_uj += row.figures[MARKET_UJ]
             self._costs.add(
                 row.start, OWNERSHIP[row.scope], row.namespace, sum(row.figures[ENERGY_UJ]),
                 sum(row.figures[LOCATION_UG]), sum(row.figures[MARKET_UG]), row.figures[EMBODIED_UG],

@@ -28,7 +28,7 @@ def restatement(closed: Mapping[str, object], now: Mapping[str, object]) -> list
 
     Keys that reports of the closed one's version did not have are no difference.
     """
-    return list(_differences("", closed, _as_before(closed, now)))
+    return list(_differences("", *_comparable_rows(closed, _as_before(closed, now))))
 
 
 def _signed(percent: Decimal) -> str:
@@ -75,6 +75,28 @@ def _as_before(closed: Mapping[str, object], now: Mapping[str, object]) -> Mappi
     found["namespaces"] = _without_added(now.get("namespaces"))
     found["total"] = _without_added({"total": now.get("total")})["total"]
     return found
+
+
+def _comparable_rows(closed: Mapping[str, object], now: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
+    """Both reports with the keys that rows of the GHG Protocol have in both: an earlier version stated no kinds.
+
+    Its notes did not state what a row covers either.
+    """
+    of_closed, of_now = closed.get("inventory"), now.get("inventory")
+    if not (isinstance(of_closed, list) and isinstance(of_now, list)):
+        return closed, now
+    if any(isinstance(row, Mapping) and "kind" in row for row in of_closed):
+        return closed, now
+    return tuple(
+        {**report, "inventory": [_of_both(row) for row in rows]}
+        for report, rows in ((closed, of_closed), (now, of_now))
+    )
+
+
+def _of_both(row: object) -> object:
+    if not isinstance(row, Mapping):
+        return row
+    return {key: value for key, value in row.items() if key not in ("kind", "method", "note")}
 
 
 def _without_new_zones(closed: Mapping[str, object], now: Mapping[str, object]) -> Mapping[str, object]:

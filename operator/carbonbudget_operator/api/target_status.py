@@ -27,7 +27,9 @@ class TargetFigure(Model):
     embodied_micrograms: int = Field(
         default=0, description="CO2e of making the hardware that emissionsMicrograms includes, in micrograms."
     )
-    energy_microjoules: int = Field(description="IT energy of the hours whose units are known, in microjoules, without cooling.")
+    energy_microjoules: int = Field(
+        description="IT energy of the hours whose units are known, in microjoules, without cooling."
+    )
     hours_percent: int = Field(
         default=100, description="Per cent of the span's hours whose units are known in all namespaces."
     )

@@ -1,16 +1,19 @@
 """Selects the grid factor and the PUE of a node from the settings and the bundled tables, with an explanation.
 
 The location-based factor comes from the first of these that has a figure of the requested basis (lifecycle or direct):
-the configured zone, the node's cloud region, the region's country, the world. If none has one, the world's lifecycle
-mean is used, and the explanation states it: the basis never changes silently.
+the configured zone and its country; without a configured zone the node's cloud region, its zone and its country. If
+none has one, the first that has a figure of the other basis is used. Only a place that is not known gets the mean of
+the world, which has a lifecycle figure alone. The explanation states it: the basis never changes silently.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from carbonbudget_operator.carbon.basis_split import DIRECT, LIFECYCLE, other_basis
 from carbonbudget_operator.carbon.intensity_text import g_per_kwh
 from carbonbudget_operator.carbon.providers import Provider, read_table, region_name
 
@@ -22,6 +25,7 @@ _DEFAULT_PUE_SOURCE: Final = "Uptime Institute survey average, 2023"
 # (IPCC AR5, Annex III: 11 g/kWh), so lower lifecycle figures are raised to it.
 _LIFECYCLE_FLOOR_MG: Final = 11_000
 NO_PROVIDER: Final = Provider("", "own")
+_WORDS: Final = {LIFECYCLE: "life-cycle", DIRECT: "direct"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,11 @@ class GridFactor:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The words of explanations. They differ between nodes (labels and settings) and commands (options).
-
-    `no_figure` is for a known region without a figure of the requested basis. If empty, the words for an unknown
-    region are used.
-    """
+    """The words of explanations. They differ between nodes (labels and settings) and commands (options)."""
 
     zone: str = "configured zone"
     pue: str = "configured"
     no_region: str = "the node has no region label"
-    no_figure: str = ""
 
 
 OF_NODES: Final = Wording()
@@ -70,6 +69,9 @@ class _Figure:
     year: str
     source: str
     country: str = ""
+
+
+_Candidate = tuple[Sequence[_Figure], str]  # figures of one place, and how the place was found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,11 @@ class ProviderClaim:
 
 
 class UnknownZone(ValueError):
-    """The configured zone has no figure of the basis in the bundled table."""
+    """A zone that is in no bundled table, or has no figure of the basis that is asked for."""
 
 
 def check_zone(zone: str, basis: str) -> None:
-    """Raise UnknownZone unless `zone` is empty or has a figure of `basis`."""
+    """Raise UnknownZone unless `zone` is empty or has a figure of `basis` of its own."""
     if zone and not any(figure.basis == basis for figure in _zones().get(zone.upper(), ())):
         raise UnknownZone(f"{zone!r} has no {basis} figure in the bundled table")
 
@@ -120,12 +122,17 @@ def find_factor(
     direct.
     """
     place = _find_region(region, provider)
-    figure, how = _find_figure(place, region, provider, zone, basis, wording)
+    candidates = _candidates(place, region, zone, wording)
+    figure, how = _find_figure(candidates, basis) or (
+        _zones()[WORLD][0],
+        f"world mean: {_why_unknown(region, provider, wording)}",
+    )
     intensity, basis_note = figure.mg_per_kwh, ""
     if figure.basis == "lifecycle":
         intensity = max(intensity, _LIFECYCLE_FLOOR_MG)
     if figure.basis != basis:
-        basis_note = f", no {basis} figure is bundled"
+        stands_in = f"its {_WORDS[figure.basis]} one stands in"
+        basis_note = f", no {_WORDS[basis]} figure is bundled for {figure.zone}: {stands_in}"
     if pue_permille is not None:
         pue, pue_why = pue_permille, wording.pue
     elif place is not None and place.pue_permille:
@@ -147,7 +154,7 @@ def find_zone(region: str, provider: Provider, zone: str) -> str:
 def find_country(region: str, provider: Provider, zone: str) -> str:
     """The country of a node; empty if unknown."""
     if zone:
-        return next((figure.country for figure in _zones().get(zone.upper(), ())), "")
+        return next((figure.country for figure in _figures_of(zone.upper())), "")
     place = _find_region(region, provider)
     return "" if place is None else place.country
 
@@ -179,24 +186,29 @@ def find_claim(region: str, provider: Provider) -> ProviderClaim | None:
     return None if place is None else place.claim
 
 
-def _find_figure(
-    place: _Region | None, region: str, provider: Provider, zone: str, basis: str, wording: Wording
-) -> tuple[_Figure, str]:
-    zones = _zones()
+def _candidates(place: _Region | None, region: str, zone: str, wording: Wording) -> list[_Candidate]:
+    """The figures that may apply, the nearest place first. A configured zone leaves the node's region no part in it."""
+    if zone:
+        country = find_country(region, NO_PROVIDER, zone)
+        return [(_figures_of(zone.upper()), wording.zone), (_figures_of(country), f"country of {wording.zone}")]
+    if place is None:
+        return []
+    zones, of_region = _zones(), f"cloud region {region}"
+    return [
+        ([place.figure], of_region),
+        (zones.get(place.figure.zone, ()), f"zone of {of_region}"),
+        (zones.get(place.country, ()), f"country of {of_region}"),
+    ]
 
-    def of(name: str) -> _Figure | None:
-        return next((figure for figure in zones.get(name, ()) if figure.basis == basis), None)
 
-    if zone and (configured := of(zone.upper())):
-        return configured, wording.zone
-    if place is not None:
-        if place.figure.basis == basis:
-            return place.figure, f"cloud region {region}"
-        for name, how in ((place.figure.zone, "zone"), (place.country, "country")):
-            if found := of(name):
-                return found, f"{how} of cloud region {region}"
-    why = wording.no_figure if place is not None and wording.no_figure else _why_unknown(region, provider, wording)
-    return of(WORLD) or zones[WORLD][0], f"world mean: {why}"
+def _find_figure(candidates: Sequence[_Candidate], basis: str) -> tuple[_Figure, str] | None:
+    """The first figure of the basis, else the first of the other one: a place of its own is nearer than the world."""
+    for wanted in (basis, other_basis(basis)):
+        for figures, how in candidates:
+            for figure in figures:
+                if figure.basis == wanted:
+                    return figure, how
+    return None
 
 
 def _why_unknown(region: str, provider: Provider, wording: Wording) -> str:
@@ -214,6 +226,13 @@ def _find_region(region: str, provider: Provider) -> _Region | None:
     if provider.name:
         return next((row for row in rows if row.provider == provider.name), None)
     return rows[0] if len(rows) == 1 else None
+
+
+def _figures_of(zone: str) -> Sequence[_Figure]:
+    """The figures of a zone: its own, else those of the cloud regions in it."""
+    if found := _zones().get(zone):
+        return found
+    return [row.figure for rows in _regions().values() for row in rows if row.figure.zone == zone]
 
 
 @cache
@@ -234,7 +253,7 @@ def _zones_of_regions() -> frozenset[str]:
 def _regions() -> dict[str, list[_Region]]:
     found: dict[str, list[_Region]] = {}
     for row in read_table("cloud_regions.csv"):
-        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"])
+        figure = _Figure(row["zone"], int(row["mg_per_kwh"]), row["basis"], row["year"], row["source"], row["country"])
         pue_source = f"{row['pue_scope']}, {row['pue_source']}"
         claim = None
         if row["market_mg_per_kwh"]:

@@ -1,7 +1,8 @@
 """Finds the embodied emissions of a node's hardware: configured figures, else generic figures with their source.
 
-A cloud node counts as a part of a host, in proportion to its threads; any other node counts as a whole server. Figures
-of the same device differ three- to fivefold between sources, so they are shown with a range beside the inventory.
+A cloud node counts as a part of a host, in proportion to its threads; any other node, and one that has all GPUs of a
+host, counts as a whole server. The models of a node's server and GPUs are not known. So the generic figure has the
+range of all models and sources in the table: no device of the table lies outside it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from typing import Final
 from carbonbudget_core.bundled_tables import bundled_rows
 
 SERVER: Final = "generic rack, compute medium"
+GPU_HOST: Final = "GPU server without GPUs (8-GPU class host)"
 GPU: Final = "data-centre GPU 80 GB"
+GPUS_OF_A_HOST: Final = 8  # from this number on, a node is a host of that class
+# The kinds of the table whose rows the range of an item goes over. Systems with their GPUs are of another kind.
+_ALIKE: Final = {SERVER: ("server",), GPU_HOST: ("server", "gpu_host"), GPU: ("gpu",)}
 
 
 @dataclass(frozen=True, slots=True)
 class EmbodiedFigure:
     """One row of the bundled table, in grams of CO2e. `low_grams` and `high_grams` are None if there is no range."""
 
+    kind: str
     item: str
     grams: int
     low_grams: int | None
@@ -30,7 +36,7 @@ class EmbodiedFigure:
 
 @dataclass(frozen=True, slots=True)
 class ManufacturingEmissions:
-    """Emissions of making an item, in grams of CO2e, with the lowest and highest figure of other sources."""
+    """Emissions of making an item, in grams of CO2e, with the range over other models and sources."""
 
     grams: int
     low_grams: int
@@ -60,9 +66,10 @@ def find_hardware(
     `server_kg` and `gpu_kg` are configured figures in kg CO2e, None for the bundled ones. `host_threads` is the assumed
     number of threads of a cloud's host.
     """
-    server, why = _made(SERVER, server_kg)
+    has_all_gpus = gpus >= GPUS_OF_A_HOST
+    server, why = _made(GPU_HOST if has_all_gpus else SERVER, server_kg)
     why = f"server {why}"
-    if cloud and 0 < threads < host_threads:
+    if cloud and 0 < threads < host_threads and not has_all_gpus:
         server = server.part(threads, host_threads)
         why += f", {threads} of {host_threads} threads of it"
     gpu, gpu_why = _made(GPU, gpu_kg)
@@ -76,12 +83,18 @@ def _made(item: str, configured_kg: float | None) -> tuple[ManufacturingEmission
     if configured_kg is not None:
         grams = round(configured_kg * 1000)
         return ManufacturingEmissions(grams, grams, grams), f"{grams / 1000:g} kg CO2e (configured)"
-    row = embodied_figures()[item]
-    low, high = row.low_grams or row.grams, row.high_grams or row.grams
-    between = f", {low / 1000:g} to {high / 1000:g} kg by others" if low < high else ""
+    row, (low, high) = embodied_figures()[item], _range_grams(_ALIKE[item])
+    between = f", {low / 1000:g} to {high / 1000:g} kg for other models and sources"
     return ManufacturingEmissions(
         row.grams, low, high
     ), f"{row.grams / 1000:g} kg CO2e ({row.item}, {row.source}, {row.year}{between})"
+
+
+@cache
+def _range_grams(kinds: tuple[str, ...]) -> tuple[int, int]:
+    """The least and the greatest figure of the table's rows of these kinds."""
+    rows = [row for row in embodied_figures().values() if row.kind in kinds]
+    return min(row.low_grams or row.grams for row in rows), max(row.high_grams or row.grams for row in rows)
 
 
 @cache
@@ -90,8 +103,8 @@ def embodied_figures() -> dict[str, EmbodiedFigure]:
     rows = bundled_rows("carbonbudget_operator", "carbon/data/embodied.csv")
     return {
         row["item"]: EmbodiedFigure(
-            row["item"], int(row["grams"]), _optional(row["low_grams"]), _optional(row["high_grams"]), row["year"],
-            row["source"],
+            row["kind"], row["item"], int(row["grams"]), _optional(row["low_grams"]), _optional(row["high_grams"]),
+            row["year"], row["source"],
         )
         for row in rows
     }  # fmt: skip

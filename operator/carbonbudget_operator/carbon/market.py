@@ -1,9 +1,11 @@
 """Applies energy contracts to market-based emissions. Pure.
 
 GHG Protocol, Scope 2 Guidance (2015), chapter 6: the market-based factor is that of contractual instruments, else the
-supplier's, else the residual mix. Without any of them the grid average is used, and reports state it. A contract
-delivers its energy evenly over its hours. Energy that an hour does not use is not carried over, as the consultation of
-2025 on hourly matching proposes. A contract covers the energy of the whole data centre, PUE included.
+supplier's, else the residual mix. Without any of them the grid average is used, and reports state it. Instruments are
+redeemed for the reporting company (chapter 7, table 7.1), so they cover the electricity that it buys itself, and none
+of a cloud or of a lessor. A contract delivers its energy evenly over its hours. Energy that an hour does not use is not
+carried over, as the consultation of 2025 on hourly matching proposes. A contract covers the energy of the whole data
+centre, PUE included.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def estimate(
         green_algorithms,
         ml_co2,
     )
-    from carbonbudget_operator.cli.estimate_place import NoPlace, find_place, world_note
+    from carbonbudget_operator.cli.estimate_place import NoPlace, find_place, stand_in_note
     from carbonbudget_operator.decimal_text import grams, kilograms, kilowatt_hours
 
     if basis not in ("lifecycle", "direct"):
@@ -70,8 +70,8 @@ def estimate(
     if gpu:
         results.append(ml_co2(plan, factor.intensity_mg_per_kwh))
     pue_why = factor.pue_why if factor.pue_known else f"PUE {pue_permille / 1000:g} (Green Algorithms' default)"
-    world = world_note(factor, region)
-    notes = [*([world] if world else []), f"grid: {factor.grid_why}", f"{pue_why}, not in ML CO2 Impact"]
+    other = stand_in_note(factor, basis)
+    notes = [*([other] if other else []), f"grid: {factor.grid_why}", f"{pue_why}, not in ML CO2 Impact"]
     if gpu:
         notes.append(f"GPU: {chosen.name}, {chosen.max_mw / 1000:g} W ({chosen.source})")
     if others:
@@ -86,8 +86,8 @@ def estimate(
         }
         for result in results
     ]  # fmt: skip
-    if world and output is not OutputFormat.TABLE:
-        print(f"note: {world}", file=sys.stderr)
+    if other and output is not OutputFormat.TABLE:
+        print(f"note: {other}", file=sys.stderr)
     if output is OutputFormat.JSON:
         print(json.dumps({"estimates": rows, "notes": notes}, indent=2))
         return

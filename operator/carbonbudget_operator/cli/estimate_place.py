@@ -24,7 +24,6 @@ _OPTIONS: Final = Wording(
     zone="--zone",
     pue="--pue",
     no_region="no place is given",
-    no_figure="the tables have no figure of this basis for the region or its country",
 )
 
 
@@ -46,16 +45,13 @@ def find_place(region: str, provider: str, zone: str, pue: float | None, basis: 
     return find_factor(region, given, zone, None if pue is None else round(pue * 1000), basis, _OPTIONS)
 
 
-def world_note(factor: GridFactor, region: str) -> str:
-    """The sentence that the world's mean is used; empty where the place has a figure of its own."""
-    if factor.zone != WORLD:
-        return ""
-    if region:
-        return (
-            f"this is for the world's mean: no figure of that basis is known for --region {region}; --zone or "
-            "--basis chooses another figure"
-        )
-    return "this is for the world's mean: --region or --zone chooses a place"
+def stand_in_note(factor: GridFactor, basis: str) -> str:
+    """The sentence that a figure of another place or basis is used; empty for what the options ask for."""
+    if factor.zone == WORLD:
+        return "this is for the world's mean: --region or --zone chooses a place"
+    if factor.basis != basis:
+        return f"this is by the {factor.basis} figure: no {basis} figure is bundled for {factor.zone}"
+    return ""
 
 
 def _check_zone(zone: str, basis: str) -> None:

@@ -25,6 +25,7 @@ _OF_A_CHANGE: Final = tuple(
 )
 _OF_THE_REPORT: Final = ("cluster", "basis", "coverage_percent", "factors", "closed_sha256", "settings")
 _ADDED: Final = ("unlabelled_energy_percent",)
+_OF_A_ROW: Final = ("row_kind", "row_method")
 
 
 def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
@@ -44,7 +45,18 @@ def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
     costs = cost_cells(result)
     priced = [*COST_COLUMNS, "currency"] if costs else []
     writer.writerow(
-        ["kind", "name", *_FIGURES, *CSV_COVERS, *_OF_A_LINE, *_OF_THE_REPORT, *_ADDED, *_OF_A_CHANGE, *priced]
+        [
+            "kind",
+            "name",
+            *_FIGURES,
+            *CSV_COVERS,
+            *_OF_A_LINE,
+            *_OF_THE_REPORT,
+            *_ADDED,
+            *_OF_A_CHANGE,
+            *priced,
+            *_OF_A_ROW,
+        ]
     )
     changes, labels = _changes(result), result.get("labels", {})
     for kind, name, figures in _lines(result):
@@ -53,7 +65,9 @@ def print_csv(result: dict[str, Any], closed_sha256: str) -> None:
         share = labels.get("unlabelled_energy_percent", "") if kind == "total" else figures.get("unlabelled", "")
         added = ["" if (cell := change.get(column)) is None else cell for column in _OF_A_CHANGE]
         cost = costs.get((kind, name), [""] * len(priced))
-        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all, *csv_cells([share, *added, *cost])])
+        of_a_row = [figures.get(column, "") for column in _OF_A_ROW]
+        last = csv_cells([share, *added, *cost, *of_a_row])
+        writer.writerow([*csv_cells([kind, name, *own, *said, *more]), *of_all, *last])
 
 
 def _changes(result: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -77,7 +91,9 @@ def _lines(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for name, figures in result["namespaces"].items():
         yield "namespace", name, figures
     for row in result.get("inventory", ()):
-        yield "inventory", row["name"], {"emissions_g": row["g"] or "", "note": row["note"]}
+        # Empty in a report that an earlier version closed.
+        cells = {name: row.get(key, "") for name, key in zip(_OF_A_ROW, ("kind", "method"), strict=True)}
+        yield "inventory", row["name"], {"emissions_g": row["g"] or "", "note": row["note"], **cells}
     for line in result["energy"]:
         yield "energy", f"{line['domain']} by {line['method']}", {
             "it_energy_kwh": line["kwh"], "it_energy_low_kwh": line["low_kwh"], "it_energy_high_kwh": line["high_kwh"],

@@ -100,7 +100,7 @@ def _print(result: dict[str, Any], details: bool) -> None:
     if "covers" in result:  # a report that an earlier version closed has none: its period is whole days
         print(covers_line(result, (result["from"], result["to"])))
     low, high = (rounded(result["total"][key]) for key in ("embodied_low_g", "embodied_high_g"))
-    print(f"embodied: {low} to {high} g by other sources' figures")
+    print(f"embodied: {low} to {high} g by the figures of other models and sources")
     for line in result["energy"]:
         kwh, low, high = (rounded(line[key]) for key in ("kwh", "low_kwh", "high_kwh"))
         print(f"{line['domain']} by {line['method']}: {kwh} kWh ({low} to {high})")
@@ -160,8 +160,12 @@ def _print_inventory(inventory: list[dict[str, Any]]) -> None:
 
     table = Table("GHG Protocol", box=None)
     table.add_column("g CO2e", justify="right")
+    table.add_column("kind")
     for row in inventory:
-        table.add_row(printable_cell(row["name"]), "not known" if row["g"] is None else rounded(row["g"]))
+        g = "not known" if row["g"] is None else rounded(row["g"])
+        table.add_row(
+            printable_cell(row["name"]), g, printable_cell(row.get("kind", ""))
+        )  # an earlier version has none
     print_table(table)
     for row in inventory:
         if row["note"]:

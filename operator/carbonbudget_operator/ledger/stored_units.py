@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors, applied_of, applied_text
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
-from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, OF_INVENTORY, ValuedRow, ValuedUnit
 
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
@@ -25,9 +25,10 @@ STORED_LEVELS: Final = (*LEVELS, NAMESPACE_DAYS)
 # For each column of a sum, the columns that are added up in it. The others are 0.
 ColumnSums = Mapping[int, tuple[int, ...]]
 APART: Final[ColumnSums] = {column: (column,) for column in range(COLUMNS)}
-# The three components of energy and emissions in one column each. A sum over millions of rows costs by its columns.
+# The three components of energy and emissions in one column each, without what reports alone read. A sum over millions
+# of rows costs by its columns.
 TOGETHER: Final[ColumnSums] = {
-    column: (column,) for column in range(COLUMNS) if column not in (1, 2, 5, 6, 8, 9)
+    column: (column,) for column in range(COLUMNS) if column not in (1, 2, 5, 6, 8, 9, *OF_INVENTORY)
 } | {0: (0, 1, 2), 4: (4, 5, 6), 7: (7, 8, 9)}  # fmt: skip
 _RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
 _MAX_FIGURE = 2**60  # of a sum: eight of them still fit a database's integer

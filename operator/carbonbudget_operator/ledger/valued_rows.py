@@ -25,13 +25,22 @@ UPSTREAM_UG: Final = 15
 UNSPLIT_UG: Final = 16
 # The part of the market-based emissions for which no market factor is known: the location's figure stands in.
 STOOD_IN_UG: Final = 17
-COLUMNS: Final = 18
+# How much of the facility's energy the rows of an inventory cover: its direct factor is known; its upstream one too; it
+# has a market factor, or the location's direct one stands in. And what of STOOD_IN_UG is direct and upstream, where
+# both are known (`answers/ghg_inventory.py`). Nothing but reports reads them.
+DIRECT_UJ: Final = 18
+UPSTREAM_UJ: Final = 19
+MARKET_UJ: Final = 20
+STOOD_IN_DIRECT_UG: Final = 21
+STOOD_IN_UPSTREAM_UG: Final = 22
+COLUMNS: Final = 23
+OF_INVENTORY: Final = range(DIRECT_UJ, COLUMNS)
 NAMES: Final = (
     "dynamic_uj", "idle_uj", "overhead_uj", "metered_uj",
     "location_dynamic_ug", "location_idle_ug", "location_overhead_ug",
     "market_dynamic_ug", "market_idle_ug", "market_overhead_ug", "embodied_ug", "facility_uj",
     "embodied_low_ug", "embodied_high_ug", "direct_ug", "upstream_ug", "unsplit_ug",
-    "stood_in_ug",
+    "stood_in_ug", "direct_uj", "upstream_uj", "market_uj", "stood_in_direct_ug", "stood_in_upstream_ug",
 )  # fmt: skip
 
 

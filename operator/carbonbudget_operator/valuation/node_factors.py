@@ -15,7 +15,6 @@ from carbonbudget_operator.carbon.embodied import EmbodiedDevice
 from carbonbudget_operator.carbon.grid_factors import (
     WORLD,
     UnknownZone,
-    check_zone,
     claimants,
     find_claim,
     find_country,
@@ -64,7 +63,8 @@ class Place:
     grid_zone: str = ""  # the one that hourly sources are asked for; empty: not known
     pue_why: str = ""
     why: str = ""  # the sentence of the intensity and PUE, one of `factors`
-    market_zones: frozenset[str] = frozenset()  # where an instrument must deliver to count here: zone and country
+    # Where an instrument must deliver to count here: zone and country; empty where none counts (`Places._find`).
+    market_zones: frozenset[str] = frozenset()
     bases: AccountingBases = _UNKNOWN  # what the intensity has of direct and of upstream emissions
 
     def at(self, live: HourIntensity) -> Place:
@@ -181,6 +181,10 @@ class Places:
         grid_zone, country = find_zone(*where), find_country(*where)
         notes = {provider.why} if provider.why and self._carbon.ownership == "auto" else set[str]()
         zones = [zone for zone in (grid_zone, factor.zone, country) if zone not in ("", WORLD)]
+        claim = self._attested_claim(node, provider)
+        # Instruments are redeemed for the reporting company's own purchases (Scope 2 Guidance, chapter 7, table 7.1).
+        # What a claim covers already is no purchase without an instrument.
+        is_bought = self.scope(node) == SCOPE_2
         return Place(
             zone=factor.zone,
             mg_per_kwh=factor.intensity_mg_per_kwh,
@@ -188,33 +192,40 @@ class Places:
             basis=factor.basis,
             factors=frozenset({factor.why, *notes}),
             why=factor.why,
-            market=self._market(node, provider, zones, factor.intensity_mg_per_kwh),
+            market=claim or self._market(zones, factor.intensity_mg_per_kwh, is_bought),
             grid_zone=grid_zone,
             pue_why=factor.pue_why,
-            market_zones=frozenset(zones),
+            market_zones=frozenset(zones if is_bought and claim is None else ()),
             bases=AccountingBases.of(factor.basis, factor.intensity_mg_per_kwh),
         )
 
-    def _market(
-        self, node: NodeFacts, provider: Provider, zones: Sequence[str], location_mg: int
-    ) -> UncontractedFactor:
-        """The factor of energy without a contract: an attested claim, the supplier, the residual mix, or none.
+    def _attested_claim(self, node: NodeFacts, provider: Provider) -> UncontractedFactor | None:
+        """The provider's own factor for its nodes, if it is attested: it has certificates for this region.
 
-        An attested claim is based on certificates that the provider has for this region. The supplier is that of the
-        user's own sites. A residual mix applies to energy without a certificate.
+        A region's name alone does not make an owned machine the provider's.
+        """
+        claim = find_claim(node.region, provider)
+        if claim is None or claim.provider not in self._carbon.market.attested_providers:
+            return None
+        if not provider.name and self.scope(node) == SCOPE_2:
+            return None
+        return UncontractedFactor(claim.mg_per_kwh, frozenset({f"market: {claim.why}, attested"}), stands_in=False)
+
+    def _market(self, zones: Sequence[str], location_mg: int, is_bought: bool) -> UncontractedFactor:
+        """The factor of energy without a contract or claim: the supplier, the residual mix, or none.
+
+        The supplier is that of the company itself, so its factor is for electricity that the company buys itself
+        (`is_bought`). A residual mix applies to all energy without a certificate.
         """
         given = self._carbon.market
-        claim = find_claim(node.region, provider)
-        if claim is not None and claim.provider in given.attested_providers:
-            return UncontractedFactor(claim.mg_per_kwh, frozenset({f"market: {claim.why}, attested"}), stands_in=False)
         residual = next((mix for zone in zones for mix in given.residual_mixes if mix.zone.upper() == zone), None)
-        for name, rate in (("supplier", given.supplier), ("residual mix", residual)):
+        supplier = given.supplier if is_bought else None
+        for name, rate in (("supplier", supplier), ("residual mix", residual)):
             if rate is not None:
                 why = f"market: {name} {rate.g_per_kwh:f} g/kWh ({rate.source}, {rate.year})"
                 return UncontractedFactor(_mg(rate.g_per_kwh), frozenset({why}), stands_in=False)
-        why = (
-            f"{NO_MARKET_FACTOR}: no contract, supplier or residual mix is configured; the location's factor stands in"
-        )
+        missing = "contract, supplier" if is_bought else "attested claim"
+        why = f"{NO_MARKET_FACTOR}: no {missing} or residual mix is configured for it; the location's factor stands in"
         return UncontractedFactor(location_mg, frozenset({why}), stands_in=True)
 
 
@@ -229,10 +240,9 @@ def check_all_places(carbon: Timeline[CarbonSettings]) -> None:
 
 def check_places(carbon: CarbonSettings) -> None:
     """Raise UnknownZone for a zone or provider in the configuration that no node can have: it would never count."""
-    try:
-        check_zone(carbon.zone, carbon.basis)
-    except UnknownZone as error:
-        raise UnknownZone(f"carbon.zone {error}") from None
+    # A zone without a figure of the basis is none to refuse: its other one stands in where no source has the hour.
+    if carbon.zone and not is_zone(carbon.zone):
+        raise UnknownZone(f"carbon.zone: {carbon.zone!r} is no grid zone of the bundled tables")
     if carbon.provider and carbon.provider not in {OWN, *providers()}:
         known = ", ".join([OWN, *sorted(providers())])
         raise UnknownZone(f"carbon.provider {carbon.provider!r} is not known: use one of {known}")

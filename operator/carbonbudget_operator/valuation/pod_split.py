@@ -26,6 +26,7 @@ from carbonbudget_operator.ledger.valued_rows import (
     LOCATION_UG,
     MARKET_UG,
     METERED_UJ,
+    OF_INVENTORY,
     OVERHEAD_UJ,
     STOOD_IN_UG,
     UNSPLIT_UG,
@@ -69,7 +70,7 @@ def split_row(figures: Sequence[int], pods: Sequence[PodWeight], policy: Allocat
         for at in (column, LOCATION_UG.start + column, MARKET_UG.start + column):
             columns[at] = _share(figures[at], *by)
     energies = [sum(parts) for parts in zip(*(columns[at] for at in (DYNAMIC_UJ, IDLE_UJ, OVERHEAD_UJ)), strict=True)]
-    for at in (METERED_UJ, FACILITY_UJ, DIRECT_UG, UPSTREAM_UG, UNSPLIT_UG, STOOD_IN_UG):
+    for at in (METERED_UJ, FACILITY_UJ, DIRECT_UG, UPSTREAM_UG, UNSPLIT_UG, STOOD_IN_UG, *OF_INVENTORY):
         columns[at] = _share(figures[at], energies)
     for at in (EMBODIED_UG, EMBODIED_LOW_UG, EMBODIED_HIGH_UG):
         columns[at] = _share(figures[at], reserved)

@@ -6,7 +6,7 @@ Every answer is a sum of these rows, so it does not depend on how a question gro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ from carbonbudget_operator.allocation.slice_allocation import (
     allocate,
     reserve,
 )
-from carbonbudget_operator.carbon.basis_split import DIRECT, split_by_basis
+from carbonbudget_operator.carbon.basis_split import DIRECT, BasisSplit, split_by_basis
 from carbonbudget_operator.carbon.emissions_formula import emissions_ug
 from carbonbudget_operator.carbon.intensity.hourly_intensity import IntensityHours
 from carbonbudget_operator.carbon.market import apply_contracts
@@ -30,15 +30,20 @@ from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     DIRECT_UG,
+    DIRECT_UJ,
     EMBODIED_HIGH_UG,
     EMBODIED_LOW_UG,
     EMBODIED_UG,
     ENERGY_UJ,
     FACILITY_UJ,
+    MARKET_UJ,
     METERED_UJ,
+    STOOD_IN_DIRECT_UG,
     STOOD_IN_UG,
+    STOOD_IN_UPSTREAM_UG,
     UNSPLIT_UG,
     UPSTREAM_UG,
+    UPSTREAM_UJ,
     ValuedRow,
 )
 from carbonbudget_operator.valuation.gpu_embodied import gpu_count, share_gpus
@@ -58,11 +63,13 @@ _Key = tuple[str, str, PodGroup, int]  # node, scope, group, start
 class _Market:
     """A node slice's domain on the market: its micrograms, or None where the location's figure stands in for all of it.
 
-    `stood_in_ug`: for which part of them it does, where contracts cover the rest.
+    `stood_in_ug`: for which part of them it does, where contracts cover the rest. `stood_in_uj`: for how much of the
+    facility's energy, in either case.
     """
 
     emissions_ug: int | None
     factors: frozenset[str]
+    stood_in_uj: int
     stood_in_ug: int = 0
 
 
@@ -154,6 +161,7 @@ class Valuer:
     def _market(self, slices: Sequence[NodeSlice], places: Sequence[Place]) -> list[dict[str, _Market]]:
         """By node slice and domain. Contracts cover nodes of their zone alike, each at the share of its energy.
 
+        They cover electricity that the company buys itself, and nothing that an attested claim covers already.
         They are drawn for the whole hour and shared out over its slices, so that no figure depends on where budgets
         begin; an hour that is open has all that it will be delivered, so that its figures only grow.
         """
@@ -180,13 +188,13 @@ class Valuer:
         for (at, name, _), left_uj, part_ug, instruments in zip(entries, left, covered_ug, used, strict=True):
             rest = places[at].market
             if not instruments and rest.stands_in:
-                found[at][name] = _Market(None, rest.factors)
+                found[at][name] = _Market(None, rest.factors, left_uj)
                 continue
             left_ug = emissions_ug(left_uj, 1000, rest.mg_per_kwh)
             found[at][name] = _Market(
                 part_ug + left_ug,
                 instruments | rest.factors if left_uj or not instruments else instruments,
-                left_ug if rest.stands_in else 0,
+                *((left_uj, left_ug) if rest.stands_in else (0, 0)),
             )
         return found
 
@@ -215,14 +223,15 @@ class Valuer:
                 if domain.measured_uj
                 else [0] * len(energies)
             )
-            market_ug = markets[shares.domain].emissions_ug
+            on_market = markets[shares.domain]
+            market_ug = on_market.emissions_ug
             market = location if market_ug is None else share_list(market_ug, energies)
             metered = _metered(energies, domain.metered_uj, domain.measured_uj)
             facility = (
                 share_list(domain.measured_uj * pue_permille // 1000, energies) if domain.measured_uj else energies
             )
             parts = split_by_basis(location, energies, pue_permille, place.basis, place.bases)
-            stood_in_ug = markets[shares.domain].stood_in_ug
+            stood_in_ug = on_market.stood_in_ug
             # By the grams and not by the energies: so no row's part is more than the row.
             stood_in = location if market_ug is None else share_list(stood_in_ug, market) if stood_in_ug else ()
             columns = (
@@ -230,6 +239,7 @@ class Valuer:
                 (UPSTREAM_UG, parts.upstream),
                 (UNSPLIT_UG, parts.unsplit),
                 (STOOD_IN_UG, stood_in),
+                *_of_inventory(place, on_market, facility, stood_in, parts),
             )
             split_into = [(column, cells) for column, cells in columns if cells]
             for index, total in enumerate(totals):
@@ -281,6 +291,33 @@ class Valuer:
                     figures[EMBODIED_UG] += part
                     figures[EMBODIED_LOW_UG] += low
                     figures[EMBODIED_HIGH_UG] += high
+
+
+def _of_inventory(
+    place: Place, market: _Market, facility: Sequence[int], stood_in: Sequence[int], parts: BasisSplit
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """The columns that the rows of an inventory need beside the others, by the cells of a domain; all 0: left out.
+
+    `facility` is the facility's energy in microjoules. `stood_in` are the micrograms for which no market factor is
+    known, and `parts` those by location.
+    """
+    known, covered_uj = place.bases, sum(facility) - market.stood_in_uj
+    if known.direct_mg is None:
+        if covered_uj:
+            yield MARKET_UJ, share_list(covered_uj, facility) if market.stood_in_uj else facility
+        return
+    yield DIRECT_UJ, facility
+    yield MARKET_UJ, facility  # where no market factor is known, the direct one of the location is
+    if known.lifecycle_mg is not None:
+        yield UPSTREAM_UJ, facility
+    if not stood_in:
+        return
+    split = parts
+    if market.emissions_ug is not None:
+        split = split_by_basis(stood_in, [market.stood_in_uj], 1000, place.basis, known)
+    yield STOOD_IN_DIRECT_UG, split.direct
+    if place.basis != DIRECT:  # with direct factors, what is upstream is no part of what stands in
+        yield STOOD_IN_UPSTREAM_UG, split.upstream
 
 
 def _key(node: str, scope: str, facts: PodGroupFacts, slice_: NodeSlice) -> _Key:

@@ -398,7 +398,7 @@ def _validated(values: Mapping[str, object], source: str, ignore_unknown_of_othe
         else:
             more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
             named = ", ".join(unknown[:_MOST_NAMED]) + more
-            _log.warning("%s: %s; keys that it does not know are ignored: %s", source, versions, named)
+            _log.warning("%s: %s; keys that this version does not know are ignored: %s", source, versions, named)
             return settings
     lines = [f"{source}: {line}" for line in defects(Settings, errors)]
     if unknown and is_of_other and not ignore_unknown_of_others:

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
+from tests.conftest import ROOT
 from tests.settings.test_settings import write
 
 from carbonbudget_operator.settings import Settings, SettingsError, load_settings, parse_settings
@@ -93,3 +95,11 @@ def test_the_check_of_a_file_stays_strict_and_names_the_version_that_wrote_it() 
 def test_many_unknown_keys_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     load_settings(write(tmp_path, written_by("9.0.0", "".join(f"new_{i}: 1\n" for i in range(30)))), {})
     assert caplog.messages[0].endswith(" and 10 more")
+
+
+def test_the_chart_writes_its_version_first_which_is_that_of_its_processes() -> None:
+    chart = ROOT / "charts" / "carbonbudget"
+    assert yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"] == OWN
+    template = (chart / "templates" / "_helpers.tpl").read_text().partition('{{- define "carbonbudget.config" -}}')[2]
+    first = next(line for line in template.splitlines() if line and not line.startswith("{{"))
+    assert first == "written_by: {{ toJson .Chart.AppVersion }}"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, PlainValidator, ValidationError
+from pydantic.config import ExtraValues
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from carbonbudget_operator.settings_sentences import IN_WORDS, sentence_of
@@ -22,6 +23,8 @@ from carbonbudget_operator.timeline import HOUR, Timeline, starts_of
 M = TypeVar("M", bound=BaseModel)
 _Path = tuple[str, ...]
 _KEYS: Final = {"valid_from", "value"}
+# The context of a validation with extra="ignore", which does not reach the sections that are validated here.
+IGNORE_UNKNOWN: Final = "ignore unknown keys"
 
 
 class _Dated:
@@ -41,7 +44,7 @@ class _Wrong(Exception):
 
 def dated(model: type[M]) -> PlainValidator:
     """A validator that turns a section with dated keys into a timeline of plain sections."""
-    return PlainValidator(lambda given: _read(model, given))
+    return PlainValidator(lambda given, info: _read(model, given, info.context))
 
 
 def is_dated(model: type[BaseModel], key: str) -> bool:
@@ -54,7 +57,8 @@ def utc(instant: int) -> str:
     return f"{dt.datetime.fromtimestamp(instant, dt.UTC):%Y-%m-%dT%H:%MZ}"
 
 
-def _read(model: type[M], given: object) -> Timeline[M]:
+def _read(model: type[M], given: object, context: object) -> Timeline[M]:
+    ignored: ExtraValues | None = "ignore" if context == IGNORE_UNKNOWN else None
     if isinstance(given, Timeline):
         return given
     if isinstance(given, model) or not isinstance(given, Mapping):
@@ -72,7 +76,7 @@ def _read(model: type[M], given: object) -> Timeline[M]:
     sections: list[M] = []
     for start in starts:
         try:
-            sections.append(model.model_validate(_plain(given, found, start)))
+            sections.append(model.model_validate(_plain(given, found, start), extra=ignored))
         except ValidationError as error:
             since = f" (in force from {utc(start)})" if start else ""
             for item in error.errors(include_url=False):

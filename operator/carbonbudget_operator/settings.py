@@ -2,22 +2,27 @@
 
 The order of precedence is: command line, environment (`CARBONBUDGET_` and the option in capitals), file, defaults. An
 unknown key or an invalid value stops the process with file, key and reason, so that a typing error is noticed.
+
+All processes of a cluster read one file. During an upgrade a process of the former version may start with the file of
+the next one (`written_by`), so it logs the keys that it does not know and ignores them.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import logging
 from collections.abc import Mapping
 from decimal import Decimal
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import yaml
 from pydantic import Field, PositiveInt, PrivateAttr, ValidationError, model_validator
 
 from carbonbudget_operator.allocation.policy import AllocationPolicy, IdleRule, OverheadRule
-from carbonbudget_operator.dated_settings import DATED, dated
+from carbonbudget_operator.dated_settings import DATED, IGNORE_UNKNOWN, dated
 from carbonbudget_operator.export_settings import AnyExportTarget
 from carbonbudget_operator.intensity_settings import (
     ElectricityMapsSettings,
@@ -27,11 +32,14 @@ from carbonbudget_operator.intensity_settings import (
 )
 from carbonbudget_operator.printable import printable
 from carbonbudget_operator.server_settings import ServerSettings
-from carbonbudget_operator.settings_defects import another_kind_of_file, defects
+from carbonbudget_operator.settings_defects import another_kind_of_file, defects, unknown_keys
 from carbonbudget_operator.strict_yaml import StrictLoader, yaml_defect
 from carbonbudget_operator.timeline import Timeline
 from carbonbudget_operator.unit_settings import UnitSettings
 from carbonbudget_operator.web_settings import WebSettings
+
+_MOST_NAMED: Final = 20
+_log = logging.getLogger(__name__)
 
 
 class SettingsError(ValueError):
@@ -299,6 +307,11 @@ class ReportSettings(SettingsSection):
 class Settings(SettingsSection):
     """The whole settings file."""
 
+    written_by: str = Field(
+        "", max_length=63,
+        description="Version that wrote the file; the chart sets it. A process of another version ignores keys that it "
+        "does not know.",
+    )  # fmt: skip
     cluster: str = Field("default", min_length=1, max_length=63, description="Its name in the ledger.")
     server: ServerSettings = ServerSettings()
     carbon: Annotated[Timeline[CarbonSettings], dated(CarbonSettings)] = Timeline.always(CarbonSettings())
@@ -342,21 +355,28 @@ class Settings(SettingsSection):
 def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, object] | object]) -> Settings:
     """Read the file (None: defaults), apply `overrides` (None values are ignored) and validate all.
 
+    Unknown keys of a file that another version wrote are logged and ignored.
+
     Raises:
         SettingsError: one line for each defect: file, key, reason.
     """
     if path is None:
         return parse_settings(None, "", overrides)
     try:
-        return parse_settings(path.read_bytes(), str(path), overrides)
+        return parse_settings(path.read_bytes(), str(path), overrides, ignore_unknown_of_others=True)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def parse_settings(
-    text: bytes | None, name: str, overrides: Mapping[str, Mapping[str, object] | object] | None = None
+    text: bytes | None,
+    name: str,
+    overrides: Mapping[str, Mapping[str, object] | object] | None = None,
+    ignore_unknown_of_others: bool = False,
 ) -> Settings:
     """Like `load_settings`, from the bytes of a file. `name` is its name in messages.
+
+    An unknown key is a defect, unless it is one of another version's file and `ignore_unknown_of_others`.
 
     Raises:
         SettingsError: one line for each defect: file, key, reason.
@@ -375,14 +395,36 @@ def parse_settings(
             values[key] = (section or {}) | given
         elif override is not None:
             values[key] = override
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        lines = (f"{source}: {line}" for line in defects(Settings, error.errors(include_url=False)))
-        raise SettingsError("\n".join(lines)) from None
+    settings = _validated(values, source, ignore_unknown_of_others)
     if text is not None:
         settings._source = f"{name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})"
     return settings
+
+
+def _validated(values: Mapping[str, object], source: str, ignore_unknown_of_others: bool) -> Settings:
+    """Raises SettingsError."""
+    writer, own = values.get("written_by"), metadata.version("carbonbudget")
+    is_of_other = isinstance(writer, str) and writer not in ("", own)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    unknown = unknown_keys(errors)
+    versions = f"version {printable(str(writer), 63)} wrote this file, and this is version {own}"
+    if unknown and is_of_other and ignore_unknown_of_others:
+        try:
+            settings = Settings.model_validate(values, extra="ignore", context=IGNORE_UNKNOWN)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        else:
+            more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+            named = ", ".join(unknown[:_MOST_NAMED]) + more
+            _log.warning("%s: %s; keys that this version does not know are ignored: %s", source, versions, named)
+            return settings
+    lines = [f"{source}: {line}" for line in defects(Settings, errors)]
+    if unknown and is_of_other and not ignore_unknown_of_others:
+        lines.append(f"{source}: {versions}: check it by the image of the version that wrote it")
+    raise SettingsError("\n".join(lines))
 
 
 def _sections(text: bytes, name: str) -> dict[str, object]:

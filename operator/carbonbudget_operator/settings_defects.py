@@ -75,6 +75,11 @@ def defects(model: type[BaseModel], errors: Iterable[ErrorDetails]) -> list[str]
     return [f"{key}: {printable(', or '.join(reasons), _MOST_REASON)}" for (key, _), reasons in found.items()]
 
 
+def unknown_keys(errors: Iterable[ErrorDetails]) -> list[str]:
+    """The unknown keys among the errors, each once, with its path."""
+    return list(dict.fromkeys(key_of(error["loc"]) for error in errors if error["type"] == UNKNOWN))
+
+
 def _unknown(model: type[BaseModel], path: _Path) -> str:
     """A message for an unknown key, with the key that was probably meant."""
     key, section = str(path[-1]), _sections_at(model, path[:-1])

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from alembic.script import ScriptDirectory
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.ledger import schema
@@ -21,11 +20,11 @@ from carbonbudget_operator.ledger.facts import PodGroup
 from carbonbudget_operator.ledger.ledger_engine import LedgerError, open_ledger
 from carbonbudget_operator.ledger.schema_migration import (
     OLDEST_SCHEMA,
-    _config,
     downgrade,
     migrate,
     require_schema,
 )
+from carbonbudget_operator.ledger.schema_revisions import migrations, revisions
 from carbonbudget_operator.ledger.valued_rows import LOCATION_UG, NAMES, UNSPLIT_UG
 from carbonbudget_operator.settings import CarbonSettings, Settings
 from carbonbudget_operator.valued_hours.upkeep_steps import UpkeepSteps
@@ -49,7 +48,7 @@ def facts(engine: sa.Engine) -> list[tuple[object, ...]]:
 def write_as_0001(source: sa.Engine, target: sa.Engine) -> None:
     """The same facts in the tables of the first schema."""
     with source.connect() as old, target.begin() as new:
-        config = _config()
+        config = migrations()
         config.attributes["connection"] = new
         command.upgrade(config, "0001")
         tables = sa.MetaData()
@@ -104,7 +103,7 @@ def test_the_slices_of_a_nodes_hour_are_joined_and_former_cuts_are_everybodys(
     assert set(book(Booker(source), *reports)) == {BookingResult.STORED}
     target = open_ledger(url)
     with source.connect() as old, target.begin() as new:
-        config = _config()
+        config = migrations()
         config.attributes["connection"] = new
         command.upgrade(config, "0005")
         tables = sa.MetaData()
@@ -161,7 +160,7 @@ def test_sealed_rows_are_by_direct_factors_only_where_they_were_valued_by_one(
 ) -> None:
     engine = open_ledger(new_empty_url())
     with engine.begin() as connection:
-        config = _config()
+        config = migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "0008")
         tables = sa.MetaData()
@@ -203,7 +202,7 @@ def test_sealed_rows_cover_energy_by_the_share_of_their_emissions(
 ) -> None:
     engine = open_ledger(new_empty_url())
     with engine.begin() as connection:
-        config = _config()
+        config = migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "0021")
         tables = sa.MetaData()
@@ -320,17 +319,17 @@ def test_a_ledger_taken_back_has_the_earlier_schema_and_every_fact_and_comes_up_
         BookingResult.STORED
     }
     before = facts(engine)
-    revisions = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
-    for revision in revisions[1 : revisions.index(OLDEST_SCHEMA) + 1]:
+    known = revisions()
+    for revision in known[1 : known.index(OLDEST_SCHEMA) + 1]:
         assert downgrade(engine, revision) == revision
         fresh = open_ledger(new_empty_url())
         with fresh.begin() as connection:
-            config = _config()
+            config = migrations()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
         assert _columns(engine) == _columns(fresh), revision
         fresh.dispose()
-    assert migrate(engine) == revisions[0]
+    assert migrate(engine) == known[0]
     require_schema(engine)
     assert facts(engine) == before
 

@@ -13,7 +13,8 @@ from tests.ledger.reports import HOUR
 from carbonbudget_operator.ledger.bulk_rows import MOST_ADDED
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
 from carbonbudget_operator.ledger.posted_units import posted_revisions
-from carbonbudget_operator.ledger.schema_migration import _config, migrate
+from carbonbudget_operator.ledger.schema_migration import migrate
+from carbonbudget_operator.ledger.schema_revisions import migrations
 from carbonbudget_operator.ledger.span_store import DAY, Post, PostedUnit, SpanStore
 from carbonbudget_operator.ledger.span_tables import posted_count, posted_unit_hour
 from carbonbudget_operator.units.spread_count import spread_count
@@ -117,7 +118,7 @@ def test_counts_of_an_earlier_schema_are_there_by_hour_after_the_upgrade(
 ) -> None:
     engine = open_ledger(new_empty_url())
     with engine.begin() as connection:
-        config = _config()
+        config = migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "0020")
         tables = sa.MetaData()

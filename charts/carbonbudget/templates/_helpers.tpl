@@ -157,6 +157,7 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{- define "carbonbudget.config" -}}
 {{- include "carbonbudget.checkZones" . -}}
 {{- include "carbonbudget.checkPrice" . -}}
+written_by: {{ toJson .Chart.AppVersion }}
 cluster: {{ .Values.cluster }}
 server:
   {{- if not .Values.server.database.secretName }}

@@ -28,6 +28,7 @@ from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS, hours_with_
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.node_coverage import expectations, reported_ms
 from carbonbudget_operator.ledger.seal import sealed_until
+from carbonbudget_operator.ledger.write_locks import write_transaction
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
@@ -139,7 +140,7 @@ def store_closure(engine: sa.Engine, cluster: str, closed: ClosedReport) -> Clos
         ClosingError: the period is closed with another content.
     """
     try:
-        with engine.begin() as connection:
+        with write_transaction(engine) as connection:
             closed_reports.close_report(connection, cluster, closed)
     except AlreadyClosed:
         previous = find_closure(engine, cluster, closed.period)
@@ -157,7 +158,7 @@ def reopen_period(engine: sa.Engine, cluster: str, period: str, now: int, reason
     parse_time_range(period)
     if not reason.strip() or len(reason) > MAX_REASON:
         raise ClosingError(f"the reason is missing or too long: give one of at most {MAX_REASON} characters")
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         found = closed_reports.reopen_report(connection, cluster, period, now, reason.strip())
     if found is None:
         raise NotClosed(f"{period} is not closed")

@@ -20,10 +20,10 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.pod_spans import MOST_SPANS, PodSpansReader, result_of
 from carbonbudget_operator.ledger import span_tables
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, DeletionUnfinished, ids_of
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.span_store import DAY, read_spans
 from carbonbudget_operator.ledger.tracked_pods import tracked_by_id
+from carbonbudget_operator.ledger.write_locks import write_transaction
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _log = logging.getLogger(__name__)
@@ -137,9 +137,7 @@ class SpanFolding:
             .where(table.c.number == sa.bindparam("its_number"), table.c.result.is_(None))
             .values(result=sa.bindparam("its_result"))
         )
-        with engine.begin() as connection:
-            if engine.dialect.name != "postgresql":
-                lock_bookings(connection)
+        with write_transaction(engine) as connection:
             connection.execute(update, list(results))
 
     def _drop(self, now: int, dropper: BatchDeleter) -> None:

@@ -22,7 +22,7 @@ from carbonbudget_operator.exports.export_target_sender import TargetFormat, Tar
 from carbonbudget_operator.exports.line_protocol import LineProtocol
 from carbonbudget_operator.exports.remote_write import RemoteWrite
 from carbonbudget_operator.ledger.export_cursor import ExportCursor
-from carbonbudget_operator.ledger.ledger_engine import ledger_errors, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import LedgerReplaced, ledger_errors, open_ledger
 from carbonbudget_operator.line_protocol_text import tag_name
 from carbonbudget_operator.settings import Settings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
@@ -103,6 +103,9 @@ async def keep_sending(
         asked_seconds = 0
         try:
             more = await step(int(time.time()))
+        except LedgerReplaced:  # the server logs it, once for all that it does
+            await sleep(_PAUSE_SECONDS)
+            continue
         except Exception as error:
             metrics.failures.labels(name).inc()
             if not is_failing:

@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 _ROWS = 2_000  # some 10 ms
 _IDS = 200
@@ -89,8 +89,7 @@ class BatchDeleter:
     def _run(self, work: Callable[[sa.Connection], int]) -> int:
         if time.monotonic() > self._until:
             raise DeletionUnfinished
-        with self._engine.begin() as connection:
-            lock_bookings(connection)
+        with write_transaction(self._engine, AdvisoryLock.BOOKINGS) as connection:
             began = time.monotonic()
             deleted = work(connection)
         self._rest(max(_LEAST_PAUSE_SECONDS, 2 * (time.monotonic() - began)))

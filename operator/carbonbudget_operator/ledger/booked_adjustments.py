@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger.adjustment_tables import adjustment
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.bulk_rows import chunks
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 # Of transfers and credits, which others make: what closes a period is always booked.
 MOST_IN_A_PERIOD: Final = 1_000
 _BOUNDED: Final = frozenset({"TransferIn", "TransferOut", "Credit"})
 # How long after its period's end an adjustment stays, beyond the months that facts are kept.
 KEPT_SECONDS: Final = 2 * 366 * 86_400
-_LOCK: Final = 0x6362_0018
 _GROUPS_AT_ONCE: Final = 500  # a transaction holds up reports
 _COLUMNS: Final = tuple(
     adjustment.c[name]
@@ -65,11 +65,7 @@ def book_adjustments(
     """
     booked: list[int] = []
     for first in range(0, len(groups), _GROUPS_AT_ONCE):
-        with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            else:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with write_transaction(engine, AdvisoryLock.ADJUSTMENTS) as connection:
             part = groups[first : first + _GROUPS_AT_ONCE]
             booked += [first + index for index in _book(connection, cluster, part, now)]
     return booked

@@ -22,14 +22,13 @@ from carbonbudget_operator.ledger.id_cache import IdCache, NodeRecord
 from carbonbudget_operator.ledger.report_bounds import HourBounds, too_large
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.tracked_pods import TrackedPods
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 _DIGEST = 8
 _ENTRY = 2 * _DIGEST
 # A node's hour has at most 360 windows of ten seconds, and parts of some where agents were restarted. More windows are
 # invented, and each of them would count.
 _MAX_WINDOWS = 1_000
-# One number for all servers: bookings share this lock, and a transaction that cuts or seals has it alone.
-_BOOKINGS_LOCK = 0x6362_0001
 
 
 class BookingResult(Enum):
@@ -131,7 +130,7 @@ class Booker:
     def book(self, reports: Sequence[CheckedReport]) -> list[BookingResult]:
         """Book a batch. Returns the result of each report. All of it is committed or nothing (SQLAlchemyError)."""
         try:
-            with self._engine.begin() as connection:
+            with write_transaction(self._engine, AdvisoryLock.BOOKINGS, shared=True) as connection:
                 return self._book(connection, reports)
         except BaseException:
             self.ids.forget()
@@ -140,10 +139,6 @@ class Booker:
             raise
 
     def _book(self, connection: sa.Connection, reports: Sequence[CheckedReport]) -> list[BookingResult]:
-        if self._postgresql:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_BOOKINGS_LOCK)))
-        else:
-            lock_bookings(connection)
         sealed = schema.sealed_hour.c
         newest_sealed = connection.scalar(
             sa.select(sa.func.max(sealed.hour)).where(
@@ -253,14 +248,6 @@ def _parts(report: NodeReport, cuts: Cuts) -> ReportSlices:
     """The report's slices; its whole hours if only cuts make it too large: a report matters more than cuts."""
     parts = ReportSlices(report, cuts)
     return ReportSlices(report, NO_CUTS) if too_large(report, parts) else parts
-
-
-def lock_bookings(connection: sa.Connection) -> None:
-    """Let no other process book until the transaction ends. Must be its first statement."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BOOKINGS_LOCK)))
-    else:  # SQLite's driver would begin at the first write, and earlier reads could be out of date
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _adder(dialect: sa.Dialect, table: sa.Table) -> BulkInsert:

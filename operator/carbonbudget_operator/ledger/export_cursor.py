@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.write_locks import write_transaction
 
 LEASE_SECONDS: Final = 120
 _MOST_LEASE_SECONDS: Final = 600  # a lease that ends later is of a server whose clock was wrong
@@ -59,7 +60,7 @@ class ExportCursor:
         c = schema.export_target.c
         free = (c.holder == self._holder) | (c.lease_until <= now) | (c.lease_until > now + _MOST_LEASE_SECONDS)
         until = now + LEASE_SECONDS
-        with self._engine.begin() as connection:
+        with write_transaction(self._engine) as connection:
             taken = connection.execute(
                 sa.update(schema.export_target)
                 .where(*self._mine, free)
@@ -127,7 +128,7 @@ class ExportCursor:
     def forget(self, before: int, final: Sequence[int]) -> None:
         """Forget hours before an instant, and of whom the rows of these sealed hours are: they change no more."""
         c = schema.export_hour.c
-        with self._engine.begin() as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(sa.delete(schema.export_hour).where(*self._hours, c.hour < before))
             for some in chunks(final):
                 connection.execute(
@@ -137,7 +138,7 @@ class ExportCursor:
     @contextmanager
     def _holding(self, now: int) -> Iterator[sa.Connection]:
         """A transaction in which no other server can take the lease. Raises LeaseLost."""
-        with self._engine.begin() as connection:
+        with write_transaction(self._engine) as connection:
             kept = connection.execute(
                 sa.update(schema.export_target)
                 .where(*self._mine, schema.export_target.c.holder == self._holder)

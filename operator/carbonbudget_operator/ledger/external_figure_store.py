@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
 from carbonbudget_operator.ledger.external_figure import ExternalFigure, ExternalFile
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
-_LOCK: Final = 0x6362_0013
 _ROWS: Final = 5_000
 _FOR_EVER: Final = 2**62
 _LEAST_PREFIX: Final = 8
@@ -38,8 +38,7 @@ def store_file(engine: sa.Engine, cluster: str, file: ExternalFile, now: int, by
         ExternalConflict: the same file is imported, or a figure overlaps an imported one of its series.
     """
     table = schema.external_file
-    with engine.begin() as connection:
-        _lock(connection)
+    with write_transaction(engine, AdvisoryLock.EXTERNAL_FILES) as connection:
         former = connection.execute(
             sa.select(table.c.imported_at, table.c.imported_by).where(
                 table.c.cluster == cluster, table.c.source == file.source, table.c.sha256 == file.sha256
@@ -62,14 +61,6 @@ def store_file(engine: sa.Engine, cluster: str, file: ExternalFile, now: int, by
             rows = [_row(cluster, file_id, figure) for figure in file.figures[at : at + _ROWS]]
             connection.execute(sa.insert(schema.external_figure), rows)
         _refuse_overlap(connection, file_id)
-
-
-def _lock(connection: sa.Connection) -> None:
-    """Until the transaction ends, nobody else imports or removes. Its first statement."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _row(cluster: str, file_id: int, figure: ExternalFigure) -> dict[str, object]:
@@ -132,8 +123,7 @@ def remove_file(
     file, figure = schema.external_file, schema.external_figure
     if len(sha256) < _LEAST_PREFIX or not set(sha256) <= set("0123456789abcdef"):
         raise NoExternalFile(f"name a file by its SHA-256, or at least its first {_LEAST_PREFIX} digits")
-    with engine.begin() as connection:
-        _lock(connection)
+    with write_transaction(engine, AdvisoryLock.EXTERNAL_FILES) as connection:
         found = connection.execute(
             sa.select(file)
             .where(file.c.cluster == cluster, file.c.source == source, file.c.sha256.startswith(sha256))

@@ -16,6 +16,7 @@ from carbonbudget_operator.ledger.bulk_rows import BulkInsert
 from carbonbudget_operator.ledger.forecast_tables import grid_forecast, grid_forecast_poll
 from carbonbudget_operator.ledger.intensity_store import SourcePoll
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.write_locks import write_transaction
 
 COMPARED_SECONDS: Final = 7 * 24 * HOUR
 _KEPT_SECONDS: Final = COMPARED_SECONDS + 24 * HOUR
@@ -45,7 +46,7 @@ def store_forecast(
     """Replace the forecast of the hours from the UTC second `start` on: it ends where the new one ends."""
     c, polls = grid_forecast.c, grid_forecast_poll.c
     its = sa.and_(c.source == source, c.zone == zone, c.basis == basis)
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         connection.execute(sa.delete(grid_forecast).where(c.hour < now - _KEPT_SECONDS))
         connection.execute(sa.delete(grid_forecast).where(its, c.hour >= start, c.hour.not_in(sorted(hours))))
         rows = BulkInsert(
@@ -97,7 +98,7 @@ def compared_hours(
 def fail_forecast(engine: sa.Engine, source: str, zone: str, error: str, polled_at: int) -> None:
     """Store why there is no forecast. `polled_at`: from when the next question's pause counts."""
     c = grid_forecast_poll.c
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             sa.update(grid_forecast_poll)
             .where(c.source == source, c.zone == zone)

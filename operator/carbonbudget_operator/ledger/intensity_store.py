@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 Series = dict[int, tuple[int, bool]]  # mg/kWh and whether it is an estimate, by hour
 
@@ -48,8 +48,7 @@ def store_intensities(
     engine: sa.Engine, source: str, zone: str, basis: str, series: Mapping[int, tuple[int, bool]], now: int, reach: int
 ) -> int:
     """Store new and changed figures; returns the number of their hours. Up to `reach` hours after one lean on it."""
-    with engine.begin() as connection:
-        lock_bookings(connection)
+    with write_transaction(engine, AdvisoryLock.BOOKINGS) as connection:
         known = load_intensities(connection, basis, min(series, default=0), max(series, default=0) + 1).get(
             (source, zone), {}
         )
@@ -84,7 +83,7 @@ def claim_poll(
         )
     if polled_at is not None and polled_at > now - interval:
         return False
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         BulkInsert(connection.dialect, table, ("source", "zone"), ("source", "zone")).put(connection, [(source, zone)])
         done = connection.execute(
             sa.update(table)
@@ -97,7 +96,7 @@ def claim_poll(
 def fail_poll(engine: sa.Engine, source: str, zone: str, error: str) -> None:
     """Store the source's error message."""
     c = schema.grid_poll.c
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         connection.execute(
             sa.update(schema.grid_poll).where(c.source == source, c.zone == zone).values(error=error[:500])
         )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.ledger_engine import LedgerError, WrongLedger, printable_url, snapshot
+from carbonbudget_operator.ledger.write_locks import write_transaction
 
 _ROWS = 5_000
 
@@ -23,7 +24,7 @@ def copy_ledger(source: sa.Engine, target: sa.Engine) -> Iterator[tuple[str, int
         LedgerError: either side failed; the target is as it was.
     """
     try:
-        with snapshot(source) as reading, target.begin() as writing:
+        with snapshot(source) as reading, write_transaction(target) as writing:
             for table in schema.metadata.sorted_tables:
                 if writing.execute(sa.select(table).limit(1)).first() is not None:
                     raise WrongLedger(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.read_only_database import seek_primary_after_refusal
 from carbonbudget_operator.ledger.shared_snapshot import SharedSnapshot, begin_snapshot
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, OtherSchema
 
 _READERS = 2  # connections of a worker process: its shared snapshot, and one that an answer opens beside it
 _POOL_SECONDS = 10  # for a connection that others of the same pool use: a caller gets its answer before it gives up
@@ -37,6 +38,10 @@ class LedgerError(Exception):
     """
 
     wrong_use = False
+
+
+class LedgerReplaced(LedgerError):
+    """The ledger has the schema of another version. The sentence is for whoever asked, too."""
 
 
 class WrongLedger(LedgerError):
@@ -81,6 +86,17 @@ def open_ledger(url: str, connections: int | None = None, may_be_standby: bool =
     else:
         seek_primary_after_refusal(engine)
     return engine
+
+
+def hold_as_server(engine: sa.Engine) -> None:
+    """Have each connection of a server's engine hold the lock of servers, so that no downgrade runs beside it.
+
+    It holds the lock as long as it is open, so a connection that is opened anew needs nothing else. During a downgrade,
+    opening one waits until that is over. SQLite has nothing like it.
+    """
+    if engine.dialect.name == "postgresql":
+        statement = f"SELECT pg_advisory_lock_shared({AdvisoryLock.SERVERS:d})"
+        sa.event.listen(engine, "connect", lambda connection, _: _set(connection, statement))
 
 
 def _set_up_sqlite(connection: SQLiteConnection, _record: object) -> None:
@@ -178,6 +194,8 @@ def ledger_errors(engine: sa.Engine) -> Iterator[None]:
     """Turn an error of the database inside into a LedgerError of one line."""
     try:
         yield
+    except OtherSchema as error:
+        raise LedgerReplaced(reason_of(error)) from None
     except sa.exc.SQLAlchemyError as error:
         raise LedgerError(f"ledger {printable_url(engine)}: {reason_of(error)}") from None
 

@@ -17,6 +17,7 @@ from carbonbudget_operator.ledger.fact_reader import SILENT_SECONDS
 from carbonbudget_operator.ledger.facts import CPU
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import valid_in_database
+from carbonbudget_operator.ledger.write_locks import write_transaction
 
 # A new node's first minutes are not a gap: its agent's image is being pulled.
 _GRACE_SECONDS = 180
@@ -36,7 +37,7 @@ class ExpectedNodeTime:
 def store_listed(engine: sa.Engine, cluster: str, listed: Mapping[str, str], now: int) -> None:
     """Store a complete list of the nodes that should report: names and uids."""
     table = schema.node_listed
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         rows = BulkInsert(
             connection.dialect, table, ("cluster", "name", "uid", "since", "until"), ("cluster", "name", "uid"),
             {"until": "max"},
@@ -50,7 +51,7 @@ def store_counts(engine: sa.Engine, cluster: str, counts: Mapping[str, int], now
     The kind is what the nodes are on which no agent runs; empty for those that should report.
     """
     table, day = schema.node_count, now - now % _DAY
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         rows = BulkInsert(
             connection.dialect, table, ("cluster", "day", "kind", "nodes", "until"), ("cluster", "day", "kind"),
             {"nodes": "max", "until": "max"},
@@ -61,7 +62,7 @@ def store_counts(engine: sa.Engine, cluster: str, counts: Mapping[str, int], now
 def forget_listed(engine: sa.Engine, cluster: str, uids: Iterable[str]) -> None:
     """Expect nothing of nodes that were listed as such by mistake, unless one of that name has ever reported."""
     listed, node = schema.node_listed.c, schema.node.c
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         for some in chunks(sorted(uids)):
             connection.execute(
                 sa.delete(schema.node_listed).where(

@@ -15,12 +15,12 @@ from typing import Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 PREFIX: Final = "carbonbudget_read_"  # tells people and secret scanners what was found
 MAX_LIVE: Final = 1_000  # of a cluster: the server has them in memory
 MAX_LIVE_EACH: Final = 50  # of one creator
 _KEPT_SECONDS: Final = 90 * 86_400  # how long one that is over stays listed
-_LOCK: Final = 0x6362_0014
 _DAY: Final = 86_400
 
 
@@ -63,11 +63,7 @@ def create_token(
 ) -> tuple[str, ReadToken]:  # fmt: skip
     """A new token, which nobody can read again, and its record. Raises TooManyReadTokens."""
     token, c = PREFIX + secrets.token_urlsafe(32), schema.read_token.c
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        else:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with write_transaction(engine, AdvisoryLock.READ_TOKENS) as connection:
         over = sa.func.coalesce(c.revoked_at, c.expires_at)
         connection.execute(sa.delete(schema.read_token).where(over < now - _KEPT_SECONDS))
         live = [one for one in _read(connection, cluster) if one.revoked_at is None and one.expires_at > now]
@@ -106,7 +102,7 @@ def revoke_token(engine: sa.Engine, cluster: str, token_id: int, by: str, now: i
     """Revoke one. A second time changes nothing."""
     c = schema.read_token.c
     change = sa.update(schema.read_token).where(c.cluster == cluster, c.id == token_id, c.revoked_at.is_(None))
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         connection.execute(change.values(revoked_at=now, revoked_by=by))
 
 
@@ -114,7 +110,7 @@ def note_use(engine: sa.Engine, token_id: int, now: int) -> None:
     """Record the day of a use."""
     day, c = now - now % _DAY, schema.read_token.c
     earlier = sa.or_(c.last_used.is_(None), c.last_used < day)
-    with engine.begin() as connection:
+    with write_transaction(engine) as connection:
         connection.execute(sa.update(schema.read_token).where(c.id == token_id, earlier).values(last_used=day))
 
 

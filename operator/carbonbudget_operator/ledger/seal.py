@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.labelled_units import keep_units, units_to_keep
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.stored_units import HOURS
 from carbonbudget_operator.ledger.time_slices import HOUR
 from carbonbudget_operator.ledger.unreadable_rows import valid_rows
 from carbonbudget_operator.ledger.workload_owners import drop_orphans
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 
 class SealError(Exception):
@@ -57,8 +57,7 @@ def seal_hour(
         before = _state(connection, derivation_id, hour)
         _check(connection, cluster, hour, derivation_id, valued)
         units = units_to_keep(connection, cluster, hour)
-    with engine.begin() as connection:
-        lock_bookings(connection)
+    with write_transaction(engine, AdvisoryLock.BOOKINGS) as connection:
         if sealed_hours(connection, cluster, hour, hour + 1) or _state(connection, derivation_id, hour) != before:
             return
         connection.execute(

@@ -14,9 +14,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import span_tables
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import MOST_ADDED, BulkInsert, chunks
 from carbonbudget_operator.ledger.known_records import KnownRecords
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 from carbonbudget_operator.spans.span_record import Span
 from carbonbudget_operator.units.counting import MICRO
 from carbonbudget_operator.units.spread_count import hours_touched, spread_count
@@ -27,7 +27,6 @@ _NONE: Final = -1  # PostgreSQL takes the rows as arrays of numbers
 # have to reach back some minutes: these do at one a second, which is the most that a pod may post.
 _MOST_POINTS: Final = 300
 _MOST_COUNT: Final = 10**12  # a larger one is no count of work: its hours are not known
-_UNITS_LOCK: Final = 0x6362_0021
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +123,9 @@ class SpanStore:
         `now` is the UTC second. Raises SQLAlchemyError: nothing is stored.
         """
         day = now // DAY
-        with self.engine.begin() as connection:
-            if connection.dialect.name != "postgresql":
-                lock_bookings(connection)
-            elif any(post.units for post in posts):
-                # Another server may get the same counts again: each is added to its hours once.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UNITS_LOCK)))
+        # Another server may get the same counts again.
+        lock = AdvisoryLock.POSTED_UNITS if any(post.units for post in posts) else None
+        with write_transaction(self.engine, lock) as connection:
             counted = self._counted(connection, day, {post.namespace for post in posts})
             ids = self._pods(connection, posts, now)
             known_spans, known_units = self._known_ids(connection, ids, posts)

@@ -17,6 +17,7 @@ from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.applied_factors import AppliedFactors, applied_of, applied_text
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 from carbonbudget_operator.ledger.valued_rows import COLUMNS, NAMES, OF_INVENTORY, ValuedRow, ValuedUnit
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 # Levels of units, each made of the one before: hours, quarters of a day, days, thirds of a month, months.
 HOURS, QUARTERS, DAYS, THIRDS, MONTHS = LEVELS = range(5)
@@ -32,7 +33,6 @@ TOGETHER: Final[ColumnSums] = {
 } | {0: (0, 1, 2), 4: (4, 5, 6), 7: (7, 8, 9)}  # fmt: skip
 _RANGES_AT_ONCE = 200  # SQLite takes 500 in one statement
 _MAX_FIGURE = 2**60  # of a sum: eight of them still fit a database's integer
-_KEEP_LOCK = 0x6362_0003
 _MAX_GROUPS = 500_000  # some 500 bytes each, beyond which they are read again
 _Key = tuple[int, int]  # level and start
 _Group = tuple[str, str, str, Mapping[str, str]]
@@ -239,9 +239,7 @@ class StoredUnits:
         key = (unit.level, unit.start)
         groups = {_group_text(row): row for row in unit.rows}
         factors = {_text(sorted(row.factors)) for row in unit.rows}
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":  # several servers store the same units
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_KEEP_LOCK)))
+        with write_transaction(self._engine, AdvisoryLock.VALUED_UNITS) as connection:
             self._put_derivation.put(connection, [(self._digest, self.description)])
             derivation_id = self._look_up(connection)
             assert derivation_id is not None
@@ -273,7 +271,7 @@ class StoredUnits:
 
     def forget(self, units: Iterable[tuple[int, int, int]]) -> None:
         """Drop units, by level, start and end, because they are wrong."""
-        with self._engine.begin() as connection:
+        with write_transaction(self._engine) as connection:
             derivation_id = self._look_up(connection)
             if derivation_id is not None:
                 for level, start, end in units:

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
 from carbonbudget_operator.ledger.kept_unit_table import kept_units
 from carbonbudget_operator.ledger.unit_days import (
@@ -30,6 +29,7 @@ from carbonbudget_operator.ledger.unit_days import (
     with_hour,
 )
 from carbonbudget_operator.ledger.unit_tables import unit_counter, unit_day, unit_failure, unit_lease
+from carbonbudget_operator.ledger.write_locks import write_transaction
 from carbonbudget_operator.units.counter_expression import CounterExpression
 from carbonbudget_operator.units.counting import HourUnits
 from carbonbudget_operator.units.pending_hours import NOT_IN_STORE, AttemptedHour
@@ -115,14 +115,9 @@ class UnitStore:
         self._leases = BulkInsert(engine.dialect, unit_lease, ("cluster", "holder", "lease_until"), ("cluster",))
 
     def register(self, counters: Iterable[WantedCounter], now: int) -> None:
-        """`want` in a transaction of its own."""
-        with self._engine.begin() as connection:
-            self.want(connection, counters, now)
-
-    def want(self, connection: sa.Connection, counters: Iterable[WantedCounter], now: int) -> None:
         """Store new counters, earlier first hours, and once in an hour that a counter is still wanted.
 
-        `connection` is in no transaction yet that has read or written on SQLite. Mostly nothing is written.
+        Mostly nothing is written, and no transaction that writes is begun.
         """
         wanted: dict[tuple[str, str], WantedCounter] = {}
         for one in counters:
@@ -133,7 +128,8 @@ class UnitStore:
             wanted[key] = one
         c = unit_counter.c
         query = sa.select(c.namespace, c.digest, c.first_hour, c.wanted_at).where(c.cluster == self._cluster)
-        stored = {(row.namespace, row.digest): row for row in connection.execute(query)}
+        with self._engine.connect() as connection:
+            stored = {(row.namespace, row.digest): row for row in connection.execute(query)}
         numbers: dict[str, int] = defaultdict(int)
         for namespace, digest in stored:
             numbers[namespace] += not digest.startswith(_DROPPED)
@@ -148,17 +144,14 @@ class UnitStore:
                 continue
             rows.append((self._cluster, namespace, digest, one.expression.to_json(), first, now))
         if rows:
-            if connection.dialect.name != "postgresql":
-                lock_bookings(connection)
-            self._counters.put(connection, sorted(rows))  # in one order: other servers do the same at the same time
+            with write_transaction(self._engine) as connection:
+                self._counters.put(connection, sorted(rows))  # in one order: other servers do the same at that time
 
     def acquire(self, now: int, holder: str) -> bool:
         """Whether this server asks Prometheus until LEASE_SECONDS later; False if another one does."""
         c = unit_lease.c
         free = (c.holder == holder) | (c.lease_until <= now) | (c.lease_until > now + 5 * LEASE_SECONDS)
-        with self._engine.begin() as connection:
-            if connection.dialect.name != "postgresql":
-                lock_bookings(connection)
+        with write_transaction(self._engine) as connection:
             taken = connection.execute(
                 sa.update(unit_lease)
                 .where(c.cluster == self._cluster, free)
@@ -212,9 +205,7 @@ class UnitStore:
         """Store what was counted in one transaction; False if the hour is known already, or the counter is gone."""
         day, index = day_of(hour)
         letter = ABSENT if counted.is_absent else WITH_GAPS if counted.gaps else COUNTED
-        with self._engine.begin() as connection:
-            if connection.dialect.name != "postgresql":
-                lock_bookings(connection)
+        with write_transaction(self._engine) as connection:
             # Its row is the lock of a counter: another server may still believe that it has the lease.
             is_named = ~unit_counter.c.digest.startswith(_DROPPED)
             lock = sa.select(unit_counter.c.id).where(unit_counter.c.id == counter_id, is_named).with_for_update()
@@ -235,9 +226,7 @@ class UnitStore:
         """Store that hours were asked for in vain. An hour that is known meanwhile is read as known."""
         rows = sorted((one.counter_id, one.hour, *one.attempt, one.reason[:512]) for one in failures)
         if rows:
-            with self._engine.begin() as connection:
-                if connection.dialect.name != "postgresql":
-                    lock_bookings(connection)
+            with write_transaction(self._engine) as connection:
                 self._failures.put(connection, rows)
 
     def give_up(self, horizon: int) -> None:
@@ -247,9 +236,7 @@ class UnitStore:
         with self._engine.connect() as connection:
             if not connection.scalar(sa.select(sa.exists().where(*behind))):
                 return
-        with self._engine.begin() as connection:
-            if connection.dialect.name != "postgresql":
-                lock_bookings(connection)
+        with write_transaction(self._engine) as connection:
             connection.execute(sa.update(unit_counter).where(*behind).values(missing_before=horizon))
 
     def drop_unused(self, wanted_since: int, dropper: BatchDeleter) -> None:
@@ -263,9 +250,7 @@ class UnitStore:
         with self._engine.connect() as connection:
             some = connection.scalar(sa.select(sa.exists().where(mine, c.wanted_at < wanted_since, ~is_left)))
         if some:
-            with self._engine.begin() as connection:
-                if connection.dialect.name != "postgresql":
-                    lock_bookings(connection)
+            with write_transaction(self._engine) as connection:
                 connection.execute(
                     sa.update(unit_counter)
                     .where(mine, c.wanted_at < wanted_since, ~is_left)

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.batch_delete import BatchDeleter, ids_of
-from carbonbudget_operator.ledger.booking import lock_bookings
 from carbonbudget_operator.ledger.bulk_rows import BulkInsert, chunks
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,7 @@ def known_owners(engine: sa.Engine, uids: Iterable[str]) -> set[str]:
 
 def store_owners(engine: sa.Engine, owners: Mapping[str, WorkloadOwner], hours: Iterable[int]) -> None:
     """Store the owners by their controllers' uids; the hours in which those ran are valued again."""
-    with engine.begin() as connection:
-        lock_bookings(connection)
+    with write_transaction(engine, AdvisoryLock.BOOKINGS) as connection:
         rows = BulkInsert(connection.dialect, schema.owner, ("uid", "kind", "name", "owner_uid"), ("uid",))
         rows.put(connection, ((uid, found.kind, found.name, found.uid) for uid, found in sorted(owners.items())))
         c = schema.hour_revision.c

@@ -17,13 +17,14 @@ from collections.abc import Callable, Collection, Iterable
 import sqlalchemy as sa
 
 from carbonbudget_operator.ledger import schema
-from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport, lock_bookings
+from carbonbudget_operator.ledger.booking import Booker, BookingResult, CheckedReport
 from carbonbudget_operator.ledger.cuts import new_cuts
 from carbonbudget_operator.ledger.ledger_engine import LedgerError, reason_of, silence
 from carbonbudget_operator.ledger.read_only_database import AWAY
 from carbonbudget_operator.ledger.report_bounds import MAX_ROWS, weight
 from carbonbudget_operator.ledger.selected_labels import Asked, StoredLabels
 from carbonbudget_operator.ledger.time_slices import HOUR
+from carbonbudget_operator.ledger.write_locks import AdvisoryLock, write_transaction
 
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 200
@@ -120,8 +121,7 @@ class LedgerWriter:
         with self._engine.connect() as connection:  # mostly there is no new cut, and then no report is delayed
             if not new_cuts(connection, wanted, now):
                 return
-        with self._lock, self._engine.begin() as connection:
-            lock_bookings(connection)
+        with self._lock, write_transaction(self._engine, AdvisoryLock.BOOKINGS) as connection:
             made = new_cuts(connection, wanted, now)
             if made:
                 connection.execute(sa.insert(schema.cut), [{"at": at, "namespace": name} for at, name in made])
@@ -136,11 +136,11 @@ class LedgerWriter:
         news = self.selected_labels.news(asked, now)
         if not news:
             return
-        with self._lock, self._engine.begin() as connection:
+        with self._lock, write_transaction(self._engine) as connection:
             self._stored_labels.store(connection, news)
         gone = self.selected_labels.take(news)
         if gone:
-            with self._lock, self._engine.begin() as connection:
+            with self._lock, write_transaction(self._engine) as connection:
                 self._stored_labels.remove(connection, gone)
 
     def load_selected_labels(self, now: int) -> None:
@@ -152,7 +152,7 @@ class LedgerWriter:
             self._stored_labels.load(connection, now)
             expired = self._stored_labels.has_expired(connection, now)
         if expired:
-            with self._lock, self._engine.begin() as connection:
+            with self._lock, write_transaction(self._engine) as connection:
                 self._stored_labels.drop_expired(connection, now)
 
     def load_tracked_pods(self, now: int) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.kube.access_reviews import Caller, Unauthenticated, UsedReadToken
 from carbonbudget_operator.ledger.read_tokens import ReadToken, hash_of, live_tokens, note_use
+from carbonbudget_operator.logs import FailureLog
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
 FRESH_SECONDS: Final = 10.0
@@ -39,6 +40,7 @@ class ReadTokenCheck:
         self._until = 0.0
         self._reading = asyncio.Lock()
         self._used: dict[int, int] = {}  # the day that was recorded last, by token
+        self._failures = FailureLog()
 
     async def caller(self, token: str) -> Caller:
         """The token's creator, restricted to its namespaces: a token can never do more than its creator may now.
@@ -81,4 +83,7 @@ class ReadTokenCheck:
                 await self._pool.ask(lambda queries: note_use(queries.book.engine, record.id, now))
         except Refusal as refusal:  # a reader is answered all the same
             self._used.pop(record.id, None)
-            _log.warning("the use of read token %d is not recorded: %s", record.id, refusal.reason)
+            if self._failures.begins(_WHO):
+                _log.warning("the use of read token %d is not recorded: %s", record.id, refusal.reason)
+        else:
+            self._failures.ends(_WHO)

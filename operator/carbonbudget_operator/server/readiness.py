@@ -1,4 +1,4 @@
-"""Checks whether the ledger's database answers and can be written to, for /readyz and before each question.
+"""Checks that the ledger answers, has our schema and can be written to: for /readyz, and before each question.
 
 Anybody may call /readyz, so one check serves many callers. A busy database is slow and answers. A database that has not
 answered for some seconds counts as unavailable for all callers.
@@ -13,6 +13,7 @@ from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.ledger_engine import silence
 from carbonbudget_operator.ledger.read_only_database import require_writable
+from carbonbudget_operator.ledger.write_locks import require_own_schema
 from carbonbudget_operator.server.worker_pools import WorkerPool
 
 _FRESH_SECONDS: Final = 1.0
@@ -74,6 +75,10 @@ class Readiness:
 
 
 def _ask_ledger(queries: BudgetUseQueries) -> None:
-    """Read from the ledger, and have the database say that it can be written to. Raises SQLAlchemyError."""
+    """Read from the ledger, and have the database say that it can be written to. Raises SQLAlchemyError.
+
+    The schema first: by another one the facts may not be readable at all.
+    """
+    require_own_schema(queries.book.engine)
     queries.data_through()
     require_writable(queries.book.engine)

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
@@ -36,6 +35,7 @@ from carbonbudget_operator.ledger.schema_migration import migrate
 from carbonbudget_operator.ledger.unit_store import UnitStore
 from carbonbudget_operator.ledger.writer import LedgerWriter
 from carbonbudget_operator.server.app import make_app
+from carbonbudget_operator.server.background_steps import BackgroundSteps
 from carbonbudget_operator.server.emission_metrics import EmissionMetrics
 from carbonbudget_operator.server.ledger_answers import LedgerAnswers
 from carbonbudget_operator.server.ledger_size_metrics import LedgerSizeMetrics
@@ -150,34 +150,35 @@ async def run(settings: Settings, host: str, port: int, log_level: str, log_form
     folding = SpanFolding(pools.book, server.spans.window_days, server.spans.result_days, server.pod_days)
     exports = Exports(settings, pools.book, registry)
     units = UnitPoller(settings, registry)
+    every = BackgroundSteps(pools.upkeep).every
     tasks = [
         asyncio.create_task(task)
         for task in (
             follow_certificate(context, server.tls_cert, server.tls_key, registry),
-            _every(30, "valued hours cannot be stored, sealed or deleted", lambda: upkeep.run(int(time.time()))),
-            _every(30, "hourly intensities cannot be stored", lambda: grid.step(int(time.time()))),
-            _every(60, "forecasts of the grid cannot be stored", lambda: forecasts.step(int(time.time()))),
-            _every(
+            every(30, "valued hours cannot be stored, sealed or deleted", lambda: upkeep.run(int(time.time()))),
+            every(30, "hourly intensities cannot be stored", lambda: grid.step(int(time.time()))),
+            every(60, "forecasts of the grid cannot be stored", lambda: forecasts.step(int(time.time()))),
+            every(
                 60,
                 "the labels that budgets select by cannot be read",
                 lambda: asyncio.to_thread(writer.load_selected_labels, int(time.time())),
             ),
-            _every(
+            every(
                 60,
                 "the pods that post spans cannot be read",
                 lambda: asyncio.to_thread(writer.load_tracked_pods, int(time.time())),
             ),
-            _every(300, "old spans cannot be folded", lambda: asyncio.to_thread(folding.step, int(time.time()))),
+            every(300, "old spans cannot be folded", lambda: asyncio.to_thread(folding.step, int(time.time()))),
             _started(people),
-            _every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
-            _every(30, "the ledger's write-ahead log cannot be emptied", lambda: shorten_log(pools.upkeep, people)),
-            _every(60, "the ledger's size cannot be read", size.step),
-            _every(5, "owners of controllers cannot be stored", owners.step),
-            _every(5, "nodes cannot be compared with their reports", capacities.step),
+            every(60, "the emissions of the last hour cannot be read for the metrics", emitted.step),
+            every(30, "the ledger's write-ahead log cannot be emptied", lambda: shorten_log(pools.upkeep, people)),
+            every(60, "the ledger's size cannot be read", size.step),
+            every(5, "owners of controllers cannot be stored", owners.step),
+            every(5, "nodes cannot be compared with their reports", capacities.step),
             keep_following(client, PODS, pods.run),
-            _every(60, "labels of pods cannot be read again", pods.read_labels_again),
-            _every(120, "the list of nodes cannot be stored", lambda: nodes.step(int(time.time()))),
-            _every(STEP_SECONDS, "units cannot be counted", lambda: units.step(int(time.time()))),
+            every(60, "labels of pods cannot be read again", pods.read_labels_again),
+            every(120, "the list of nodes cannot be stored", lambda: nodes.step(int(time.time()))),
+            every(STEP_SECONDS, "units cannot be counted", lambda: units.step(int(time.time()))),
             *exports.tasks(),
         )
     ]
@@ -202,17 +203,3 @@ async def _started(people: QuestionQueue) -> None:
         await people.start()
     except Refusal as refusal:
         _log.error("a process for people's questions cannot be started in advance: %s", refusal.reason)
-
-
-async def _every(seconds: float, trouble: str, step: Callable[[], Awaitable[object]]) -> None:
-    """Call `step` again and again, with a pause of `seconds`. A failure is logged once until `step` succeeds again."""
-    failing = False
-    while True:
-        try:
-            await step()
-            failing = False
-        except Exception as error:
-            if not failing:
-                _log.error("%s: %s", trouble, error)
-            failing = True
-        await asyncio.sleep(seconds)

@@ -20,7 +20,13 @@ import sqlalchemy as sa
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ingest.request_limits import RequestLimits, RequestShare
-from carbonbudget_operator.ledger.ledger_engine import LedgerError, bound_statements, ledger_errors, open_ledger
+from carbonbudget_operator.ledger.ledger_engine import (
+    LedgerError,
+    bound_statements,
+    hold_as_server,
+    ledger_errors,
+    open_ledger,
+)
 from carbonbudget_operator.server.ledger_refusal import ledger_away
 from carbonbudget_operator.server.question import QueryAllowance, Question
 from carbonbudget_operator.server.turns import COME_AGAIN_SECONDS, Turns
@@ -256,6 +262,7 @@ class WorkerPools:
     def _open(self, url: str, connections: int, seconds: float | None = None) -> sa.Engine:
         """`seconds` is the limit of the work; without one its statements have none either."""
         engine = open_ledger(url, connections)
+        hold_as_server(engine)
         if seconds is not None:
             bound_statements(engine, seconds + STATEMENT_MARGIN_SECONDS)
         self._engines.append(engine)

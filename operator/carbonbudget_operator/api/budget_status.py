@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from carbonbudget_operator.api.base_model import Model
+from carbonbudget_operator.api.base_model import Model, Status
 
 MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 MOST_ADJUSTMENTS: Final = 64
@@ -48,7 +48,7 @@ class EnforcementStatus(Model):
     )
 
 
-class Breakdown(Model):
+class Breakdown(Status):
     """What the use consists of; components that spec.include does not name are left out."""
 
     dynamic: str | None = Field(default=None, description="CO2e of the energy that follows the pods' use.")
@@ -59,7 +59,7 @@ class Breakdown(Model):
     embodied: str | None = Field(default=None, description="CO2e of the pods' share of making the hardware.")
 
 
-class TopWorkload(Model):
+class TopWorkload(Status):
     """One of the workloads that used most."""
 
     kind: str = Field(description="Its kind, for example Job; a CronJob's Jobs count as the CronJob.")
@@ -133,7 +133,7 @@ class SettledStatus(Model):
 class AdjustmentStatus(Model):
     """What changed the limit of this period."""
 
-    reason: Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"] = Field(
+    reason: str = Field(  # of the ledger, where a later version may have booked for another reason
         description="CarryOver: left of limits before. Overspend: used above the limit before. TransferIn, "
         "TransferOut: by a CarbonTransfer. Credit: savings of a target."
     )
@@ -164,7 +164,7 @@ class CountedStatus(Model):
     )
 
 
-class StatusCondition(Model):
+class StatusCondition(Status):
     """A condition as Kubernetes defines it."""
 
     type: str = Field(
@@ -182,7 +182,7 @@ class StatusCondition(Model):
     observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")
 
 
-class CarbonBudgetStatus(Model):
+class CarbonBudgetStatus(Status):
     """The status of a budget. Only the controller writes it."""
 
     observed_generation: int | None = Field(

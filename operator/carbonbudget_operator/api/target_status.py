@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from carbonbudget_operator.api.base_model import Model
+from carbonbudget_operator.api.base_model import Model, Status
 from carbonbudget_operator.api.budget_status import StatusCondition
 from carbonbudget_operator.api.target_query_bodies import MOST_NAMED
 
@@ -98,7 +98,7 @@ class FormerNamespace(Model):
     until: dt.datetime = Field(description="The whole hour from which on it does not count.")
 
 
-class TargetWorkload(Model):
+class TargetWorkload(Status):
     """One of the workloads that emitted most."""
 
     kind: str = Field(description="Its kind, for example Deployment; a CronJob's Jobs count as the CronJob.")
@@ -106,7 +106,7 @@ class TargetWorkload(Model):
     namespace: str | None = Field(default=None, description="Its namespace; only in a ClusterCarbonTarget.")
 
 
-class CarbonTargetStatus(Model):
+class CarbonTargetStatus(Status):
     """The status of a target. Only the controller writes it."""
 
     observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")

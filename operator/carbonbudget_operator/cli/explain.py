@@ -86,7 +86,8 @@ def _adjustments(budget: AnyBudget) -> list[str]:
         "TransferIn": "received by {0}", "TransferOut": "given away by {0}", "Credit": "credited: {0}",
     }  # fmt: skip
     told = [
-        f"{one.amount} {words[one.reason].format(printable(one.source))}" for one in budget.status.adjustments or ()
+        f"{one.amount} {words.get(one.reason, one.reason + ': {0}').format(printable(one.source))}"
+        for one in budget.status.adjustments or ()
     ]
     return [f"Its adjustments: {listed(told)}."] if told else []
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from carbonbudget_operator.api.adjustment_bodies import (
-    Adjustment,
     AdjustmentGroup,
     AdjustmentsAnswer,
     AdjustmentsRequest,
+    AnsweredAdjustment,
+    AnsweredPeriod,
     BudgetPeriod,
 )
 from carbonbudget_operator.budgets.period import Period
@@ -39,7 +40,7 @@ class AdjustmentBook:
 
     def __init__(self, server: AdjustmentServer) -> None:
         self._server = server
-        self._booked: dict[_Key, tuple[Adjustment, ...]] | None = None
+        self._booked: dict[_Key, tuple[AnsweredAdjustment, ...]] | None = None
         self._proposed: dict[tuple[object, ...], AdjustmentGroup] = {}
         self.trouble = ""
 
@@ -48,7 +49,7 @@ class AdjustmentBook:
         """Whether something is to be booked with the next request."""
         return bool(self._proposed)
 
-    def booked(self, namespace: str, name: str, period: Period) -> Sequence[Adjustment]:
+    def booked(self, namespace: str, name: str, period: Period) -> Sequence[AnsweredAdjustment]:
         """What is booked for a budget and a period, in the order of booking; empty where that is not known."""
         return (self._booked or {}).get((namespace, name, period), ())
 
@@ -87,7 +88,7 @@ class AdjustmentBook:
                 else:
                     for key in keys:
                         del self._proposed[key]
-            found: defaultdict[_Key, list[Adjustment]] = defaultdict(list)
+            found: defaultdict[_Key, list[AnsweredAdjustment]] = defaultdict(list)
             for first in range(0, len(budgets), _PERIODS_AT_ONCE):
                 asked = list(budgets[first : first + _PERIODS_AT_ONCE])
                 for each in (await self._server.adjustments(AdjustmentsRequest(budgets=asked))).adjustments:
@@ -101,7 +102,7 @@ class AdjustmentBook:
             raise refusal
 
 
-def _key(period: BudgetPeriod) -> _Key:
+def _key(period: BudgetPeriod | AnsweredPeriod) -> _Key:
     # The server answers by the period's start alone, which a month and a week can share.
     return period.namespace, period.name, Period(period.period_start, period.period_end)
 

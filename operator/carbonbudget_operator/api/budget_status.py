@@ -11,12 +11,12 @@ from carbonbudget_operator.api.base_model import Model, Status
 
 MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 MOST_ADJUSTMENTS: Final = 64
+MOST_CONDITIONS: Final = 16
 # How many a status names in any case.
 TOP: Final = 5
 TOP_PER_WORKLOAD: Final = 10
-# Reasons of the condition Ready that commands read.
+# A reason of the condition FiguresExact that a command reads.
 LOCATION_STANDS_IN: Final = "LocationStandsIn"
-KINDS_NOT_ENFORCED: Final = "KindsNotJudged"
 
 
 class PeriodStatus(Model):
@@ -159,7 +159,7 @@ class CountedStatus(Model):
         "accounting and include. An edit of any other field keeps the highest reading of the period.",
     )
     generation: int = Field(
-        description="The observedGeneration that the hash was written with. With another one it is ignored, because "
+        description="The evaluatedGeneration that the hash was written with. With another one it is ignored, because "
         "an older version of the controller has written used since."
     )
 
@@ -168,7 +168,9 @@ class StatusCondition(Status):
     """A condition as Kubernetes defines it."""
 
     type: str = Field(
-        description="Ready: the budget can be evaluated. DataComplete: the figures are whole. WithinBudget: the "
+        description="Ready: the budget is evaluated. EnforcementEffective: all kinds of spec.enforce.kinds are "
+        "enforced, and no namespace's label is ignored. FiguresExact: the figures are of exactly what the spec counts. "
+        "DataComplete: the figures are whole. WithinBudget: the "
         "limit is not used up. EnforcementConflict: somebody resumes what was suspended, or another "
         "controller decides when it runs (there False is good). ExpectedWithinLimit, with per: Workload: no "
         "run is expected to exceed the limit, by what runs say of their own progress. Overallocated: the limits of "
@@ -186,6 +188,10 @@ class CarbonBudgetStatus(Status):
     """The status of a budget. Only the controller writes it."""
 
     observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that the controller has seen, and that the conditions are of.",
+    )
+    evaluated_generation: int | None = Field(
         default=None,
         description="The metadata.generation whose spec was evaluated. If it is older, so are the figures.",
     )
@@ -245,6 +251,11 @@ class CarbonBudgetStatus(Status):
         default=None,
         description="The strongest action of the thresholds reached: Warn, Block or Suspend; empty for none. What of "
         "it is in force is in enforcement.",
+    )
+    kinds_not_enforced: list[str] | None = Field(
+        default=None,
+        max_length=16,
+        description="Kinds of spec.enforce.kinds that this cluster does not enforce. Left out: none.",
     )
     enforcement: EnforcementStatus | None = Field(
         default=None,
@@ -306,7 +317,7 @@ class CarbonBudgetStatus(Status):
     )
     conditions: list[StatusCondition] | None = Field(
         default=None,
-        max_length=8,
-        description="What can be relied on: Ready, DataComplete, WithinBudget, EnforcementConflict, "
-        "ExpectedWithinLimit, and in the parent of other budgets Overallocated.",
+        max_length=MOST_CONDITIONS,
+        description="What can be relied on: Ready, EnforcementEffective, FiguresExact, DataComplete, WithinBudget, "
+        "EnforcementConflict, ExpectedWithinLimit, and in the parent of other budgets Overallocated.",
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from carbonbudget_operator.api.base_model import Model, Status
-from carbonbudget_operator.api.budget_status import StatusCondition
+from carbonbudget_operator.api.budget_status import MOST_CONDITIONS, StatusCondition
 from carbonbudget_operator.api.target_query_bodies import MOST_NAMED
 
 TargetStateName = Literal["OnTrack", "Behind", "Violated", "Achieved", "NoData"]
@@ -109,7 +109,14 @@ class TargetWorkload(Status):
 class CarbonTargetStatus(Status):
     """The status of a target. Only the controller writes it."""
 
-    observed_generation: int | None = Field(default=None, description="The metadata.generation that was evaluated.")
+    observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that the controller saw last, and that the conditions are of.",
+    )
+    evaluated_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation whose spec was evaluated. If it is older, so are the figures.",
+    )
     baseline: FrozenBaseline | None = Field(default=None, description="The baseline, once it is known.")
     current: TargetFigure | None = Field(
         default=None, description="The figure of the window that ended last. Left out while it has none."
@@ -154,7 +161,7 @@ class CarbonTargetStatus(Status):
     )
     conditions: list[StatusCondition] | None = Field(
         default=None,
-        max_length=8,
+        max_length=MOST_CONDITIONS,
         description="Ready: the target can be evaluated. BaselineFrozen: the baseline is known. UnitsAvailable: units "
         "of the window are known; with the reason NamespacesLeftOut it names namespaces whose units are not. OnTrack: "
         "neither Behind nor Violated.",

@@ -192,7 +192,7 @@ def budget_hash(name: str) -> str:
 
 def _creditable(target: AnyTarget) -> CreditableTarget | None:
     baseline, metadata = target.status.baseline, target.metadata
-    if baseline is None or baseline.measured is None or target.status.observed_generation != metadata.generation:
+    if baseline is None or baseline.measured is None or target.status.evaluated_generation != metadata.generation:
         return None
     windows = [
         SavedWindow(

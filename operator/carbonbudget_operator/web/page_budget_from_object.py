@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from carbonbudget_operator.api.carbonbudget import AnyBudget
+from carbonbudget_operator.api.condition_troubles import is_trouble
 from carbonbudget_operator.budgets.limit_in_force import base_limit_ug, limit_in_force_ug
 from carbonbudget_operator.budgets.quantity import QuantityError, parse_mass
 from carbonbudget_operator.web.object_times import second_of as _second
 from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, PageChildren
 from carbonbudget_operator.web.views.page_budget import PageBudget, PagePeriod, PageWorkload
-
-_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
 def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]] = ()) -> PageBudget:
@@ -64,7 +63,7 @@ def shown_object(budget: AnyBudget, sections: Sequence[tuple[str, Sequence[str]]
         troubles=[
             f"{one.type} is {one.status} ({one.reason}): {one.message}"
             for one in status.conditions or ()
-            if _BAD.get(one.type) == one.status
+            if is_trouble(one.type, one.status)
         ],
         sections=sections,
         base_limit_ug=_base_limit(budget),

@@ -32,7 +32,7 @@ def case_of(
 def test_the_question_to_the_server_is_of_the_whole_period() -> None:
     (query,) = period_queries(case_of(a_body(selector={"matchLabels": {"a": "b"}})), 0, NOW)
     assert (query.id, query.namespaces, query.start, query.end) == ("team-a/monthly", ["team-a"], NOVEMBER, DECEMBER)
-    assert (query.settled_through, query.workloads) == (0, 5)
+    assert (query.wishes.settled_through, query.workloads) == (0, 5)
     assert query.selector == LabelSelector(match_labels={"a": "b"})
 
 
@@ -54,13 +54,13 @@ def test_the_grace_is_read_in_its_unit(grace: str, seconds: int) -> None:
 def test_what_has_settled_is_asked_for_first_alone_then_with_the_next_hour_beside_it() -> None:
     data = NOVEMBER + 5 * HOUR + 100
     (first,) = period_queries(case_of(a_body()), data, NOW)
-    assert (first.id, first.settled_through) == ("team-a/monthly", NOVEMBER + 5 * HOUR)
+    assert (first.id, first.wishes.settled_through) == ("team-a/monthly", NOVEMBER + 5 * HOUR)
     verdict = Verdict(Period(NOVEMBER, DECEMBER), 3, 0, State.WITHIN, Action.NONE, 0)
     former = EvaluationRecord(verdict, SettledUse(NOVEMBER + 5 * HOUR, 10, 10))
     assert period_queries(case_of(a_body(), former=former), data, NOW) == [first]
     again, later = period_queries(case_of(a_body(), former=former), data + HOUR, NOW)
     assert again == first
-    assert (later.id, later.settled_through) == ("team-a/monthly@settled", NOVEMBER + 6 * HOUR)
+    assert (later.id, later.wishes.settled_through) == ("team-a/monthly@settled", NOVEMBER + 6 * HOUR)
 
 
 # --- whose pods count ------------------------------------------------------------------------------------------------

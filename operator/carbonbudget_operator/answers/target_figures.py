@@ -21,7 +21,7 @@ from carbonbudget_operator.answers.summed_span import SummedSpan
 from carbonbudget_operator.answers.target_parts import SpanPart
 from carbonbudget_operator.answers.target_units import Digest, TargetUnits
 from carbonbudget_operator.answers.told_reason import told_reason
-from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, WorkloadUse
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, BudgetWishes, WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -112,7 +112,7 @@ class TargetFigures:
 
 def _largest_workloads(pass_: UsePass, one: SummedSpan) -> list[WorkloadUse]:
     """Those that emitted most in the span, as many as the question asks for; none for spans after its first."""
-    most, names = one.asked.workloads, [name for name in one.namespaces if name not in one.asked.until]
+    most, names = one.asked.wishes.workloads, [name for name in one.namespaces if name not in one.asked.until]
     if not most or not names or not one.is_first:
         return []
     found: dict[tuple[str, str], list[int]] = {}
@@ -131,7 +131,7 @@ def _largest_workloads(pass_: UsePass, one: SummedSpan) -> list[WorkloadUse]:
 def _whole(query: TargetQuery, start: int, end: int) -> BudgetQuery:
     return BudgetQuery.model_construct(
         id=query.id, namespaces=query.namespaces, selector=query.selector, start=start, end=end,
-        accounting=query.accounting, include=query.include, settled_through=0, workloads=0,
+        accounting=query.accounting, include=query.include, wishes=BudgetWishes(), workloads=0,
     )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[SummedSpan]) -> list
             TargetAnswer.model_construct(
                 id=query.id,
                 spans=[one.answer(span.start, span.end) for one, span in zip(its, query.spans, strict=True)],
-                workloads=its[0].workloads if its else [],
+                workloads=(its[0].workloads if its else []) if query.wishes.workloads else None,
             )
         )
     return answers

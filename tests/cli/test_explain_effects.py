@@ -201,6 +201,7 @@ def test_a_threshold_that_is_reached_while_nothing_acts_says_so() -> None:
     [
         ([], "nothing was valued yet"),
         ([{"type": "FiguresExact", "status": "True", "reason": "Exact"}], "contracts, supplier's factors or claims"),
+        ([{"type": "FiguresExact", "status": "Unknown", "reason": "BadSpec"}], "Energy is valued market-based;"),
         ([{"type": "FiguresExact", "status": "False", "reason": "LocationStandsIn"}], "the grid's figure is used"),
     ],
 )

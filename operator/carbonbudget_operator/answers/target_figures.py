@@ -44,7 +44,7 @@ class TargetFigures:
         spans = [(query, span) for query in asked for span in query.spans]
         if not spans:
             through = self._queries.data_through()
-            return TargetAnswers(data_through=through, answers=[TargetAnswer(id=query.id, spans=[]) for query in asked])
+            return TargetAnswers(data_through=through, answers=_in_order(asked, ()))
         first, last = min(span.start for _, span in spans), max(span.end for _, span in spans)
         with snapshot(self._queries.book.engine) as connection:
             pass_ = self._queries.evaluation(connection, [_whole(asked[0], first, last)])

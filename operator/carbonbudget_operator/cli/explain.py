@@ -97,6 +97,8 @@ def _valued(budget: AnyBudget) -> str:
     exact = next((one for one in budget.status.conditions or () if one.type == "FiguresExact"), None)
     if exact is None or budget.status.used is None:
         return "Energy is to be valued market-based; nothing was valued yet"
+    if exact.status == "Unknown":
+        return "Energy is valued market-based"
     if exact.reason == LOCATION_STANDS_IN:
         return (
             "Energy is to be valued market-based, and the grid's figure is used where no contract or supplier is known"

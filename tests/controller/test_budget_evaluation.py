@@ -252,7 +252,7 @@ def test_what_is_wrong_with_the_data_shows_as_a_condition() -> None:
 def test_a_ledger_that_lost_facts_raises_the_alarm_and_keeps_the_figures() -> None:
     body = written(a_body(), an_answer(KILO, settled_ug=KILO, settled_energy_uj=100))
     body["status"]["settled"] = {"through": "2026-11-23T18:00:00Z", "micrograms": KILO, "microjoules": 100}
-    status = status_of(evaluated(body, an_answer(GRAM)))
+    status = status_of(evaluated(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1)))
     assert conditions(status)["DataComplete"] == ("False", "UsedFell")
     assert (status["used"], "forecast" in status) == ("1kg", False)
 

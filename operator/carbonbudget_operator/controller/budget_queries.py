@@ -152,7 +152,9 @@ def _own_figures_ug(prepared: PreparedBudget, query: BudgetQuery, answer: Budget
 
     Where the server did not grant it, it is as it was: what changed since is use, and not taken for a revision.
     """
-    if not _asks_for_own_figures(query) or answer.own_figures_ug is not None:
+    if not _asks_for_own_figures(query):
+        return None
+    if answer.own_figures_ug is not None:
         return answer.own_figures_ug
     settled = prepared.previous.settled if prepared.previous is not None else None
     return settled.own_ug if settled is not None else 0

@@ -28,7 +28,7 @@ from benchmarks.figures import Figures, arguments, show
 from carbonbudget_core.node_report import Allocatable, DomainUse, NodeInfo, NodeReport, PodRequests, PodUsage
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
-from carbonbudget_operator.api.budget_query_bodies import BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, BudgetWishes
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.booking import Booker, CheckedReport
@@ -106,7 +106,7 @@ def questions(budgets: int, projects: int) -> list[BudgetQuery]:
         found.append(
             BudgetQuery(
                 id=f"b{index}", namespaces=namespaces, selector=selector, start=begins, end=begins + 30 * DAY,
-                settled_through=NOW - HOUR, workloads=10,
+                wishes=BudgetWishes(settled_through=NOW - HOUR), workloads=10,
             )
         )  # fmt: skip
     return found

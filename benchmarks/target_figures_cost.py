@@ -21,7 +21,7 @@ from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.selected_units import SelectedUnits
 from carbonbudget_operator.answers.target_figures import TargetFigures
 from carbonbudget_operator.api.selector import LabelSelector
-from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpan
+from carbonbudget_operator.api.target_query_bodies import TargetQuery, TargetSpan, TargetWishes
 from carbonbudget_operator.api.target_spec import ClusterUnitSource
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.bulk_rows import chunks
@@ -83,7 +83,7 @@ def a_query(number: int, hours: int) -> TargetQuery:
     return TargetQuery(
         id=str(number), namespaces=[f"team-{number // 10}"], source=SOURCE,
         selector=LabelSelector(match_labels={"app": f"model-{number}"}),
-        spans=[TargetSpan(start=start, end=stop) for start, stop in spans], workloads=10,
+        spans=[TargetSpan(start=start, end=stop) for start, stop in spans], wishes=TargetWishes(workloads=10),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
+from carbonbudget_core.jsons import mapping, parse_json, text
 from carbonbudget_operator.api.adjustment_bodies import AdjustmentsAnswer, AdjustmentsRequest
 from carbonbudget_operator.api.budget_query_bodies import (
     BudgetAnswers,
@@ -27,6 +28,7 @@ from carbonbudget_operator.api.budget_query_bodies import (
 from carbonbudget_operator.api.grid_bodies import IntensityAnswer, IntensityRow
 from carbonbudget_operator.api.projection_bodies import ProjectionAnswer
 from carbonbudget_operator.api.target_query_bodies import TargetAnswers, TargetQueries, TargetQuery
+from carbonbudget_operator.api.wire_names import UNKNOWN_FIELD
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _SECONDS: Final = 30.0
@@ -49,6 +51,17 @@ class ServerUnavailable(Exception):
 
 class QuestionRefused(ServerUnavailable):
     """The server answers, and not to this request: it is too large, malformed, or asks for what has no answer."""
+
+
+class UnknownField(QuestionRefused):
+    """The server is of an earlier version, and does not know a field of this request.
+
+    `field`: its path with points, for example "queries.3.selector".
+    """
+
+    def __init__(self, message: str, told: str, field: str) -> None:
+        super().__init__(message, told)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +146,11 @@ class ServerClient:
         if answer.status != 200:
             reason = answer.body[:300].decode("utf-8", "replace")
             told = f"the server answered {answer.status}: see the controller's log"
-            kind_of_error = QuestionRefused if answer.status in _REFUSED else ServerUnavailable
-            raise kind_of_error(f"the server answered {answer.status}: {reason}", told)
+            message = f"the server answered {answer.status}: {reason}"
+            if answer.status in _REFUSED:
+                field = _unknown_field(answer.body)
+                raise UnknownField(message, told, field) if field else QuestionRefused(message, told)
+            raise ServerUnavailable(message, told)
         try:
             return kind.model_validate_json(answer.body)
         except ValidationError:
@@ -175,6 +191,15 @@ class ServerClient:
             except (ssl.SSLError, TypeError, ValueError):  # TypeError: the bundle is not ASCII
                 raise ServerUnavailable("the server's CA bundle cannot be read: is it PEM?") from None
         return self._context[1]
+
+
+def _unknown_field(body: bytes) -> str:
+    """The field that a refusal names as unknown; empty if it is another refusal."""
+    try:
+        refusal = mapping(parse_json(body))
+    except ValueError:
+        return ""
+    return text(refusal.get("field")) if refusal.get("kind") == UNKNOWN_FIELD else ""
 
 
 def _check_order(asked: list[str], answered: list[str]) -> None:

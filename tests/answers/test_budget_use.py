@@ -15,7 +15,7 @@ from tests.ledger.reports import a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.answers.hourly_use import hourly_use
-from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, BudgetWishes
 from carbonbudget_operator.api.selector import LabelSelector, LabelSelectorRequirement
 from carbonbudget_operator.ledger.booking import Booker
 from carbonbudget_operator.ledger.ledger_engine import open_ledger
@@ -97,8 +97,10 @@ def budget_queries(draw: st.DrawFn) -> BudgetQuery:
         end=start + draw(st.integers(1, 70 * HOUR)),
         accounting=draw(st.sampled_from(["LocationBased", "MarketBased"])),
         include=draw(INCLUDES),
-        settled_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
-        own_figures_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
+        wishes=BudgetWishes(
+            settled_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
+            own_figures_through=draw(st.one_of(st.just(0), st.integers(-3, 65).map(lambda n: DAY + n * HOUR))),
+        ),
         workloads=1000,
     )
 
@@ -114,20 +116,23 @@ def test_parts_workloads_and_settled_add_up_to_what_was_used(
     assert sum(use.used_ug for use in answer.workloads) == answer.used_ug
     assert sum(use.energy_uj for use in answer.workloads) == answer.energy_uj
     assert answer.workloads == sorted(answer.workloads, key=lambda u: (-u.used_ug, u.namespace, u.workload))
+    wishes = query.wishes
     border, own_border = (
-        min(max(through, query.start), query.end) for through in (query.settled_through, query.own_figures_through)
+        min(max(through, query.start), query.end) for through in (wishes.settled_through, wishes.own_figures_through)
     )
 
     def part(start: int, end: int) -> BudgetAnswer | None:
-        no_part = {"settled_through": 0, "own_figures_through": 0}
-        only = query.model_copy(update={"start": start, "end": end} | no_part)
+        only = query.model_copy(update={"start": start, "end": end, "wishes": BudgetWishes()})
         return asked(kept).budgets([only])[0] if start < end else None
 
     before, after, own = part(query.start, border), part(border, query.end), part(query.start, own_border)
-    assert answer.own_figures_ug == (own.used_ug if own else 0)
-    assert answer.settled_ug == (before.used_ug if before else 0)
-    assert answer.settled_energy_uj == (before.energy_uj if before else 0)
-    assert answer.used_ug - answer.settled_ug == (after.used_ug if after else 0)
+    assert (answer.own_figures_ug is None) == (not wishes.own_figures_through)
+    assert (answer.settled_ug is None) == (answer.settled_energy_uj is None) == (not wishes.settled_through)
+    assert answer.own_figures_ug in (None, own.used_ug if own else 0)
+    if answer.settled_ug is not None:
+        assert answer.settled_ug == (before.used_ug if before else 0)
+        assert answer.settled_energy_uj == (before.energy_uj if before else 0)
+        assert answer.used_ug - answer.settled_ug == (after.used_ug if after else 0)
 
 
 @settings(max_examples=80, deadline=None)
@@ -264,12 +269,14 @@ def test_a_report_that_comes_late_is_in_the_next_answer(engine: sa.Engine) -> No
     fill(engine)
     keep(engine, SETTINGS, END)
     queries = BudgetUseQueries(ValuedReader(engine, SETTINGS))
-    query = BudgetQuery(id="x", namespaces=["team-a"], start=DAY, end=END, settled_through=DAY + 8 * HOUR)
+    query = BudgetQuery(
+        id="x", namespaces=["team-a"], start=DAY, end=END, wishes=BudgetWishes(settled_through=DAY + 8 * HOUR)
+    )
     (before,) = queries.budgets([query])
     book(Booker(engine), a_report(DAY + 600, "n1", {"late": 10**12}))
     (after,) = queries.budgets([query])
-    assert after.settled_energy_uj - before.settled_energy_uj >= 10**12
-    assert after.used_ug - after.settled_ug == before.used_ug - before.settled_ug
+    assert (after.settled_energy_uj or 0) - (before.settled_energy_uj or 0) >= 10**12
+    assert after.used_ug - (after.settled_ug or 0) == before.used_ug - (before.settled_ug or 0)
 
 
 @pytest.mark.parametrize("kept", [False, True])

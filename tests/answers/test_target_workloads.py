@@ -54,11 +54,12 @@ def named(
 ) -> list[WorkloadUse]:
     figures = TargetFigures(queries, SelectedUnits(SETTINGS.cluster, 90), digest_of)
     asked = TargetQuery.model_validate(
-        {"id": "q", "namespaces": ["team-a"], "source": REQUESTS, "workloads": workloads} | change
+        {"id": "q", "namespaces": ["team-a"], "source": REQUESTS, "wishes": {"workloads": workloads}} | change
         | {"spans": [TargetSpan(start=start, end=end) for start, end in spans]}
     )  # fmt: skip
     (answer,) = figures.answers([asked]).answers
-    return answer.workloads
+    assert (answer.workloads is None) == (not workloads), "null where they were not asked for"
+    return answer.workloads or []
 
 
 def by_budget(queries: BudgetUseQueries, start: int, end: int, **change: object) -> list[tuple[str, str, int, int]]:

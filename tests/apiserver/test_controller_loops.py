@@ -166,7 +166,7 @@ def with_frozen_baseline(cluster: Cluster, name: str) -> None:
         "perUnit": "100g", "perUnitMicrograms": 10**8, "measured": measured, "frozenAt": format_time(end),
         "hash": prepare_target(StoredTarget(TARGET, made), Namespaces(), now()).hash,
     }  # fmt: skip
-    status = {"status": {"baseline": frozen, "observedGeneration": made["metadata"]["generation"]}}
+    status = {"status": {"baseline": frozen, "evaluatedGeneration": made["metadata"]["generation"]}}
     patch = ("patch", "carbontarget", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
     cluster.kubectl("-n", SPACE, *patch)
 

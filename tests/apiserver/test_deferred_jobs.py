@@ -143,7 +143,7 @@ async def test_a_block_wins_over_the_deadline_and_an_owner_who_suspends_it_again
     kubectl = played.cluster.kubectl
     kubectl("create", "-f", "-", stdin=json.dumps(budget(SPACE, "monthly", limit="1kg", period="Month")))
     until = format_time(played.now + 2 * DAY)
-    status = {"status": {"observedGeneration": 1, "enforcement": {"action": "Block", "until": until}}}
+    status = {"status": {"evaluatedGeneration": 1, "enforcement": {"action": "Block", "until": until}}}
     kubectl(
         "-n",
         SPACE,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import AnsweredAdjustment, BudgetPeriod
 from carbonbudget_operator.budgets.adjustments import (
     AppliedChange,
     ClosingTerms,
@@ -209,9 +209,9 @@ def test_what_a_transfer_covered_since_is_given_back_when_the_period_is_closed()
 def test_what_was_given_before_the_overspend_gives_nothing_back_if_the_limit_is_raised() -> None:
     period = BudgetPeriod(namespace="team-a", name="monthly", period_start=100, period_end=200)
 
-    def row(reason: str, source: str, micrograms: int, booked_at: int) -> Adjustment:
+    def row(reason: str, source: str, micrograms: int, booked_at: int) -> AnsweredAdjustment:
         fields = {"reason": reason, "source": source, "micrograms": micrograms, "booked_at": booked_at}
-        return Adjustment.model_validate({"budget": period} | fields)
+        return AnsweredAdjustment.model_validate({"budget": period.model_dump()} | fields)
 
     given_kg, owed = row("TransferIn", "uid", 3 * KG, 10), row("Overspend", "over@100+0", -KG, 20)
     raised = PeriodOutcome(100, 50 * KG, 9 * KG, [given_kg])

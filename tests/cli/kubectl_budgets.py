@@ -12,7 +12,7 @@ from carbonbudget_operator.cli.explain import explain
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 STATUS: dict[str, Any] = {
-    "observedGeneration": 1,
+    "evaluatedGeneration": 1,
     "period": {"start": "2026-10-31T23:00:00Z", "end": "2026-11-30T23:00:00Z"},
     "used": "4.1kg", "usedMicrograms": 4_100_000_000, "remaining": "900g", "percentUsed": 82, "forecast": "6.3kg",
     "exhaustedAt": "2026-11-26T23:00:00Z",

@@ -34,7 +34,7 @@ STATED = {"name": "train", "annotations": {"carbonbudget.dev/expected-duration":
 def body(**more: Any) -> dict[str, Any]:
     made = a_budget(**more)
     made["metadata"]["generation"] = 1
-    made["status"] |= {"observedGeneration": 1, "used": "1.1kg", "message": "carbon budget tight: used up"}
+    made["status"] |= {"evaluatedGeneration": 1, "used": "1.1kg", "message": "carbon budget tight: used up"}
     return made
 
 
@@ -143,9 +143,8 @@ def test_a_kind_that_is_not_limited_is_not_said_to_be_refused(kind: str) -> None
         "At 100 % it refuses a new Job, and growth (a Job that is resumed or runs more pods at a time) (reached)."
         in section(made, "Thresholds", beside)
     )
-    # Where the policy cannot be seen, the controller's condition says it.
-    message = f"{kind} of enforce.kinds is not checked in this cluster: mistyped, or missing"
-    made["status"]["conditions"] = [{"type": "Ready", "status": "True", "reason": "KindsNotJudged", "message": message}]
+    # Where the policy cannot be seen, the budget's status says it.
+    made["status"]["kindsNotEnforced"] = [kind]
     assert shown not in section(made, "Refused now", ReaderContext(None, None))
 
 
@@ -201,8 +200,9 @@ def test_a_threshold_that_is_reached_while_nothing_acts_says_so() -> None:
     ("conditions", "words"),
     [
         ([], "nothing was valued yet"),
-        ([{"type": "Ready", "status": "True", "reason": "Evaluated"}], "contracts, supplier's factors or claims"),
-        ([{"type": "Ready", "status": "True", "reason": "LocationStandsIn"}], "the grid's figure is used"),
+        ([{"type": "FiguresExact", "status": "True", "reason": "Exact"}], "contracts, supplier's factors or claims"),
+        ([{"type": "FiguresExact", "status": "Unknown", "reason": "BadSpec"}], "Energy is valued market-based;"),
+        ([{"type": "FiguresExact", "status": "False", "reason": "LocationStandsIn"}], "the grid's figure is used"),
     ],
 )
 def test_contracts_are_said_to_value_only_where_the_server_found_some(

@@ -110,11 +110,11 @@ class World:
 
     def _answer(self, query: dict[str, Any]) -> dict[str, Any]:
         used_ug = self.uses_ug.get(query["id"], self.used_ug)
-        settled_ug, energy_uj = used_ug if query["settled_through"] else 0, 7
+        settled_ug, energy_uj = used_ug if query["wishes"]["settled_through"] else 0, 7
         if self.by_hour_ug and query["id"] not in self.uses_ug:
             hours = {at: used for at, used in self.by_hour_ug.items() if query["start"] <= at < query["end"]}
             used_ug = sum(hours.values())
-            settled_ug = energy_uj = sum(used for at, used in hours.items() if at < query["settled_through"])
+            settled_ug = energy_uj = sum(used for at, used in hours.items() if at < query["wishes"]["settled_through"])
         return {
             "id": query["id"], "used_ug": used_ug, "used_g": "0", "energy_uj": 9, "energy_kwh": "0",
             "coverage_percent": self.coverage, "measured_percent": 0, "data_from": query["start"],

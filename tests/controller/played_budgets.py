@@ -63,7 +63,11 @@ class PlayedWorld(World):
         return web.json_response(answer.model_dump())
 
     def _answer(self, query: dict[str, Any]) -> dict[str, Any]:
-        key, start, settled = query["id"].split("@")[0].split("#")[0], query["start"], query["settled_through"]
+        key, start, settled = (
+            query["id"].split("@")[0].split("#")[0],
+            query["start"],
+            query["wishes"]["settled_through"],
+        )
         counts = not query.get("selector") or not query["selector"].get("match_labels")  # a label that no pod has
         used_ug = self.use(key, start, query["end"]) if counts else 0
         settled_ug = self.use(key, start, settled) if settled and counts else 0

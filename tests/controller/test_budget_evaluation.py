@@ -22,9 +22,9 @@ from tests.controller.objects import DECEMBER, NOVEMBER, NOW, a_body, a_cluster_
 from carbonbudget_operator.api.budget_query_bodies import UseComponents, WorkloadUse
 from carbonbudget_operator.api.carbonbudget import CarbonBudget
 from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, verdict_on_run
+from carbonbudget_operator.controller.budget_limitations import enforcement_effective, figures_exact
 from carbonbudget_operator.controller.budget_queries import period_queries
 from carbonbudget_operator.controller.prepared_budget import evaluation_record_of, prepare_budget
-from carbonbudget_operator.controller.status_conditions import ready
 from carbonbudget_operator.controller.status_json import is_visible_change
 
 
@@ -48,7 +48,7 @@ def test_a_status_says_all_of_the_design() -> None:
         workloads=[WorkloadUse(namespace="team-a", workload="Job/train", used_ug=2_200 * GRAM, energy_uj=1)],
     )
     status = status_of(evaluated(a_body(timeZone="UTC", contact="#ml-platform"), answer))
-    assert status["observedGeneration"] == 3
+    assert (status["observedGeneration"], status["evaluatedGeneration"]) == (3, 3)
     assert status["period"] == {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
     assert (status["used"], status["usedMicrograms"]) == ("4.1kg", 4_100_000_000)
     assert (status["remaining"], status["percentUsed"]) == ("900g", 82)
@@ -63,6 +63,8 @@ def test_a_status_says_all_of_the_design() -> None:
     )
     assert conditions(status) == {
         "Ready": ("True", "Evaluated"),
+        "FiguresExact": ("True", "Exact"),
+        "EnforcementEffective": ("True", "Effective"),
         "DataComplete": ("True", "Complete"),
         "WithinBudget": ("True", "Warning"),
         "EnforcementConflict": ("False", "NoConflict"),
@@ -120,12 +122,12 @@ def test_what_revised_factors_added_makes_no_run_stand_worse() -> None:
 def test_a_market_based_budget_says_where_the_locations_figure_stands_in() -> None:
     def reason(accounting: str, *factors: str) -> str:
         status = status_of(evaluated(a_body(accounting=accounting), an_answer(1, factors=list(factors))))
-        return conditions(status)["Ready"][1]
+        return conditions(status)["FiguresExact"][1]
 
     none = "noMarketFactor: no contract, supplier or residual mix is configured for it; the location's factor stands in"
     assert reason("MarketBased", "DE 380 g/kWh", none) == "LocationStandsIn"
-    assert reason("MarketBased", "market: contract c") == "Evaluated"
-    assert reason("LocationBased", none) == "Evaluated"
+    assert reason("MarketBased", "market: contract c") == "Exact"
+    assert reason("LocationBased", none) == "Exact"
 
 
 def test_a_block_that_ends_is_taken_out_of_the_status() -> None:
@@ -182,7 +184,8 @@ def test_a_selector_that_matches_no_namespace_counts_nothing_and_says_so() -> No
     body = a_cluster_body(namespaceSelector={"matchLabels": {"kind": "none"}})
     status = status_of(evaluated(body, an_answer(KILO)))
     assert (status["used"], status["namespaces"]) == ("0mg", [])
-    assert conditions(status)["Ready"] == ("True", "NoNamespaces")
+    assert conditions(status)["FiguresExact"] == ("False", "NoNamespaces")
+    assert conditions(status)["Ready"] == ("True", "Evaluated")
 
 
 def test_a_namespace_s_label_that_exempts_nothing_is_explained_in_each_budget_that_covers_it() -> None:
@@ -190,17 +193,34 @@ def test_a_namespace_s_label_that_exempts_nothing_is_explained_in_each_budget_th
     teams = {"matchLabels": {"kind": "team"}}
     for body in (a_body(thresholds=BLOCK), a_cluster_body(), a_cluster_body(namespaceSelector=teams)):
         status = status_of(evaluated(body, an_answer(KILO), more_labels={"carbonbudget.dev/enforcement": "Off"}))
-        assert conditions(status)["Ready"] == ("True", "EnforcementLabelIgnored")
-        (message,) = [one["message"] for one in status["conditions"] if one["type"] == "Ready"]
+        assert conditions(status)["EnforcementEffective"] == ("False", "EnforcementLabelIgnored")
+        (message,) = [one["message"] for one in status["conditions"] if one["type"] == "EnforcementEffective"]
         assert message.startswith("only the value off exempts a namespace, so a label has no effect in team-a (carbon")
         status = status_of(evaluated(body, an_answer(KILO), more_labels={"carbonbudget.dev/enforcement": "off"}))
-        assert conditions(status)["Ready"] == ("True", "Evaluated")
+        assert conditions(status)["EnforcementEffective"] == ("True", "Effective")
 
 
 def test_many_namespaces_with_such_a_label_take_one_short_sentence() -> None:
-    found = ready(("*",), False, ignored_labels={f"team-{n}": "Off" for n in range(1000)})
+    found = enforcement_effective((), {f"team-{n}": "Off" for n in range(1000)})
     assert "team-2 (carbonbudget.dev/enforcement=Off) and 997 more: set it to off, or remove it" in found.message
     assert len(found.message) < 300
+
+
+def test_no_notice_hides_another() -> None:
+    answer = an_answer(KILO, pro_rata=[NOVEMBER + 1200], factors=["noMarketFactor: none"])
+    spec = {"accounting": "MarketBased", "enforce": {"kinds": ["Job", "Deploiment"]}}
+    status = status_of(evaluated(a_body(**spec), answer, more_labels={"carbonbudget.dev/enforcement": "Off"}))
+    said = {one["type"]: one["message"] for one in status["conditions"]}
+    assert conditions(status)["FiguresExact"] == ("False", "LocationStandsIn")
+    assert "the location's figure stands in" in said["FiguresExact"]
+    assert "is counted pro rata" in said["FiguresExact"]
+    assert conditions(status)["EnforcementEffective"] == ("False", "KindsNotEnforced")
+    assert "Deploiment of enforce.kinds" in said["EnforcementEffective"]
+    assert "a label has no effect in team-a" in said["EnforcementEffective"]
+    assert conditions(status)["Ready"] == ("True", "Evaluated")
+    assert status["kindsNotEnforced"] == ["Deploiment"]
+    both = figures_exact((), True, (), True).message
+    assert all(part in both for part in ("stands in", "more than 1000 namespaces", "selects no namespace"))
 
 
 def test_where_budgets_do_not_act_nothing_is_in_force_and_the_action_is_still_told() -> None:
@@ -232,7 +252,7 @@ def test_what_is_wrong_with_the_data_shows_as_a_condition() -> None:
 def test_a_ledger_that_lost_facts_raises_the_alarm_and_keeps_the_figures() -> None:
     body = written(a_body(), an_answer(KILO, settled_ug=KILO, settled_energy_uj=100))
     body["status"]["settled"] = {"through": "2026-11-23T18:00:00Z", "micrograms": KILO, "microjoules": 100}
-    status = status_of(evaluated(body, an_answer(GRAM)))
+    status = status_of(evaluated(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1)))
     assert conditions(status)["DataComplete"] == ("False", "UsedFell")
     assert (status["used"], "forecast" in status) == ("1kg", False)
 

@@ -60,7 +60,7 @@ def a_target(name: str = "chatbot", **spec: Any) -> dict[str, Any]:
             "selector": {"matchLabels": {"app": name}},
         }
         | spec,
-        "status": {"observedGeneration": 2, "baseline": baseline, "history": [window(1), window(0)]},
+        "status": {"evaluatedGeneration": 2, "baseline": baseline, "history": [window(1), window(0)]},
     }
 
 
@@ -137,7 +137,7 @@ def test_a_claim_whose_credit_was_not_booked_gets_it_also_if_the_target_says_oth
 NOT: dict[str, dict[str, Any]] = {
     "no baseline": {"baseline": None},
     "a baseline that is a value": {"measured": None},
-    "an edit since the status": {"observedGeneration": 1},
+    "an edit since the status": {"evaluatedGeneration": 1},
     "hours without units": {"hoursPercent": 94},
     "nodes that did not report": {"coverage": 94},
     "no savings": {"savings": None},

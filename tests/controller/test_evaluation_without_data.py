@@ -25,7 +25,7 @@ from carbonbudget_operator.controller.status_json import is_visible_change
 def test_without_data_the_last_verdict_stands_and_a_condition_says_why() -> None:
     body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
     made = unanswered(body)
-    assert set(made.status) == {"conditions"}
+    assert set(made.status) == {"conditions", "observedGeneration", "kindsNotEnforced"}
     assert made.blocking is True
     assert is_visible_change(body, made.status)
     assert conditions(status_of(made))["DataComplete"] == ("False", "ServerUnavailable")
@@ -48,10 +48,11 @@ def test_a_limit_raised_without_data_unblocks_and_the_status_says_which_generati
     body["spec"] |= {"limit": "50kg", "selector": {"matchLabels": {"a": "b"}}}
     made = unanswered(body, NOW + 600)
     assert (status_of(made)["enforcement"], made.blocking) == (None, False)
-    assert status_of(made)["observedGeneration"] == 3
+    assert (status_of(made)["observedGeneration"], status_of(made)["evaluatedGeneration"]) == (4, 3)
+    assert conditions(status_of(made))["Ready"] == ("Unknown", "WaitingForReports")  # other pods count now
     merge(body, {"status": made.status})
     after = status_of(evaluated(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1), NOW + 1200))
-    assert (after["observedGeneration"], after["used"]) == (4, "1g")
+    assert (after["evaluatedGeneration"], after["used"]) == (4, "1g")
     assert conditions(after)["DataComplete"] == ("True", "Complete")
 
 
@@ -60,7 +61,7 @@ def test_a_lowered_limit_suspends_by_the_highest_reading_also_after_a_restart() 
     body["metadata"]["generation"] = 4
     body["spec"] |= {"limit": "6kg", "contact": "#ml"}
     after = status_of(evaluated(body, an_answer(5 * KILO), NOW + 60))
-    assert (after["used"], after["action"], after["observedGeneration"]) == ("6kg", "Suspend", 4)
+    assert (after["used"], after["action"], after["evaluatedGeneration"]) == ("6kg", "Suspend", 4)
 
 
 def test_the_status_of_an_earlier_version_starts_again_after_an_edit_and_gets_the_hash() -> None:
@@ -75,7 +76,7 @@ def test_the_status_of_an_earlier_version_starts_again_after_an_edit_and_gets_th
 def test_a_hash_that_an_older_controller_left_behind_is_ignored() -> None:
     """It writes the use of the edited selector and leaves the unknown field; then the selector is edited back."""
     body = written(a_body(), an_answer(GRAM))
-    body["status"] |= {"observedGeneration": 4, "usedMicrograms": 6 * KILO}
+    body["status"] |= {"evaluatedGeneration": 4, "usedMicrograms": 6 * KILO}
     body["metadata"]["generation"] = 5
     assert status_of(evaluated(body, an_answer(GRAM), NOW + 60))["used"] == "1g"
 
@@ -97,7 +98,8 @@ def test_a_period_that_begins_without_data_is_unknown_and_the_former_is_not_forg
 def test_a_budget_that_cannot_be_evaluated_blocks_nothing() -> None:
     made = evaluate_invalid(stored(a_body(limit="much")), "write a number", NOW)
     assert (status_of(made)["enforcement"], made.blocking) == (None, False)
-    assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")}
+    kinds = ("FiguresExact", "EnforcementEffective", "DataComplete", "WithinBudget")
+    assert conditions(status_of(made)) == {"Ready": ("False", "BadSpec")} | dict.fromkeys(kinds, ("Unknown", "BadSpec"))
 
 
 def test_a_budget_that_cannot_be_evaluated_keeps_the_generation_that_was() -> None:
@@ -107,7 +109,60 @@ def test_a_budget_that_cannot_be_evaluated_keeps_the_generation_that_was() -> No
     body["spec"]["include"] = ["Dynamic"]
     status = status_of(evaluate_invalid(stored(body), "write a number", NOW))
     merge(body, {"status": status})
-    assert body["status"]["observedGeneration"] == 3
-    assert [c["observedGeneration"] for c in status["conditions"]] == [4]
+    assert (body["status"]["observedGeneration"], body["status"]["evaluatedGeneration"]) == (4, 3)
+    assert {c["observedGeneration"] for c in status["conditions"]} == {4}
     after = status_of(evaluated(body, an_answer(GRAM, settled_ug=GRAM, settled_energy_uj=1)))
-    assert (after["observedGeneration"], after["used"]) == (4, "1g")
+    assert (after["evaluatedGeneration"], after["used"]) == (4, "1g")
+
+
+# --- whether it is ready ----------------------------------------------------------------------------------------------
+
+
+def test_a_new_budget_without_reports_is_not_known_to_be_ready_and_says_why() -> None:
+    status = status_of(unanswered(a_body()))
+    assert conditions(status)["Ready"] == ("Unknown", "WaitingForReports")
+    assert conditions(status)["EnforcementEffective"] == ("True", "Effective")
+    assert status["observedGeneration"] == 3
+    assert "evaluatedGeneration" not in status
+
+
+def test_a_budget_stays_ready_while_the_server_is_away() -> None:
+    body = written(a_body(thresholds=BLOCK), an_answer(6 * KILO))
+    status = status_of(unanswered(body, NOW + 3600))
+    assert conditions(status)["Ready"] == ("True", "Evaluated")
+    (before,) = [one for one in body["status"]["conditions"] if one["type"] == "Ready"]
+    assert before in status["conditions"], "also its time"
+
+
+def test_a_spec_that_is_mended_while_the_server_is_away_is_bad_no_more() -> None:
+    body = written(a_body(), an_answer(6 * KILO))
+    body["metadata"]["generation"] = 4
+    merge(body, {"status": evaluate_invalid(stored(body), "write a number", NOW).status})
+    body["metadata"]["generation"] = 5
+    status = status_of(unanswered(body, NOW + 60))
+    assert conditions(status)["Ready"] == ("True", "Evaluated")  # it counts what it counted before
+    assert conditions(status)["FiguresExact"] == ("Unknown", "WaitingForReports")
+    assert "BadSpec" not in str(status)
+    new = a_body(limit="5kg")
+    merge(new, {"status": evaluate_invalid(stored(new), "write a number", NOW).status})
+    assert conditions(status_of(unanswered(new)))["Ready"] == ("Unknown", "WaitingForReports")
+
+
+def test_every_status_is_of_the_generation_that_was_seen() -> None:
+    """`kubectl wait` and tools that follow a rollout compare it with metadata.generation."""
+    body = written(a_body(), an_answer(KILO))
+    body["metadata"]["generation"] = 9
+    for made in (
+        evaluated(body, an_answer(KILO)), unanswered(body), unanswered(a_body() | {"metadata": body["metadata"]}),
+        evaluate_invalid(stored(body), "write a number", NOW),
+    ):  # fmt: skip
+        status = status_of(made)
+        assert status["observedGeneration"] == 9
+        assert [one["observedGeneration"] for one in status["conditions"] if one["type"] == "Ready"] == [9]
+
+
+def test_a_condition_that_cannot_be_read_does_not_get_into_the_next_status() -> None:
+    body = a_body()
+    body["status"] = {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": {"new": "form"}}]}
+    (found, *_) = status_of(evaluate_invalid(stored(body), "write a number", NOW))["conditions"]
+    assert found["lastTransitionTime"] == "2026-11-23T18:53:20Z"

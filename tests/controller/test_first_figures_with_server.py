@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.databases import make_tables
 from tests.ledger.reports import HOUR, a_report, book
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
-from carbonbudget_operator.api.budget_query_bodies import BudgetAnswers, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswers, BudgetQuery, BudgetWishes
 from carbonbudget_operator.budgets.verdict import EnforcementTerms
 from carbonbudget_operator.controller.budget_evaluation import evaluate_budget
 from carbonbudget_operator.controller.budget_queries import period_answers, period_queries
@@ -28,6 +29,9 @@ from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 WATT_HOUR_UJ = 3_600_000_000
 INTENSITY = IntensitySettings(sources=[ElectricityMapsSettings(name="maps", key_file=Path("/none"))])
 SETTINGS = Settings(carbon=CarbonSettings(zone="DE", pue=1.0, intensity=INTENSITY))
+
+
+GRANTED = ("settled_through", "own_figures_through")
 
 
 class LateGrid:
@@ -54,15 +58,19 @@ class LateGrid:
         series = {HOUR + 3600 * int(name[1:]): (figure * 1000, False) for name, figure in g_per_kwh.items()}
         store_intensities(self.engine, "maps", "DE", "lifecycle", series, now, 24)
 
-    def evaluate(self, now: int, is_old_server: bool = False) -> dict[str, Any]:
-        """The status after an evaluation."""
+    def evaluate(self, now: int, grants: Collection[str] = GRANTED) -> dict[str, Any]:
+        """The status after an evaluation by a server that knows the wishes `grants`."""
         prepared = prepare_budget(stored(self.body), now, namespaces())
-        self.asked = period_queries(prepared, self.through, now, None if is_old_server else self.figures)
+        self.asked = period_queries(prepared, self.through, now, self.figures)
+        understood = [
+            query.model_copy(update={"wishes": BudgetWishes(**query.wishes.model_dump(include=set(grants)))})
+            for query in self.asked
+        ]
         through = self.queries.data_through()
         body = BudgetAnswers(
             data_through=through,
             figures_through=self.queries.figures_through(through),
-            answers=self.queries.budgets(self.asked),
+            answers=self.queries.budgets(understood),
         )
         answers = {answer.id: answer for answer in body.answers}
         own = period_answers(prepared, self.asked, answers, through)
@@ -117,7 +125,50 @@ def test_a_first_figure_below_the_one_that_stood_in_lets_go(late: LateGrid) -> N
     assert (came["usedMicrograms"], came["state"]) == (25_200_000, "Warning")
 
 
-def test_an_earlier_server_is_not_asked_for_what_it_does_not_know(late: LateGrid) -> None:
-    for now in (NOW, NOW + 60):
-        late.evaluate(now, is_old_server=True)
-        assert not any("own_figures_through" in query.model_dump_json() for query in late.asked)
+# --- a server of another version --------------------------------------------------------------------------------------
+
+
+def test_the_first_question_after_a_start_is_one_that_every_server_answers(late: LateGrid) -> None:
+    """What a server may not know is a wish, also while the controller does not know what it grants."""
+    late.evaluate(NOW)
+    must = {"id", "namespaces", "selector", "start", "end", "accounting", "include", "wishes", "workloads"}
+    assert {name for query in late.asked for name in query.model_dump()} == must
+
+
+def test_first_figures_that_come_while_the_server_does_not_tell_them_apart_are_use_and_no_revision(
+    late: LateGrid,
+) -> None:
+    """Or the limit would not be reached by what was emitted."""
+    late.evaluate(NOW)
+    assert late.evaluate(NOW + 60)["usedMicrograms"] == 18 * 10**6
+    late.publish(NOW + 100, h0=100, h1=200, h2=300)
+    came = late.evaluate(NOW + 120, grants=["settled_through"])
+    assert (came["usedMicrograms"], came["settled"]["revisedMicrograms"]) == (36_000_001, 0)
+    assert came["enforcement"]["action"] == "Block"
+
+
+def test_first_figures_that_come_after_such_a_time_are_use_as_well(late: LateGrid) -> None:
+    late.evaluate(NOW)
+    for minute in (1, 2, 3):
+        status = late.evaluate(NOW + 60 * minute, grants=["settled_through"])
+    assert status["settled"]["ownFiguresMicrograms"] == 0, "of no hour it is known"
+    late.publish(NOW + 200, h0=100, h1=200, h2=300)
+    for minute in (4, 5):
+        came = late.evaluate(NOW + 60 * minute)
+        assert (came["usedMicrograms"], came["settled"]["revisedMicrograms"]) == (36_000_001, 0)
+    late.publish(NOW + 400, h0=100, h1=200, h2=500)  # and from then on a revision is one again
+    revised = late.evaluate(NOW + 420)
+    assert revised["usedMicrograms"] == 48 * 10**6
+    assert revised["usedMicrograms"] - revised["settled"]["revisedMicrograms"] == 36_000_001
+
+
+def test_a_server_that_does_not_tell_what_has_settled_loses_no_facts_and_lowers_no_use(late: LateGrid) -> None:
+    late.evaluate(NOW)
+    late.evaluate(NOW + 60)
+    late.publish(NOW + 100, h0=100, h1=10, h2=10)
+    status = late.evaluate(NOW + 120, grants=[])
+    assert (status["usedMicrograms"], "settled" in status) == (18 * 10**6, False)
+    complete = [one["reason"] for one in status["conditions"] if one["type"] == "DataComplete"]
+    assert complete != ["UsedFell"]
+    again = late.evaluate(NOW + 180)
+    assert (again["usedMicrograms"], again["settled"]["revisedMicrograms"]) == (18 * 10**6, 0)

@@ -15,9 +15,9 @@ from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import SettledUse
 from carbonbudget_operator.budgets.use_evaluation import EvaluationRecord
 from carbonbudget_operator.budgets.verdict import Action, State, Threshold, Verdict
+from carbonbudget_operator.controller.budget_limitations import enforcement_effective, figures_exact
 from carbonbudget_operator.controller.budget_queries import period_queries
 from carbonbudget_operator.controller.prepared_budget import InvalidBudget, PreparedBudget, prepare_budget
-from carbonbudget_operator.controller.status_conditions import ready
 from carbonbudget_operator.namespace_labels import Namespaces
 
 HOUR = 3600
@@ -32,7 +32,7 @@ def case_of(
 def test_the_question_to_the_server_is_of_the_whole_period() -> None:
     (query,) = period_queries(case_of(a_body(selector={"matchLabels": {"a": "b"}})), 0, NOW)
     assert (query.id, query.namespaces, query.start, query.end) == ("team-a/monthly", ["team-a"], NOVEMBER, DECEMBER)
-    assert (query.settled_through, query.workloads) == (0, 5)
+    assert (query.wishes.settled_through, query.workloads) == (0, 5)
     assert query.selector == LabelSelector(match_labels={"a": "b"})
 
 
@@ -54,13 +54,13 @@ def test_the_grace_is_read_in_its_unit(grace: str, seconds: int) -> None:
 def test_what_has_settled_is_asked_for_first_alone_then_with_the_next_hour_beside_it() -> None:
     data = NOVEMBER + 5 * HOUR + 100
     (first,) = period_queries(case_of(a_body()), data, NOW)
-    assert (first.id, first.settled_through) == ("team-a/monthly", NOVEMBER + 5 * HOUR)
+    assert (first.id, first.wishes.settled_through) == ("team-a/monthly", NOVEMBER + 5 * HOUR)
     verdict = Verdict(Period(NOVEMBER, DECEMBER), 3, 0, State.WITHIN, Action.NONE, 0)
     former = EvaluationRecord(verdict, SettledUse(NOVEMBER + 5 * HOUR, 10, 10))
     assert period_queries(case_of(a_body(), former=former), data, NOW) == [first]
     again, later = period_queries(case_of(a_body(), former=former), data + HOUR, NOW)
     assert again == first
-    assert (later.id, later.settled_through) == ("team-a/monthly@settled", NOVEMBER + 6 * HOUR)
+    assert (later.id, later.wishes.settled_through) == ("team-a/monthly@settled", NOVEMBER + 6 * HOUR)
 
 
 # --- whose pods count ------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ TEAMS = {"matchLabels": {"kind": "team"}}
 
 def counting(**status: Any) -> Body:
     status.setdefault("period", {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"})
-    return a_cluster_body(namespaceSelector=TEAMS) | {"status": {"observedGeneration": 1} | status}
+    return a_cluster_body(namespaceSelector=TEAMS) | {"status": {"evaluatedGeneration": 1} | status}
 
 
 def test_without_a_selector_every_namespace_counts_also_those_that_are_gone() -> None:
@@ -95,7 +95,7 @@ def test_in_a_new_period_those_that_are_gone_count_no_more_but_in_the_former() -
 
 
 def test_an_edited_selector_lets_go_of_what_still_exists() -> None:
-    body = counting(namespaces=["gone", "team-b"], observedGeneration=0)
+    body = counting(namespaces=["gone", "team-b"], evaluatedGeneration=0)
     assert case_of(body, namespaces(team_a={"kind": "team"}, team_b={})).namespaces == ("team-a", "gone")
 
 
@@ -104,7 +104,7 @@ def test_an_edit_that_counts_the_same_lets_go_of_no_namespace() -> None:
     known = namespaces(team_a={"kind": "team"}, team_b={})
     first = case_of(counting(namespaces=["team-b"]), known)
     counted = {"hash": first.budget_limit.counted_hash, "generation": 0}
-    body = counting(namespaces=["team-b"], observedGeneration=0, counted=counted)
+    body = counting(namespaces=["team-b"], evaluatedGeneration=0, counted=counted)
     assert case_of(body, known).namespaces == ("team-a", "team-b")
     body["spec"]["namespaceSelector"] = {"matchLabels": {"kind": "team"}, "matchExpressions": [
         {"key": "a", "operator": "DoesNotExist"},
@@ -131,11 +131,11 @@ def test_when_those_that_are_gone_are_too_many_the_ones_gone_longest_count_no_mo
     prepared = case_of(counting(namespaces=gone), known)
     assert prepared.namespaces == ("team-a", "team-b", *gone[:998])
     assert prepared.namespaces_left_out
-    assert ready(prepared.namespaces, prepared.namespaces_left_out).reason == "NamespacesLeftOut"
+    assert figures_exact(prepared.namespaces, prepared.namespaces_left_out, (), False).reason == "NamespacesLeftOut"
     assert len(period_queries(prepared, 0, NOW)[0].namespaces) == 1000
     fits = case_of(counting(namespaces=gone[:998]), known)
     assert (len(fits.namespaces or ()), fits.namespaces_left_out) == (1000, False)
-    assert ready(fits.namespaces, fits.namespaces_left_out).reason == "Evaluated"
+    assert figures_exact(fits.namespaces, fits.namespaces_left_out, (), False).reason == "Exact"
 
 
 def test_more_namespaces_than_can_be_asked_for_are_refused_with_a_sentence() -> None:
@@ -181,8 +181,8 @@ def test_a_kind_that_the_cluster_does_not_enforce_is_named_in_the_condition() ->
     """A typing error would otherwise hold up nothing, in silence."""
     body = a_body(enforce={"kinds": ["Job", "PyTorchJob", "Deploiment"]})
     prepared = prepare_budget(stored(body), NOW, namespaces(), None, ENFORCED_KINDS | {"PyTorchJob"})
-    found = ready(prepared.namespaces, prepared.namespaces_left_out, prepared.unenforced)
-    assert (found.status, found.reason) == ("True", "KindsNotJudged")
+    found = enforcement_effective(prepared.unenforced, {})
+    assert (found.status, found.reason) == ("False", "KindsNotEnforced")
     assert found.message.startswith("Deploiment of enforce.kinds is not enforced in this cluster: mistyped, or missing")
     assert prepare_budget(stored(a_body()), NOW, namespaces()).unenforced == ()
 

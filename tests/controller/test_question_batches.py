@@ -20,7 +20,7 @@ from carbonbudget_operator.controller.question_batches import (
     BatchQuestions,
     batches_by_size,
 )
-from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable
+from carbonbudget_operator.server_client import QuestionRefused, ServerUnavailable, UnknownField
 
 LIMIT = 8 * 2**20  # of the server, by default
 
@@ -75,6 +75,46 @@ async def test_a_server_that_refuses_all_is_not_asked_for_each_question() -> Non
     for _ in range(3):
         assert len((await asking.ask([a_query(n) for n in range(1000)], send)).refused) == 1000
     assert sent < 200
+
+
+@given(st.integers(0, 40), st.sets(st.integers(0, 40), max_size=40), st.sets(st.integers(0, 40), max_size=5))
+async def test_only_questions_with_a_field_that_the_server_does_not_know_fail_and_none_is_asked_for_them_alone(
+    number: int, selecting: set[int], bad: set[int]
+) -> None:
+    requests = 0
+
+    async def send(part: Sequence[BudgetQuery]) -> list[str]:
+        nonlocal requests
+        requests += 1
+        for index, query in enumerate(part):
+            if query.include == ["Idle"]:
+                raise UnknownField("the server answered 400", "", f"queries.{index}.include.0")
+        if any(int(query.id) in bad for query in part):
+            raise QuestionRefused("played")
+        return [query.id for query in part]
+
+    batch = [
+        BudgetQuery(id=str(n), namespaces=["a"], start=0, end=1, include=["Idle"] if n in selecting else [])
+        for n in range(number)
+    ]
+    found = await BatchQuestions().ask(batch, send)
+    asked = set(range(number))
+    assert set(found.refused) == {str(n) for n in asked & (selecting | bad)}
+    assert [one for part in found.answers for one in part] == [str(n) for n in sorted(asked - selecting - bad)]
+    assert not selecting & asked or all("update the server" in found.refused[str(n)] for n in selecting & asked)
+    assert requests <= 2 + 2 * 7 * len(bad & asked)
+
+
+async def test_a_field_of_the_request_itself_that_the_server_does_not_know_is_not_looked_for_in_questions() -> None:
+    requests = 0
+
+    async def send(_: Sequence[BudgetQuery]) -> list[str]:
+        nonlocal requests
+        requests += 1
+        raise UnknownField("the server answered 400", "", "region")
+
+    assert len((await BatchQuestions().ask([a_query(n) for n in range(100)], send)).refused) == 100
+    assert requests == 1
 
 
 async def test_what_the_server_says_of_several_questions_is_told_to_none_of_them() -> None:

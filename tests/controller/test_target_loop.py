@@ -280,6 +280,16 @@ async def test_while_the_server_is_away_an_edit_to_a_bad_spec_is_told(targets: T
     targets.edit(body, timeZone="Mars/Phobos")
     await targets.evaluate("2026-11-02T01:01")
     assert conditions(body)["Ready"] == ("False", "BadSpec")
+    others = {kind: found for kind, found in conditions(body).items() if kind != "Ready"}
+    assert others == dict.fromkeys(("BaselineFrozen", "UnitsAvailable", "OnTrack"), ("Unknown", "BadSpec"))
+    assert (body["status"]["observedGeneration"], body["status"]["evaluatedGeneration"]) == (2, 1)
+    targets.edit(body, timeZone="UTC")  # also the correction, and it is not said to be bad any more
+    await targets.evaluate("2026-11-02T01:02")
+    assert conditions(body)["Ready"] == ("False", "ServerUnavailable")
+    assert conditions(body)["OnTrack"] == ("Unknown", "WaitingForReports")
+    assert "BadSpec" not in str(body["status"])
+    assert "Mars" not in body["status"]["message"]
+    assert (body["status"]["observedGeneration"], body["status"]["evaluatedGeneration"]) == (3, 1)
 
 
 async def test_nothing_ends_the_loop_and_an_edit_starts_an_evaluation(

@@ -161,7 +161,7 @@ async def test_the_history_of_many_namespaces_is_asked_for_in_parts(
 async def test_a_question_without_former_namespaces_has_no_field_for_them(targets: TargetBench) -> None:
     """A server that does not know the field would refuse it."""
     await frozen_all(targets)
-    fields = ["id", "namespaces", "selector", "accounting", "include", "source", "spans", "workloads"]
+    fields = ["id", "namespaces", "selector", "accounting", "include", "source", "spans", "wishes"]
     assert list(targets.server.asked[-1][0].model_dump(mode="json")) == fields
     exist(targets, b=None)
     await targets.evaluate("2026-11-02T05:00")

@@ -16,7 +16,7 @@ def answer(targets: TargetBench, *workloads: str) -> None:
 async def test_ten_workloads_are_asked_for_and_are_in_the_status_by_name(targets: TargetBench) -> None:
     answer(targets, "team-a Deployment/web", "team-a CronJob/nightly")
     body = await frozen(targets)
-    assert {query.workloads for queries in targets.server.asked for query in queries} == {10}
+    assert {query.wishes.workloads for queries in targets.server.asked for query in queries} == {10}
     assert body["status"]["topWorkloads"] == [
         {"kind": "CronJob", "name": "nightly"}, {"kind": "Deployment", "name": "web"},
     ]  # fmt: skip

@@ -48,7 +48,7 @@ class Ledger:
             raise ServerUnavailable("the answer was lost")
         asked = {(one.namespace, one.name, one.period_start) for one in request.budgets}
         found = [row for row in self.rows if (row.budget.namespace, row.budget.name, row.budget.period_start) in asked]
-        return AdjustmentsAnswer(adjustments=found)
+        return AdjustmentsAnswer.model_validate({"adjustments": [each.model_dump() for each in found]})
 
     def change(self, budget: str) -> int:
         """The sum of a budget's adjustments."""

@@ -56,6 +56,7 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
             "POST /v1/budgets/query",
             [
                 budget_query_bodies.BudgetQuery,
+                budget_query_bodies.BudgetWishes,
                 budget_query_bodies.BudgetAnswer,
                 budget_query_bodies.UseComponents,
                 budget_query_bodies.WorkloadUse,
@@ -67,6 +68,7 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
                 adjustment_bodies.AdjustmentsRequest,
                 adjustment_bodies.AdjustmentGroup,
                 adjustment_bodies.Adjustment,
+                adjustment_bodies.AnsweredAdjustment,
                 adjustment_bodies.BudgetPeriod,
             ],
         ),
@@ -75,8 +77,10 @@ def test_every_endpoint_says_who_may_ask_and_no_other_is_named() -> None:
             "POST /v1/targets/query",
             [
                 target_query_bodies.TargetQuery,
+                target_query_bodies.TargetWishes,
                 target_query_bodies.TargetSpan,
                 target_query_bodies.TargetSpanAnswer,
+                target_query_bodies.TargetAnswer,
                 target_query_bodies.TargetAnswers,
             ],
         ),

@@ -9,7 +9,7 @@ import pytest
 
 from carbonbudget_operator.api import wire_names
 from carbonbudget_operator.cli.main import app
-from carbonbudget_operator.controller import status_conditions
+from carbonbudget_operator.controller import budget_limitations, status_conditions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPERATOR = ROOT / "operator" / "carbonbudget_operator"
@@ -19,13 +19,17 @@ FINE = {"Evaluated", "Complete", "NoConflict", "Reverted"}  # Reverted has one c
 
 def reasons() -> set[str]:
     """As the controller gives them: in a condition, or for want of an answer."""
-    code = "".join((OPERATOR / "controller" / name).read_text() for name in ("status_conditions.py", "query_sender.py"))
+    files = ("status_conditions.py", "budget_limitations.py", "query_sender.py")
+    code = "".join((OPERATOR / "controller" / name).read_text() for name in files)
     code += (OPERATOR / "controller" / "evaluation_loop.py").read_text()
-    given = re.findall(r'DesiredCondition\("\w+", "(?:True|False)", "(\w+)"', code)
+    given = re.findall(r'DesiredCondition\("\w+", "(?:True|False|Unknown)", "(\w+)"', code)
+    given += re.findall(r'found\.append\(\("(\w+)", ', code)
     named = re.findall(r'DesiredCondition\("?\w+"?, "(?:True|False)", ([A-Z_]+),', code)
+    named += re.findall(r"found\.append\(\(([A-Z_]+), ", code)
     credits = re.findall(r'"([A-Z][a-z]+[A-Z]\w+)",', (OPERATOR / "controller" / "credit_condition.py").read_text())
     return {
-        *given, *(getattr(status_conditions, name) for name in named), *credits,
+        *given, *credits,
+        *(getattr(budget_limitations, name, "") or getattr(status_conditions, name) for name in named),
         *re.findall(r'ServerAnswers\([^"]*"(\w+)"', code),
         *re.findall(r'evaluate_without_answer\(\s*prepared, "(\w+)"', code),
     } - FINE  # fmt: skip
@@ -33,8 +37,9 @@ def reasons() -> set[str]:
 
 def test_every_reason_of_a_condition_that_is_a_trouble_is_on_the_page() -> None:
     assert reasons() >= {
-        "BadSpec", "Gaps", "ServerUnavailable", "NamespacesUnknown", "UsedFell", "NamespacesLeftOut", "KindsNotJudged",
-        "BaselineNotMeasured", "QuestionRefused",
+        "BadSpec", "Gaps", "ServerUnavailable", "NamespacesUnknown", "UsedFell", "NamespacesLeftOut",
+        "KindsNotEnforced", "BaselineNotMeasured", "QuestionRefused", "CountedProRata", "LocationStandsIn",
+        "EnforcementLabelIgnored", "WaitingForReports",
     }  # fmt: skip
     assert {reason for reason in reasons() if f"`{reason}`" not in PAGE} == set()
 

@@ -45,7 +45,7 @@ def test_a_cluster_wide_budget_counts_labelled_namespaces_also_when_they_are_gon
         cluster.kubectl("delete", "namespace", name, "--timeout=120s")
         raised = json.dumps({"spec": {"limit": "2mg"}})
         cluster.kubectl("patch", "clustercarbonbudget", name, "--type=merge", "-p", raised)
-        wait_for("the new limit", lambda: status().get("observedGeneration") == 2, seconds=60)
+        wait_for("the new limit", lambda: status().get("evaluatedGeneration") == 2, seconds=60)
         assert status()["namespaces"] == [name]
         assert status()["usedMicrograms"] >= exceeded["usedMicrograms"]
     finally:

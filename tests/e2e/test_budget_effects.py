@@ -72,7 +72,8 @@ def test_a_status_says_how_it_was_found_and_how_far_it_reaches(release: Release,
     assert (status["state"], status["action"], status["remaining"]) == ("Exceeded", "Block", "0mg")
     conditions = {c["type"]: c["status"] for c in status["conditions"]}  # type: ignore[attr-defined,index] # JSON
     assert conditions == {
-        "Ready": "True", "DataComplete": "True", "WithinBudget": "False", "EnforcementConflict": "False"
+        "Ready": "True", "FiguresExact": "True", "EnforcementEffective": "True", "DataComplete": "True",
+        "WithinBudget": "False", "EnforcementConflict": "False",
     }  # fmt: skip
     measured_by = release.cluster.kubectl("-n", AGENTS, "logs", "ds/carbonbudget-agent").stdout
     assert (status["measured"] == 0) == ("meter rapl: /host/sys/class/powercap is not there" in measured_by)

@@ -151,7 +151,7 @@ def set_status(cluster: Cluster, namespace: str, name: str, suspend_from: dt.tim
     if suspend_from is not None:
         enforcement = {"action": "Suspend", "until": _time(now + HOUR), "suspendFrom": _time(now + suspend_from)}
     state = "WithinBudget" if suspend_from is None else "Exceeded"
-    status = {"observedGeneration": generation, "state": state, "enforcement": enforcement} | more
+    status = {"evaluatedGeneration": generation, "state": state, "enforcement": enforcement} | more
     write = ("-n", namespace, "patch", "carbonbudget", name, "--type=merge", "--subresource=status")
     cluster.kubectl(*write, "-p", json.dumps({"status": status}))
 

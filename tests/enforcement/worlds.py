@@ -65,7 +65,7 @@ def a_job(name: str = "train", namespace: str = "team-a", **more: Any) -> Job:
 
 def budget_body(name: str = "monthly", namespace: str = "team-a", **more: Any) -> Body:
     """A budget; `more`: spec, status, and `suspend_from` for one that has reached Suspend, `until` with it."""
-    status = {"observedGeneration": 1, "state": "Exceeded", "percentUsed": 101} | more.get("status", {})
+    status = {"evaluatedGeneration": 1, "state": "Exceeded", "percentUsed": 101} | more.get("status", {})
     if "suspend_from" in more:
         status["enforcement"] = {
             "action": "Suspend",

@@ -10,7 +10,7 @@ START, END = "2025-11-01T00:00:00Z", "2025-12-01T00:00:00Z"
 def a_status(**change: object) -> dict[str, Any]:
     """The status of a budget that has used 4.1 of 5 kg."""
     return {
-        "observedGeneration": 1,
+        "evaluatedGeneration": 1,
         "period": {"start": START, "end": END},
         "used": "4.1kg",
         "usedMicrograms": 4_100_123_456,

@@ -28,7 +28,7 @@ def a_figure(per_unit_ug: int = 42_500_000, **change: object) -> dict[str, Any]:
 def a_target_status(**change: object) -> dict[str, Any]:
     """The status of a target that is behind its path."""
     return {
-        "observedGeneration": 1,
+        "evaluatedGeneration": 1,
         "baseline": {
             "perUnit": "50g", "perUnitMicrograms": 50_000_000, "measured": a_figure(50_000_000),
             "frozenAt": START, "hash": "0123", "restated": "49g", "method": ["carbon.pue 1.4"],

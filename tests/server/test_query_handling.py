@@ -83,7 +83,7 @@ async def test_the_projection_is_for_who_may_read_all_budgets(face: Face) -> Non
 
 UNANSWERABLE: list[tuple[str, dict[str, Any], int, str]] = [
     (QUERY, budget(end=HOUR), 422, "team-a/monthly: end must be after start"),
-    (QUERY, budget(settled_through=HOUR + 60), 422, "team-a/monthly: settled_through must be a whole hour"),
+    (QUERY, budget(wishes={"settled_through": HOUR + 60}), 422, "team-a/monthly: settled_through must be a whole hour"),
     (QUERY, budget(namespaces=["*", "team-a"]), 422, "* stands for every namespace"),
     (QUERY, budget(workloads=1001), 400, "queries.0.workloads: Input should be less than or equal to 1000"),
     (QUERY, budget(include=["Heat"]), 400, "queries.0.include.0: Input should be 'Dynamic', 'Idle', 'Overhead'"),
@@ -106,6 +106,25 @@ async def test_what_cannot_be_answered_is_refused_in_a_line(
 
 
 @pytest.mark.parametrize("path", [QUERY, HOURS, RUNS])
+@pytest.mark.parametrize("who", [DEV, SRE, "user:controller@*"])
+async def test_a_field_of_a_later_version_is_refused_by_its_name(face: Face, path: str, who: str) -> None:
+    """Whoever asks may leave out the questions that have it."""
+    query = run() if path == RUNS else budget()
+    answer = await post(face, path, who, query, query | {"region": "eu"})
+    assert answer.status_code == 400
+    refusal = answer.json()
+    assert (refusal["kind"], refusal["field"]) == ("unknown_field", "queries.1.region")
+    assert refusal["reason"] == "queries.1.region: Extra inputs are not permitted"
+
+
+@pytest.mark.parametrize("path", [QUERY, HOURS])
+async def test_a_wish_of_a_later_version_is_not_granted_and_the_rest_is_answered(face: Face, path: str) -> None:
+    query = budget(wishes={"split_by_region": 5})
+    answered = (await post(face, path, "user:controller@*", query)).json()
+    assert answered["answers"] == (await post(face, path, "user:controller@*", budget())).json()["answers"]
+
+
+@pytest.mark.parametrize("path", [QUERY, HOURS, RUNS])
 async def test_a_body_that_is_no_question_is_refused_in_a_line(face: Face, path: str) -> None:
     for body in (b"", b"[]", b"{", b'{"queries": 1}', b'{"queries": [], "x": 1}', b"\xff" * 9):
         answer = await face.client.post(path, content=body, headers={"Authorization": f"Bearer {SRE}"})
@@ -122,7 +141,7 @@ async def test_more_hours_than_fit_one_answer_are_asked_in_parts(face: Face) -> 
 
 async def test_a_tenant_asks_for_a_hundred_spans_at_once_and_the_controller_for_all_it_has(face: Face) -> None:
     await face.report(a_report())
-    spans = [budget(id=str(n), start=HOUR + n // 2, settled_through=HOUR * (n % 2)) for n in range(101)]
+    spans = [budget(id=str(n), start=HOUR + n // 2, wishes={"settled_through": HOUR * (n % 2)}) for n in range(101)]
     refused = await post(face, QUERY, DEV, *spans)
     assert (refused.status_code, refused.json()["reason"][:19]) == (422, "101 spans in one re")
     assert (await post(face, QUERY, DEV, *spans[:100], *spans[:100])).status_code == 200

@@ -88,7 +88,7 @@ def webhook_budget(body: Mapping[str, object], cluster: bool) -> WebhookBudget:
     found = (ClusterCarbonBudget if cluster else CarbonBudget).model_validate(body)
     meta, spec, status = found.metadata, found.spec, found.status
     include = frozenset(spec.include)
-    action = Action[status.action.upper()] if status.action else Action.NONE
+    action = next((one for one in Action if one.word == status.action), Action.NONE)
     state = State(status.state or "Unknown")
     scope = Scope(
         meta.namespace,

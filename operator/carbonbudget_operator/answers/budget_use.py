@@ -131,19 +131,19 @@ class BudgetUseQueries:
 
 def common_range(query: BudgetQuery) -> tuple[int, int, int, int]:
     """What questions have in common that are answered from the same rows."""
-    return query.start, query.end, query.settled_through, query.own_figures_through
+    return query.start, query.end, query.wishes.settled_through, query.wishes.own_figures_through
 
 
 def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
-    columns = BudgetColumns(query)
+    columns, wishes = BudgetColumns(query), query.wishes
     total, settled, own = [0] * COLUMNS, [0] * COLUMNS, [0] * COLUMNS
     factors: set[str] = set()
     workloads: dict[tuple[str, str], list[int]] = {}
     for selection, end in pass_.selections(query):
         sums = [total]
-        if end <= query.settled_through:
+        if end <= wishes.settled_through:
             sums.append(settled)
-        if end <= query.own_figures_through:
+        if end <= wishes.own_figures_through:
             sums.append(own)
         for figures in sums:
             for column, figure in enumerate(selection.figures):
@@ -169,9 +169,9 @@ def _answer(query: BudgetQuery, pass_: UsePass) -> BudgetAnswer:
         nodes_behind=pass_.nodes_behind(query),
         data_from=pass_.data_from(query.start, query.end),
         parts=columns.split(total),
-        settled_ug=columns.used_ug(settled),
-        settled_energy_uj=columns.energy_uj(settled),
-        own_figures_ug=columns.used_ug(own),
+        settled_ug=columns.used_ug(settled) if wishes.settled_through else None,
+        settled_energy_uj=columns.energy_uj(settled) if wishes.settled_through else None,
+        own_figures_ug=columns.used_ug(own) if wishes.own_figures_through else None,
         workloads=[
             WorkloadUse(
                 namespace=namespace,
@@ -227,7 +227,7 @@ class UsePass:
         text = "" if query.selector is None else query.selector.model_dump_json()
         key = blake2b(text.encode(), digest_size=16).digest()
         end = min(query.end, self._through + _HOUR)
-        inner = (query.own_figures_through, query.settled_through)
+        inner = (query.wishes.own_figures_through, query.wishes.settled_through)
         borders = [query.start, *(max(query.start, min(border, end)) for border in sorted(inner)), end]
         for start, stop in pairwise(borders):
             for merged in self._of(start, stop) if start < stop else ():

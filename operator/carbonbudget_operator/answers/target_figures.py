@@ -23,7 +23,7 @@ from carbonbudget_operator.answers.target_parts import SpanPart
 from carbonbudget_operator.answers.target_units import Digest, TargetUnits
 from carbonbudget_operator.answers.told_reason import told_reason
 from carbonbudget_operator.answers.unit_hours import runs_of
-from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, WorkloadUse
+from carbonbudget_operator.api.budget_query_bodies import BudgetQuery, BudgetWishes, WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetAnswer, TargetAnswers, TargetQuery
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
@@ -47,7 +47,7 @@ class TargetFigures:
         spans = [(query, span) for query in asked for span in query.spans]
         if not spans:
             through = self._queries.data_through()
-            return TargetAnswers(data_through=through, answers=[TargetAnswer(id=query.id, spans=[]) for query in asked])
+            return TargetAnswers(data_through=through, answers=_in_order(asked, ()))
         first, last = min(span.start for _, span in spans), max(span.end for _, span in spans)
         with snapshot(self._queries.book.engine) as connection:
             pass_ = self._queries.evaluation(connection, [_whole(asked[0], first, last)])
@@ -128,7 +128,7 @@ def _add_methods(by_hour: SettingsByHour, spans: Iterable[SummedSpan]) -> list[M
 
 def _largest_workloads(pass_: UsePass, one: SummedSpan) -> list[WorkloadUse]:
     """The workloads that emitted most in the span, as many as the question asks for; none after its first span."""
-    most, names = one.asked.workloads, [name for name in one.namespaces if name not in one.asked.until]
+    most, names = one.asked.wishes.workloads, [name for name in one.namespaces if name not in one.asked.until]
     if not most or not names or not one.is_first:
         return []
     found: dict[tuple[str, str], list[int]] = {}
@@ -147,7 +147,7 @@ def _largest_workloads(pass_: UsePass, one: SummedSpan) -> list[WorkloadUse]:
 def _whole(query: TargetQuery, start: int, end: int) -> BudgetQuery:
     return BudgetQuery.model_construct(
         id=query.id, namespaces=query.namespaces, selector=query.selector, start=start, end=end,
-        accounting=query.accounting, include=query.include, settled_through=0, workloads=0,
+        accounting=query.accounting, include=query.include, wishes=BudgetWishes(), workloads=0,
     )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def _in_order(asked: Sequence[TargetQuery], spans: Sequence[SummedSpan]) -> list
             TargetAnswer.model_construct(
                 id=query.id,
                 spans=[one.answer(span.start, span.end) for one, span in zip(its, query.spans, strict=True)],
-                workloads=its[0].workloads if its else [],
+                workloads=(its[0].workloads if its else []) if query.wishes.workloads else None,
             )
         )
     return answers

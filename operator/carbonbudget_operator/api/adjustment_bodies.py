@@ -47,7 +47,6 @@ class Adjustment(BaseModel):
     source: str = Field(min_length=1, max_length=512, description="What it comes from, the same at each attempt")
     micrograms: int = Field(ge=-(2**62), le=2**62)
     detail: str = Field(default="", max_length=256, description="For people")
-    booked_at: int = Field(default=0, ge=0, le=2**40, description="The server fills it in")
 
     @model_validator(mode="after")
     def _has_the_sign_of_its_reason(self) -> Self:
@@ -100,7 +99,35 @@ class AdjustmentsRequest(BaseModel):
     budgets: list[BudgetPeriod] = Field(default=[], max_length=MOST_PERIODS_ASKED)
 
 
+class AnsweredPeriod(BaseModel):
+    """`BudgetPeriod` in an answer."""
+
+    namespace: str
+    name: str
+    period_start: int
+    period_end: int
+
+
+class AnsweredAdjustment(BaseModel):
+    """`Adjustment` in an answer: read as it is booked, whichever version booked it.
+
+    A reason of a later version counts like any other: its micrograms are part of the limit.
+    """
+
+    budget: AnsweredPeriod
+    reason: str
+    source: str
+    micrograms: int
+    detail: str = ""
+    booked_at: int = Field(default=0, description="UTC second; 0 if not known")
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """What is booked once."""
+        return self.budget.namespace, self.budget.name, self.budget.period_start, self.reason, self.source
+
+
 class AdjustmentsAnswer(BaseModel):
     """All that is booked for the budgets and periods asked for, in the order of booking."""
 
-    adjustments: list[Adjustment]
+    adjustments: list[AnsweredAdjustment]

@@ -19,8 +19,33 @@ Component = Literal["Dynamic", "Idle", "Overhead", "Embodied"]
 Accounting = Literal["LocationBased", "MarketBased"]
 
 
+class BudgetWishes(BaseModel):
+    """What an answer is to say beside the use. A server ignores a wish that it does not know, and answers the rest.
+
+    So controller and server may have different versions. The answer says what was granted: the rest is null in it. What
+    changes `used_ug`, or decides about a budget by itself, does not belong here: a server refuses such a field if it
+    does not know it.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    settled_through: int = Field(
+        default=0, ge=0, le=2**40, description="A whole hour: the answer has the use before it separately; 0 for none"
+    )
+    own_figures_through: int = Field(
+        default=0,
+        ge=0,
+        le=2**40,
+        description="A whole hour before `settled_through`: the answer has the use before it separately too; 0 for "
+        "none",
+    )
+
+
 class BudgetQuery(BaseModel):
-    """One budget's question: what did these pods emit in [start, end)?"""
+    """One budget's question: what did these pods emit in [start, end)? A field that a server does not know is refused.
+
+    `workloads` is no wish: a budget for each workload is evaluated by them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,18 +58,7 @@ class BudgetQuery(BaseModel):
     end: int = Field(ge=0, le=2**40)
     accounting: Accounting = "LocationBased"
     include: list[Component] = Field(default=["Dynamic", "Idle", "Overhead"])
-    settled_through: int = Field(
-        default=0, ge=0, le=2**40, description="A whole hour: the answer has the use before it separately; 0 for none"
-    )
-    own_figures_through: int = Field(
-        default=0,
-        ge=0,
-        le=2**40,
-        # A server of an earlier version refuses the field, and it is asked for only where a newer one answered.
-        exclude_if=lambda hour: not hour,
-        description="A whole hour before `settled_through`: the answer has the use before it separately too; 0 for "
-        "none",
-    )
+    wishes: BudgetWishes = BudgetWishes()
     workloads: int = Field(default=0, ge=0, le=1000, description="How many of those that used most to name")
 
 
@@ -116,9 +130,13 @@ class BudgetAnswer(BaseModel):
     )
     data_from: int = Field(default=0, description="UTC second of the first report in the span; its start if earlier")
     parts: UseComponents = UseComponents()
-    settled_ug: int = Field(default=0, description="The part of `used_ug` before `settled_through`")
-    settled_energy_uj: int = Field(default=0, description="The part of `energy_uj` before it")
-    own_figures_ug: int = Field(default=0, description="The part of `used_ug` before `own_figures_through`")
+    settled_ug: int | None = Field(
+        default=None, description="The part of `used_ug` before `settled_through`; null where that was not granted"
+    )
+    settled_energy_uj: int | None = Field(default=None, description="The part of `energy_uj` before it; null likewise")
+    own_figures_ug: int | None = Field(
+        default=None, description="The part of `used_ug` before `own_figures_through`; null where that was not granted"
+    )
     workloads: list[WorkloadUse] = Field(default=[], description="Most used first, as many as were asked for")
     factors: list[str] = Field(default=[], description="Which intensity and PUE went into it, with source")
     pro_rata: list[int] = Field(

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from carbonbudget_operator.api.base_model import SET, Model, keyed_by
+from carbonbudget_operator.api.base_model import SET, Model, Status, keyed_by
 
 MOST_WORKLOADS: Final = 100  # in topWorkloads: 15 KB of a status
 MOST_ADJUSTMENTS: Final = 64
@@ -20,9 +20,8 @@ TOP_PER_WORKLOAD: Final = 10
 _DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _CONDITION_TYPE: Final = rf"^({_DNS_LABEL}(\.{_DNS_LABEL})*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
 _CONDITION_REASON: Final = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
-# Reasons of the condition Ready that commands read.
+# A reason of the condition FiguresExact that a command reads.
 LOCATION_STANDS_IN: Final = "LocationStandsIn"
-KINDS_NOT_ENFORCED: Final = "KindsNotJudged"
 
 
 class PeriodStatus(Model):
@@ -55,7 +54,7 @@ class EnforcementStatus(Model):
     )
 
 
-class Breakdown(Model):
+class Breakdown(Status):
     """What the use consists of; components that spec.include does not name are left out."""
 
     dynamic: str | None = Field(default=None, description="CO2e of the energy that follows the pods' use.")
@@ -66,7 +65,7 @@ class Breakdown(Model):
     embodied: str | None = Field(default=None, description="CO2e of the pods' share of making the hardware.")
 
 
-class TopWorkload(Model):
+class TopWorkload(Status):
     """One of the workloads that used most."""
 
     kind: str = Field(description="Kind of the workload, for example Job; a CronJob's Jobs count as the CronJob.")
@@ -150,7 +149,7 @@ class SettledStatus(Model):
 class AdjustmentStatus(Model):
     """What changed the limit of this period."""
 
-    reason: Literal["CarryOver", "Overspend", "TransferIn", "TransferOut", "Credit"] = Field(
+    reason: str = Field(  # of the ledger, where a later version may have booked for another reason
         description="CarryOver: left of limits before. Overspend: used above the limit before. TransferIn, "
         "TransferOut: by a CarbonTransfer. Credit: savings of a target."
     )
@@ -180,12 +179,12 @@ class CountedStatus(Model):
         "accounting and include. An edit of any other field keeps the highest reading of the period.",
     )
     generation: int = Field(
-        description="The observedGeneration that the hash was written with. With another one it is ignored, because "
+        description="The evaluatedGeneration that the hash was written with. With another one it is ignored, because "
         "an older version of the controller has written used since."
     )
 
 
-class StatusCondition(Model):
+class StatusCondition(Status):
     """A condition as Kubernetes defines it (metav1.Condition), with its bounds and required fields.
 
     They are in the schema alone: an object that lacks one is still read.
@@ -222,10 +221,14 @@ class StatusCondition(Model):
     )
 
 
-class CarbonBudgetStatus(Model):
+class CarbonBudgetStatus(Status):
     """The status of a budget. Only the controller writes it."""
 
     observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that the controller has seen, and that the conditions are of.",
+    )
+    evaluated_generation: int | None = Field(
         default=None,
         description="The metadata.generation whose spec was evaluated. If it is older, so are the figures.",
     )
@@ -294,6 +297,11 @@ class CarbonBudgetStatus(Model):
         "is reached. What of it is in force is in enforcement.",
         json_schema_extra={"enum": ["", "Warn", "Block", "Suspend"]},
     )
+    kinds_not_enforced: list[str] | None = Field(
+        default=None,
+        max_length=16,
+        description="Kinds of spec.enforce.kinds that this cluster does not enforce. Left out: none.",
+    )
     enforcement: EnforcementStatus | None = Field(
         default=None,
         description="What is in force now. Left out while nothing is: no threshold with Block or Suspend is reached "
@@ -361,12 +369,12 @@ class CarbonBudgetStatus(Model):
     conditions: list[StatusCondition] | None = Field(
         default=None,
         max_length=MOST_CONDITIONS,
-        description="What can be relied on. Ready: the budget can be evaluated. DataComplete: no data are missing. "
-        "FiguresExact: no part of an hour is shared by time, and no other figure stands in. WithinBudget: the limit is "
-        "not used up. EnforcementEffective: what the spec asks for is in force in this cluster. EnforcementConflict: "
-        "somebody resumes what was suspended, or another controller decides when it runs (here False is good). "
-        "ExpectedWithinLimit, with per: Workload: no run is expected to exceed the limit, by its own progress. "
-        "Overallocated, in the parent of budgets: their limits are together larger than its own (here False is good). "
-        "CreditsAvailable, with spec.credits: each target can earn credits.",
+        description="What can be relied on. Ready: the budget is evaluated. DataComplete: no data are missing. "
+        "FiguresExact: the figures are of exactly what the spec counts. WithinBudget: the limit is not used up. "
+        "EnforcementEffective: all kinds of spec.enforce.kinds are enforced, and no namespace label is ignored. "
+        "EnforcementConflict: somebody resumes what was suspended, or another controller decides when it runs (here "
+        "False is good). ExpectedWithinLimit, with per: Workload: no run is expected to exceed the limit, by its own "
+        "progress. Overallocated, in the parent of budgets: their limits are together larger than its own (here False "
+        "is good). CreditsAvailable, with spec.credits: each target can earn credits.",
         json_schema_extra=CONDITIONS,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
 from carbonbudget_operator.api.base_model import NEXT_PAGE
@@ -23,9 +21,10 @@ class IntensityRow(BaseModel):
         description="Of a forecast: the lowest figure of the hours that it is the mean of; null for one figure alone"
     )
     high_mg_per_kwh: int | None = Field(description="Of a forecast: the highest of them")
-    kind: Literal["published", "stated", "standIn", "yearly", "forecast"] = Field(
+    kind: str = Field(
+        json_schema_extra={"enum": ["published", "stated", "standIn", "yearly", "forecast"]},
         description="`published` by the source for this hour; `stated` in the settings; `standIn`: the source's figure "
-        "of an earlier hour; `yearly`: of the bundled tables; `forecast`: of an hour that has not begun"
+        "of an earlier hour; `yearly`: of the bundled tables; `forecast`: of an hour that has not begun",
     )
     estimated: bool = Field(description="Whether the source calls its figure an estimate")
     age_hours: int = Field(description="Of `standIn`: how many hours earlier the figure is of; else 0")

@@ -26,8 +26,21 @@ class TargetSpan(BaseModel):
     end: int = Field(ge=0, le=2**40)
 
 
+class TargetWishes(BaseModel):
+    """What an answer is to say beside the figures. A server ignores a wish that it does not know: see BudgetWishes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    workloads: int = Field(
+        default=0, ge=0, le=MOST_NAMED, description="How many of those that emitted most in the first span to name"
+    )
+
+
 class TargetQuery(BaseModel):
-    """One target's question: what did these pods emit in each span, and how many units did they serve?"""
+    """One target's question: what did these pods emit in each span, and how many units did they serve?
+
+    A field that a server does not know is refused.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,9 +59,7 @@ class TargetQuery(BaseModel):
         exclude_if=lambda until: not until,  # an earlier server refuses what it does not know
         description="Those of the namespaces that do not count any more, with the whole hour from which on they do not",
     )
-    workloads: int = Field(
-        default=0, ge=0, le=MOST_NAMED, description="How many of those that emitted most in the first span to name"
-    )
+    wishes: TargetWishes = TargetWishes()
 
 
 class TargetQueries(BaseModel):
@@ -102,10 +113,10 @@ class TargetAnswer(BaseModel):
 
     id: str
     spans: list[TargetSpanAnswer]
-    workloads: list[WorkloadUse] = Field(
-        default=[],
+    workloads: list[WorkloadUse] | None = Field(
+        default=None,
         description="Those that emitted most in the first span, as many as were asked for: of all its hours, and of "
-        "namespaces that still count",
+        "namespaces that still count; null where that was not granted",
     )
 
 

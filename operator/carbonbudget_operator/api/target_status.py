@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from carbonbudget_operator.api.base_model import SET, Model, keyed_by
+from carbonbudget_operator.api.base_model import SET, Model, Status, keyed_by
 from carbonbudget_operator.api.budget_status import CONDITIONS, MOST_CONDITIONS, StatusCondition
 from carbonbudget_operator.api.target_query_bodies import MOST_NAMED
 
@@ -127,7 +127,7 @@ class FormerNamespace(Model):
     until: dt.datetime = Field(description="The whole hour from which on the namespace does not count.")
 
 
-class TargetWorkload(Model):
+class TargetWorkload(Status):
     """One of the workloads that emitted most."""
 
     kind: str = Field(
@@ -137,10 +137,14 @@ class TargetWorkload(Model):
     namespace: str | None = Field(default=None, description="Namespace of the workload; only in a ClusterCarbonTarget.")
 
 
-class CarbonTargetStatus(Model):
+class CarbonTargetStatus(Status):
     """The status of a target. Only the controller writes it."""
 
     observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that the controller saw last, and that the conditions are of.",
+    )
+    evaluated_generation: int | None = Field(
         default=None,
         description="The metadata.generation whose spec was evaluated. If it is older, so are the figures.",
     )

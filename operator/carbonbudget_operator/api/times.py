@@ -15,3 +15,11 @@ def format_time(at: int) -> str:
 def seconds(at: dt.datetime) -> int:
     """UTC seconds; a time without an offset is UTC."""
     return int((at if at.tzinfo is not None else at.replace(tzinfo=dt.UTC)).timestamp())
+
+
+def instant(text: object) -> float | None:
+    """UTC seconds of an instant in a status; None if it is none."""
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return None

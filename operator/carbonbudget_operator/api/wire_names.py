@@ -9,6 +9,7 @@ from carbonbudget_operator.api_path import ApiPath
 
 GROUP: Final = "carbonbudget.dev"
 VERSION: Final = "v1alpha1"
+UNKNOWN_FIELD: Final = "unknown_field"  # the kind of a server's refusal because of a field of a later version
 
 # Names that the API server stores as the writer of a field (field managers): of the controller, of people's commands,
 # and of the dry runs of `carbonbudget check`, which the webhook recognizes by this name.

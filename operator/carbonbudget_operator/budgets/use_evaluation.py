@@ -40,7 +40,8 @@ class ReportedUse:
     """The server's figures of one budget. Micrograms, microjoules, UTC seconds.
 
     `used_ug` is the use of all its pods. `most_ug` is the use of the workload that used most, which counts for a budget
-    per workload. `settled_ug` and `settled_energy_uj` are the parts before `settled.through` of the previous record.
+    per workload. `settled_ug` and `settled_energy_uj` are the parts before `settled.through` of the previous record;
+    None where the server does not say them, and then a revision is not known as one.
     `own_figures_ug` is the part before its `own_through`; None if that is all of `settled_ug`. `settled` is the settled
     use that the next evaluation compares with.
     """
@@ -48,8 +49,8 @@ class ReportedUse:
     used_ug: int
     data_from: int
     data_through: int
-    settled_ug: int = 0
-    settled_energy_uj: int = 0
+    settled_ug: int | None = 0
+    settled_energy_uj: int | None = 0
     own_figures_ug: int | None = None
     settled: SettledUse | None = None
     most_ug: int = 0
@@ -80,8 +81,7 @@ def evaluate_use(
     verdict = previous.verdict if previous is not None else None
     comparison = None
     if previous is not None and previous.settled is not None and counts_the_same(budget, verdict):
-        own_ug = reported.settled_ug if reported.own_figures_ug is None else reported.own_figures_ug
-        comparison = compare_settled(previous.settled, reported.settled_ug, reported.settled_energy_uj, own_ug)
+        comparison = _compared(previous.settled, reported)
     lost = comparison is not None and comparison.lost
     use = _use(budget, reported, comparison, verdict)
     shown = expected = None
@@ -119,6 +119,14 @@ def evaluate_without_use(
         return replace(previous, verdict=_unknown(verdict))
     made = verdict_on_use(budget, verdict.use, None, now, terms, verdict)
     return replace(previous, verdict=replace(made, generation=verdict.generation, counted_hash=verdict.counted_hash))
+
+
+def _compared(previous: SettledUse, reported: ReportedUse) -> SettledComparison | None:
+    """The comparison with the server's figures of the same hours; None where it does not say them."""
+    settled_ug, energy_uj, own_ug = reported.settled_ug, reported.settled_energy_uj, reported.own_figures_ug
+    if settled_ug is None or energy_uj is None:
+        return None
+    return compare_settled(previous, settled_ug, energy_uj, settled_ug if own_ug is None else own_ug)
 
 
 def _forecast(

@@ -15,7 +15,6 @@ from carbonbudget_operator.admission.reviewed_work import projects
 from carbonbudget_operator.admission.webhook_budget import WebhookBudget, webhook_budget
 from carbonbudget_operator.admission.workload_growth import GROWTH
 from carbonbudget_operator.api.budget_spec import EnforceSpec
-from carbonbudget_operator.api.budget_status import KINDS_NOT_ENFORCED
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget
 from carbonbudget_operator.enforcement.enforced_budgets import EnforcedBudget, parse_budget
 
@@ -55,11 +54,10 @@ def kinds(budget: AnyBudget) -> Sequence[str]:
 
 
 def limited_here(budget: AnyBudget, found: Iterable[str], beside: ReaderContext) -> list[str]:
-    """The kinds in `found` that budgets limit in this cluster: by the policy, else by the controller's condition."""
+    """The kinds in `found` that budgets limit in this cluster: by the policy, else by the budget's status."""
     if beside.limited_kinds is not None:
         return [kind for kind in found if kind in beside.limited_kinds]
-    ready = next((one for one in budget.status.conditions or () if one.reason == KINDS_NOT_ENFORCED), None)
-    left_out = ready.message.partition(" of enforce.kinds")[0].split(", ") if ready is not None else []
+    left_out = budget.status.kinds_not_enforced or ()
     return [kind for kind in found if kind not in left_out]
 
 

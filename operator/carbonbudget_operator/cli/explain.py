@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from carbonbudget_operator.api.budget_status import LOCATION_STANDS_IN
 from carbonbudget_operator.api.carbonbudget import AnyBudget, ClusterCarbonBudget, budget_kind
+from carbonbudget_operator.api.condition_troubles import is_trouble
 from carbonbudget_operator.api.wire_names import SUSPENDED_LABEL
 from carbonbudget_operator.budgets.limit_in_force import adjusted_limit_text
 from carbonbudget_operator.cli.budget_effects import ReaderContext, budget_effects, kinds
@@ -14,9 +15,6 @@ from carbonbudget_operator.cli.explain_effects import cluster, outside, refused_
 from carbonbudget_operator.cli.explain_use import forecast, measured, used
 from carbonbudget_operator.cli.formatted_values import at, instant_of, labels, listed
 from carbonbudget_operator.printable import printable
-
-# What is wrong with a budget is a condition that is not as it should be, or a reason of Ready that is not this one.
-_ROUTINE = "Evaluated"
 
 
 def explain(budget: AnyBudget, now: dt.datetime, beside: ReaderContext) -> list[tuple[str, list[str]]]:
@@ -86,7 +84,8 @@ def _adjustments(budget: AnyBudget) -> list[str]:
         "TransferIn": "received by {0}", "TransferOut": "given away by {0}", "Credit": "credited: {0}",
     }  # fmt: skip
     told = [
-        f"{one.amount} {words[one.reason].format(printable(one.source))}" for one in budget.status.adjustments or ()
+        f"{one.amount} {words.get(one.reason, one.reason + ': {0}').format(printable(one.source))}"
+        for one in budget.status.adjustments or ()
     ]
     return [f"Its adjustments: {listed(told)}."] if told else []
 
@@ -95,10 +94,12 @@ def _valued(budget: AnyBudget) -> str:
     """By which figures its energy is valued: what the server used, by the condition that it led to."""
     if budget.spec.accounting == "LocationBased":
         return "Energy is valued by the grid it is drawn from (location-based)"
-    ready = next((one for one in budget.status.conditions or () if one.type == "Ready"), None)
-    if ready is None or budget.status.used is None:
+    exact = next((one for one in budget.status.conditions or () if one.type == "FiguresExact"), None)
+    if exact is None or budget.status.used is None:
         return "Energy is to be valued market-based; nothing was valued yet"
-    if ready.reason == LOCATION_STANDS_IN:
+    if exact.status == "Unknown":
+        return "Energy is valued market-based"
+    if exact.reason == LOCATION_STANDS_IN:
         return (
             "Energy is to be valued market-based, and the grid's figure is used where no contract or supplier is known"
         )
@@ -106,11 +107,10 @@ def _valued(budget: AnyBudget) -> str:
 
 
 def _troubles(budget: AnyBudget) -> list[str]:
-    bad = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "CreditsAvailable": "False"}
     return [
         f"{one.type} is {one.status} ({one.reason}): {one.message}"
         for one in budget.status.conditions or ()
-        if bad.get(one.type) == one.status or (one.type == "Ready" and one.reason not in (_ROUTINE, "Judged"))
+        if is_trouble(one.type, one.status)
     ]
 
 

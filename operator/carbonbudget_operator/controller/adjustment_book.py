@@ -7,7 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import (
+    AdjustmentGroup,
+    AnsweredAdjustment,
+    AnsweredPeriod,
+    BudgetPeriod,
+)
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.controller.adjustment_questions import (
     GROUPS_AT_ONCE,
@@ -29,7 +34,7 @@ class AdjustmentBook:
 
     def __init__(self, server: AdjustmentServer) -> None:
         self._server = server
-        self._booked: dict[_Key, tuple[Adjustment, ...]] | None = None
+        self._booked: dict[_Key, tuple[AnsweredAdjustment, ...]] | None = None
         self._proposed: dict[tuple[object, ...], AdjustmentGroup] = {}
         self.trouble = ""
 
@@ -38,7 +43,7 @@ class AdjustmentBook:
         """Whether something is to be booked with the next request."""
         return bool(self._proposed)
 
-    def booked(self, namespace: str, name: str, period: Period) -> Sequence[Adjustment]:
+    def booked(self, namespace: str, name: str, period: Period) -> Sequence[AnsweredAdjustment]:
         """What is booked for a budget and a period, in the order of booking; empty where that is not known."""
         return (self._booked or {}).get((namespace, name, period), ())
 
@@ -86,7 +91,7 @@ class AdjustmentBook:
         except ServerUnavailable as error:
             self.trouble = str(error)
             raise
-        found: defaultdict[_Key, list[Adjustment]] = defaultdict(list)
+        found: defaultdict[_Key, list[AnsweredAdjustment]] = defaultdict(list)
         for each in rows:
             found[_key(each.budget)].append(each)
         former = self._booked or {}
@@ -103,7 +108,7 @@ class AdjustmentBook:
             raise refusal
 
 
-def _key(period: BudgetPeriod) -> _Key:
+def _key(period: BudgetPeriod | AnsweredPeriod) -> _Key:
     # The server answers by the period's start alone, which a month and a week can share.
     return period.namespace, period.name, Period(period.period_start, period.period_end)
 

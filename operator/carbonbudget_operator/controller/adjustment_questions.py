@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from carbonbudget_operator.api.adjustment_bodies import (
-    Adjustment,
     AdjustmentGroup,
     AdjustmentsAnswer,
     AdjustmentsRequest,
+    AnsweredAdjustment,
     BudgetPeriod,
 )
 from carbonbudget_operator.controller.question_batches import BatchQuestions
@@ -35,6 +35,11 @@ class _Numbered:
     group: AdjustmentGroup | None = None
     budget: BudgetPeriod | None = None
 
+    def model_dump(self, *, by_alias: bool) -> dict[str, Any]:
+        """As it is sent."""
+        its = self.group or self.budget
+        return its.model_dump(by_alias=by_alias) if its is not None else {}
+
 
 class AdjustmentQuestions:
     """The requests of one evaluation or round: how often they are divided is bounded for all of them together."""
@@ -47,9 +52,9 @@ class AdjustmentQuestions:
         _, refused = await self._ask([_Numbered(str(n), group=group) for n, group in enumerate(groups)])
         return refused
 
-    async def read(self, budgets: Sequence[BudgetPeriod]) -> tuple[list[Adjustment], dict[int, str]]:
+    async def read(self, budgets: Sequence[BudgetPeriod]) -> tuple[list[AnsweredAdjustment], dict[int, str]]:
         """What is booked, in the order of the periods; why some are refused, by place. Raises ServerUnavailable."""
-        found: list[Adjustment] = []
+        found: list[AnsweredAdjustment] = []
         refused: dict[int, str] = {}
         for first in range(0, len(budgets), PERIODS_AT_ONCE):
             part = budgets[first : first + PERIODS_AT_ONCE]
@@ -60,7 +65,7 @@ class AdjustmentQuestions:
 
     async def book_and_read(
         self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]
-    ) -> list[Adjustment]:
+    ) -> list[AnsweredAdjustment]:
         """Book the groups, then read the periods.
 
         Raises:
@@ -72,7 +77,7 @@ class AdjustmentQuestions:
             raise QuestionRefused(refused[0])
         return found
 
-    async def _ask(self, asked: Sequence[_Numbered]) -> tuple[list[Adjustment], dict[int, str]]:
+    async def _ask(self, asked: Sequence[_Numbered]) -> tuple[list[AnsweredAdjustment], dict[int, str]]:
         made = await self._asking.ask(asked, self._send)
         refused = {int(number): reason for number, reason in made.refused.items()}
         return [row for answer in made.answers for row in answer.adjustments], refused

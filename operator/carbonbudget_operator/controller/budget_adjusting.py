@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup
+from carbonbudget_operator.api.adjustment_bodies import AdjustmentGroup, AnsweredAdjustment
 from carbonbudget_operator.budgets.adjustments import AppliedChange, is_closed_into
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.quantity import QuantityError
@@ -148,7 +148,7 @@ class BudgetAdjusting:
     def _booked(self, prepared: PreparedBudget) -> Booked:
         stored = prepared.stored
 
-        def of(period: Period) -> Sequence[Adjustment]:
+        def of(period: Period) -> Sequence[AnsweredAdjustment]:
             return self.book.booked(stored.namespace, stored.name, period)
 
         return of
@@ -157,5 +157,5 @@ class BudgetAdjusting:
         return self.book.knows(prepared.stored.namespace, prepared.stored.name, period)
 
 
-def _change(each: Adjustment) -> AppliedChange:
+def _change(each: AnsweredAdjustment) -> AppliedChange:
     return AppliedChange(each.reason, each.source, each.micrograms, each.detail)

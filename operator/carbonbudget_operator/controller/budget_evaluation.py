@@ -6,10 +6,11 @@ No I/O, no clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from carbonbudget_core.jsons import at
 from carbonbudget_operator.api.budget_query_bodies import NO_MARKET_FACTOR
-from carbonbudget_operator.api.times import format_time, seconds
+from carbonbudget_operator.api.times import format_time, instant, seconds
 from carbonbudget_operator.budgets.budget_sentence import describe
 from carbonbudget_operator.budgets.forecast import WeeklyProfile
 from carbonbudget_operator.budgets.quantity import format_beside
@@ -19,7 +20,8 @@ from carbonbudget_operator.budgets.use_evaluation import (
     evaluate_use,
     evaluate_without_use,
 )
-from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, refuses_new_work
+from carbonbudget_operator.budgets.verdict import EnforcementTerms, State, counts_the_same, refuses_new_work
+from carbonbudget_operator.controller.budget_limitations import enforcement_effective, figures_exact
 from carbonbudget_operator.controller.budget_queries import PeriodAnswers
 from carbonbudget_operator.controller.budget_store import StoredBudget
 from carbonbudget_operator.controller.period_history import history
@@ -31,6 +33,8 @@ from carbonbudget_operator.controller.run_limits import (
     runs_over,
 )
 from carbonbudget_operator.controller.status_conditions import (
+    ENFORCEMENT_EFFECTIVE,
+    FIGURES_EXACT,
     DesiredCondition,
     data_complete,
     enforcement_conflict,
@@ -38,15 +42,18 @@ from carbonbudget_operator.controller.status_conditions import (
     invalid_conditions,
     merged,
     ready,
+    waiting,
     within_budget,
 )
 from carbonbudget_operator.controller.status_json import (
     Status,
     details,
     evaluation_fields,
-    instant,
     overallocated,
+    spec_fields,
 )
+
+_UNKNOWN_IF_INVALID: Final = (FIGURES_EXACT, ENFORCEMENT_EFFECTIVE, "DataComplete", "WithinBudget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,8 @@ def evaluate_budget(
     made = evaluate_use(prepared.budget_limit, answers.reported, week, now, terms, prepared.previous)
     verdict = made.record.verdict
     message = _message(prepared, made, answers)
-    status = evaluation_fields(prepared, made.record) | details(prepared, answers.use, verdict, now)
+    status = spec_fields(prepared) | evaluation_fields(prepared, made.record)
+    status |= details(prepared, answers.use, verdict, now)
     if not made.lost:  # else the last forecast stays, as all figures do
         forecast_ug, limit_ug = made.forecast_ug, prepared.budget_limit.limit_ug
         status["forecast"] = format_beside(forecast_ug, limit_ug) if forecast_ug is not None else None
@@ -98,14 +106,14 @@ def evaluate_budget(
         prepared.budget_object,
         now,
         (
-            ready(
+            ready(),
+            figures_exact(
                 prepared.namespaces,
                 prepared.namespaces_left_out,
-                prepared.unenforced,
                 answers.use.pro_rata,
                 _stands_in(prepared, answers),
-                prepared.ignored_labels,
             ),
+            enforcement_effective(prepared.unenforced, prepared.ignored_labels),
             data_complete(
                 answers.use.coverage_percent,
                 made.lost,
@@ -135,16 +143,22 @@ def evaluate_without_answer(
     terms: EnforcementTerms,
     managed: bool = False,
 ) -> BudgetEvaluation:
-    """Evaluate a budget without an answer. Fields that do not change are left out, and a condition gives the reason."""
+    """Evaluate a budget without an answer. Fields that do not change are left out, and a condition gives the reason.
+
+    It stays ready while the last verdict is of what the spec counts now.
+    """
     incomplete = DesiredCondition("DataComplete", "False", reason, sentence)
+    effective = enforcement_effective(prepared.unenforced, prepared.ignored_labels)
+    others = (effective, incomplete, enforcement_conflict(conflict, managed))
     made = evaluate_without_use(prepared.budget_limit, missing_since, now, terms, prepared.previous)
     if made is None:
         # The period that the status shows stays there: it will be asked for when there are answers again.
         status: Status = {"state": State.UNKNOWN.value, "action": "", "enforcement": None, "message": sentence}
-        wanted = (incomplete, within_budget(State.UNKNOWN, sentence), enforcement_conflict(conflict, managed))
+        status |= spec_fields(prepared)
+        wanted = (waiting(sentence), *others, within_budget(State.UNKNOWN, sentence))
         status["conditions"] = merged(prepared.budget_object, now, wanted)
         return BudgetEvaluation(status, blocking=False, record=None, message=sentence)
-    status = {}
+    status = spec_fields(prepared)
     message = prepared.budget_object.status.message or ""
     shown_ug = prepared.budget_object.status.effective_limit_micrograms
     adjusted = shown_ug is not None and shown_ug != prepared.budget_limit.limit_ug
@@ -158,8 +172,9 @@ def evaluate_without_answer(
             seconds(through) if through is not None else 0,
             prepared.base_limit_ug,
         )
-        status = evaluation_fields(prepared, made) | {"message": message, "observedAt": format_time(now)}
-    wanted = (incomplete, within_budget(made.verdict.state, message), enforcement_conflict(conflict, managed))
+        status |= evaluation_fields(prepared, made) | {"message": message, "observedAt": format_time(now)}
+    is_ready = ready() if counts_the_same(prepared.budget_limit, made.verdict) else waiting(sentence)
+    wanted = (is_ready, *others, within_budget(made.verdict.state, message))
     status["conditions"] = merged(prepared.budget_object, now, wanted)
     return BudgetEvaluation(status, _blocks(prepared, made), made, message)
 
@@ -167,7 +182,7 @@ def evaluate_without_answer(
 def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEvaluation:
     """A budget that cannot be evaluated: it is not ready and blocks nothing.
 
-    `observedGeneration` stays that of the last evaluation, because its figures stay. So does `suspendFrom`, in an
+    `evaluatedGeneration` stays that of the last evaluation, because its figures stay. So does `suspendFrom`, in an
     `enforcement` that is over: a valid edit after a restart does not begin the grace again.
     """
     status: Status = {
@@ -175,7 +190,8 @@ def evaluate_invalid(stored: StoredBudget, sentence: str, now: int) -> BudgetEva
         "message": sentence,
         "action": "",
         "enforcement": _ended_suspension(stored, now),
-        "conditions": invalid_conditions(stored.body, sentence, now),
+        "observedGeneration": stored.metadata.get("generation"),
+        "conditions": invalid_conditions(stored.body, sentence, now, _UNKNOWN_IF_INVALID),
     }
     return BudgetEvaluation(status, blocking=False, record=None, message=sentence)
 

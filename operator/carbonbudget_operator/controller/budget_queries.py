@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery
+from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, BudgetQuery, BudgetWishes
 from carbonbudget_operator.api.budget_status import MOST_WORKLOADS
 from carbonbudget_operator.budgets.period import Period
 from carbonbudget_operator.budgets.settled_use import OwnFigures, SettledUse, own_figures_end, settled_hour_end
@@ -89,7 +89,7 @@ def period_query(
         end=period.end,
         accounting=spec.accounting,
         include=spec.include,
-        settled_through=settled_through,
+        wishes=BudgetWishes(settled_through=settled_through),
         workloads=MOST_WORKLOADS if prepared.budget_limit.per_workload else prepared.top_workloads,
     )
 
@@ -106,17 +106,17 @@ def period_answers(
     use = answers[current.id]
     newest = later or current
     settled = None
-    if newest.settled_through:
-        answer = answers[newest.id]
-        own = OwnFigures(_own_end(newest), answer.own_figures_ug) if _own_end(newest) < newest.settled_through else None
-        settled = SettledUse(newest.settled_through, answer.settled_ug, answer.settled_energy_uj, own)
+    answer = answers[newest.id]
+    if newest.wishes.settled_through and answer.settled_ug is not None and answer.settled_energy_uj is not None:
+        own = _own_figures(newest, answer)
+        settled = SettledUse(newest.wishes.settled_through, answer.settled_ug, answer.settled_energy_uj, own)
     reported = ReportedUse(
         used_ug=use.used_ug,
         data_from=use.data_from,
         data_through=data_through,
         settled_ug=use.settled_ug,
         settled_energy_uj=use.settled_energy_uj,
-        own_figures_ug=use.own_figures_ug if _own_end(current) < current.settled_through else None,
+        own_figures_ug=_own_figures_ug(prepared, current, use),
         settled=settled,
         most_ug=final_use(prepared, use),
     )
@@ -128,13 +128,44 @@ def _with_own_figures(query: BudgetQuery, own_through: int) -> BudgetQuery:
 
     Where it would be none of them, it is the start of the period: 0 stands for all.
     """
-    if own_through >= query.settled_through:
+    if own_through >= query.wishes.settled_through:
         return query
-    return query.model_copy(update={"own_figures_through": max(own_through, query.start - query.start % _HOUR)})
+    wish = {"own_figures_through": max(own_through, _first_hour(query))}
+    return query.model_copy(update={"wishes": query.wishes.model_copy(update=wish)})
 
 
-def _own_end(query: BudgetQuery) -> int:
-    return query.own_figures_through or query.settled_through
+def _own_figures(query: BudgetQuery, answer: BudgetAnswer) -> OwnFigures | None:
+    """The settled use with figures of its own; None where that is all of it.
+
+    Where the server did not grant it, no hour is known to have them: a first figure that comes later is then use, and
+    not taken for a revision.
+    """
+    if not _asks_for_own_figures(query):
+        return None
+    if answer.own_figures_ug is None:
+        return OwnFigures(_first_hour(query), 0)
+    return OwnFigures(query.wishes.own_figures_through, answer.own_figures_ug)
+
+
+def _own_figures_ug(prepared: PreparedBudget, query: BudgetQuery, answer: BudgetAnswer) -> int | None:
+    """The same use as valued now, for the comparison; None where it is all that settled.
+
+    Where the server did not grant it, it is as it was: what changed since is use, and not taken for a revision.
+    """
+    if not _asks_for_own_figures(query):
+        return None
+    if answer.own_figures_ug is not None:
+        return answer.own_figures_ug
+    settled = prepared.previous.settled if prepared.previous is not None else None
+    return settled.own_ug if settled is not None else 0
+
+
+def _asks_for_own_figures(query: BudgetQuery) -> bool:
+    return 0 < query.wishes.own_figures_through < query.wishes.settled_through
+
+
+def _first_hour(query: BudgetQuery) -> int:
+    return query.start - query.start % _HOUR
 
 
 def _settled_id(prepared: PreparedBudget) -> str:

@@ -14,7 +14,12 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import (
+    Adjustment,
+    AdjustmentGroup,
+    AnsweredAdjustment,
+    BudgetPeriod,
+)
 from carbonbudget_operator.api.times import format_time
 from carbonbudget_operator.budgets.credits import CreditableTarget, CreditedBudget, new_claims
 from carbonbudget_operator.budgets.quantity import exact_mass
@@ -128,5 +133,7 @@ class CreditLoop:
         event = ObjectEvent(stored.involved, "Normal", "CreditApplied", sentence)
         await post_event(self._client, event, stored.key, now, self._failing)
 
-    async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]) -> list[Adjustment]:
+    async def _ask(
+        self, groups: Sequence[AdjustmentGroup], budgets: Sequence[BudgetPeriod]
+    ) -> list[AnsweredAdjustment]:
         return await AdjustmentQuestions(self._ledger).book_and_read(groups, budgets)

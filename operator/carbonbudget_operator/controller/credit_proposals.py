@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from carbonbudget_core.jsons import at
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, AnsweredAdjustment, BudgetPeriod
 from carbonbudget_operator.api.carbontarget import AnyTarget, CarbonTarget, ClusterCarbonTarget
 from carbonbudget_operator.api.selector import LabelSelector
 from carbonbudget_operator.api.target_spec import ClusterCarbonTargetSpec
@@ -98,7 +98,7 @@ def claim_questions(
     return list(found)
 
 
-def read_claims(adjustments: Iterable[Adjustment]) -> list[WindowClaim]:
+def read_claims(adjustments: Iterable[AnsweredAdjustment]) -> list[WindowClaim]:
     """The claims among what is booked. One whose detail cannot be read is of any pod and to no budget."""
     found = []
     for one in adjustments:
@@ -131,7 +131,10 @@ def claim_group(claim: WindowClaim) -> AdjustmentGroup:
 
 
 def missing_credits(
-    claims: Iterable[WindowClaim], budgets: Iterable[CreditedBudget], adjustments: Iterable[Adjustment], now: int
+    claims: Iterable[WindowClaim],
+    budgets: Iterable[CreditedBudget],
+    adjustments: Iterable[AnsweredAdjustment],
+    now: int,
 ) -> list[AdjustmentGroup]:
     """The credits of claims that are not booked on their budget yet.
 
@@ -163,7 +166,7 @@ def missing_credits(
 
 
 def credited_sums(
-    adjustments: Iterable[Adjustment], claims: Iterable[WindowClaim], budgets: Iterable[CreditedBudget]
+    adjustments: Iterable[AnsweredAdjustment], claims: Iterable[WindowClaim], budgets: Iterable[CreditedBudget]
 ) -> dict[tuple[str, str, int, str], int]:
     """Micrograms credited by (space, budget, start of the period, target): booked ones, and claims that are not yet."""
     rows: dict[tuple[str, str, int, str], int] = {}  # by source: a claim and its credit are counted once
@@ -189,7 +192,7 @@ def budget_hash(name: str) -> str:
 
 def _creditable(target: AnyTarget) -> CreditableTarget | None:
     baseline, metadata = target.status.baseline, target.metadata
-    if baseline is None or baseline.measured is None or target.status.observed_generation != metadata.generation:
+    if baseline is None or baseline.measured is None or target.status.evaluated_generation != metadata.generation:
         return None
     windows = [
         SavedWindow(

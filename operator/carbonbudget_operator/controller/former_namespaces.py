@@ -43,7 +43,7 @@ def former_namespaces(
     if frozen is not None:
         edited = frozen.hash != spec_hash
     else:
-        edited = status.observed_generation != target.metadata.generation
+        edited = status.evaluated_generation != target.metadata.generation
     before = {one.name: seconds(one.until) for one in status.former_namespaces or ()}
     hour = -(-now // _HOUR) * _HOUR
     counted = {name: before.get(name, hour) for name in (*(status.namespaces or ()), *before)}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, BudgetPeriod
+from carbonbudget_operator.api.adjustment_bodies import Adjustment, AdjustmentGroup, AnsweredAdjustment, BudgetPeriod
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer
 from carbonbudget_operator.api.times import seconds
 from carbonbudget_operator.budgets.adjustments import (
@@ -43,7 +43,7 @@ from carbonbudget_operator.controller.prepared_budget import PreparedBudget
 CLOSES_AFTER_S: Final = 900
 # So long a period waits for the reports of nodes that were there at its end, and for the intensities of its last hours.
 WAITS_FOR_S: Final = 86_400
-Booked = Callable[[Period], Sequence[Adjustment]]
+Booked = Callable[[Period], Sequence[AnsweredAdjustment]]
 
 
 def closing_terms(prepared: PreparedBudget) -> ClosingTerms | None:

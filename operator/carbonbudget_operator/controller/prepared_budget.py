@@ -223,7 +223,7 @@ def evaluation_record_of(resource: AnyBudget) -> EvaluationRecord | None:
     suspend_from = enforcement.suspend_from if enforcement is not None else None
     verdict = Verdict(
         period=Period(seconds(status.period.start), seconds(status.period.end)),
-        generation=status.observed_generation or 0,
+        generation=status.evaluated_generation or 0,
         used_ug=status.used_micrograms,
         state=State(status.state),
         action=next((a for a in Action if a.word == (status.action or "")), Action.NONE),
@@ -261,10 +261,10 @@ def _counted_hash(resource: AnyBudget) -> str:
 def _status_hash(resource: AnyBudget) -> str:
     """The counted hash of the status; empty where it has none, or where an older controller wrote the figures since.
 
-    An older controller leaves the field as it is and writes `observedGeneration`: the two then differ.
+    An older controller leaves the field as it is and writes `evaluatedGeneration`: the two then differ.
     """
     counted = resource.status.counted
-    return counted.hash if counted is not None and counted.generation == resource.status.observed_generation else ""
+    return counted.hash if counted is not None and counted.generation == resource.status.evaluated_generation else ""
 
 
 def _period(spec: CarbonBudgetSpec, calendar: Calendar | None, zone: ZoneInfo, now: int) -> Period:
@@ -328,5 +328,5 @@ def _namespaces(resource: AnyBudget, budget: BudgetLimit, namespaces: Namespaces
     if status_hash:
         edited = status_hash != budget.counted_hash
     else:
-        edited = status.observed_generation != resource.metadata.generation
+        edited = status.evaluated_generation != resource.metadata.generation
     return still_counting(live, status.namespaces or (), namespaces.labels() or {}, edited)

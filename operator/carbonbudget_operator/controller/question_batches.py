@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from carbonbudget_operator.server_client import QuestionRefused
+from carbonbudget_operator.server_client import QuestionRefused, UnknownField
 
 MOST_BYTES: Final = 2 * 2**20  # of one request: a quarter of what the server reads by default
 _MOST_DIVISIONS: Final = 64  # in one evaluation: a server that refuses all is not asked for each question
@@ -21,14 +21,21 @@ NOT_ASKED_ALONE: Final = (
     "too many questions are refused for each to be asked alone, and this one was among them: see whether controller "
     "and server have one version"
 )
+_UPDATE_SERVER: Final = (
+    "the server is of an earlier version than the controller, and does not know a field of this question: update the "
+    "server"
+)
 
 
 class _Question(Protocol):
-    """What has an id by which the answer is found."""
+    """What has an id by which the answer is found, and can be dumped as it is sent."""
 
     @property
     def id(self) -> str:
         """The question's id."""
+
+    def model_dump(self, *, by_alias: bool) -> dict[str, Any]:
+        """As it is sent; a field that is not sent is not in it."""
 
 
 _Q = TypeVar("_Q", bound=_Question)
@@ -68,6 +75,14 @@ class BatchQuestions:
             part = waiting.pop()
             try:
                 made.answers.append(await send(part))
+            except UnknownField as error:
+                if not part:
+                    raise
+                # All questions with the field are refused for it, and only they: dividing would find nothing else.
+                having = [question for question in part if _has(question, error.field)] or part
+                made.refused |= {question.id: _UPDATE_SERVER for question in having}
+                if rest := [question for question in part if question.id not in made.refused]:
+                    waiting.append(rest)
             except QuestionRefused as error:
                 if not part:
                     raise
@@ -79,6 +94,20 @@ class BatchQuestions:
                 half = len(part) // 2
                 waiting += [part[half:], part[:half]]
         return made
+
+
+def _has(question: _Question, field: str) -> bool:
+    """Whether a question has the field, whose path begins with the list of questions and a number in it."""
+    path = field.split(".")[2:]
+    found: object = question.model_dump(by_alias=True)
+    for key in path:
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return False
+    return bool(path)
 
 
 def batches_by_size(questions: Iterable[_M], most: int) -> list[list[_M]]:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, Literal
 
-from carbonbudget_core.jsons import at, objects
+from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.budget_spec import CarbonBudgetSpec
-from carbonbudget_operator.api.budget_status import KINDS_NOT_ENFORCED, LOCATION_STANDS_IN
+from carbonbudget_operator.api.budget_status import StatusCondition
 from carbonbudget_operator.api.carbonbudget import AnyBudget
 from carbonbudget_operator.api.carbontarget import AnyTarget
-from carbonbudget_operator.api.times import format_time, seconds
-from carbonbudget_operator.api.wire_names import ENFORCEMENT_LABEL
+from carbonbudget_operator.api.times import format_time, instant, seconds
 from carbonbudget_operator.budgets.verdict import State
 
-_SHOWN_NAMESPACES: Final = 3
 MOST_NAMESPACES: Final = 1000  # in a question to the server, and in a status
 _SHOWN_RUNS: Final = 3
 EXPECTED: Final = "ExpectedWithinLimit"
 CREDITS: Final = "CreditsAvailable"
+ENFORCEMENT_EFFECTIVE: Final = "EnforcementEffective"
+FIGURES_EXACT: Final = "FiguresExact"
 Truth = Literal["True", "False", "Unknown"]
 USED_FELL: Final = "UsedFell"
 NAMESPACES_LEFT_OUT: Final = "NamespacesLeftOut"
 # A new message of these types and reasons causes a write. The messages of the others change with every figure.
-_TELLING = frozenset({"Ready", "EnforcementConflict", NAMESPACES_LEFT_OUT, CREDITS})
+_TELLING = frozenset(
+    {"Ready", "EnforcementConflict", NAMESPACES_LEFT_OUT, CREDITS, ENFORCEMENT_EFFECTIVE, FIGURES_EXACT}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,58 +39,14 @@ class DesiredCondition:
     message: str
 
 
-def ready(
-    namespaces: tuple[str, ...] | None,
-    namespaces_left_out: bool,
-    unenforced: tuple[str, ...] = (),
-    pro_rata: Sequence[int] = (),
-    stands_in: bool = False,
-    ignored_labels: Mapping[str, str] = MappingProxyType({}),
-) -> DesiredCondition:
-    """Ready: the budget is evaluated. `namespaces_left_out`: more namespaces count than one question can name.
-
-    `unenforced`: kinds of enforce.kinds that this cluster does not enforce. `pro_rata`: its start or end, if the ledger
-    is not split there. `stands_in`: it is market-based and uses the location's figure for some of its energy.
-    `ignored_labels`: namespaces whose label of enforcement has no effect, with the label's value.
-    """
-    if namespaces_left_out:
-        sentence = (
-            f"more than {MOST_NAMESPACES} namespaces counted in this period: those that were deleted first are "
-            "no longer counted; leave namespaceSelector out to count all"
-        )
-        return DesiredCondition("Ready", "True", NAMESPACES_LEFT_OUT, sentence)
-    if namespaces == ():
-        return DesiredCondition(
-            "Ready", "True", "NoNamespaces", "namespaceSelector selects no namespace: nothing counts"
-        )
-    if unenforced:
-        sentence = (
-            f"{', '.join(unenforced)} of enforce.kinds {'is' if len(unenforced) == 1 else 'are'} not enforced in this "
-            "cluster: mistyped, or missing from the chart's enforcement.kinds"
-        )
-        return DesiredCondition("Ready", "True", KINDS_NOT_ENFORCED, sentence)
-    if ignored_labels:
-        shown = [f"{name} ({ENFORCEMENT_LABEL}={value})" for name, value in ignored_labels.items()][:_SHOWN_NAMESPACES]
-        more = f" and {len(ignored_labels) - len(shown)} more" if len(ignored_labels) > len(shown) else ""
-        sentence = (
-            f"only the value off exempts a namespace, so a label has no effect in {', '.join(shown)}{more}: "
-            "set it to off, or remove it"
-        )
-        return DesiredCondition("Ready", "True", "EnforcementLabelIgnored", sentence)
-    if pro_rata:
-        instants = " and ".join(map(format_time, pro_rata))
-        sentence = (
-            f"the hour around {instants} is counted pro rata in time: the budget was made after it, or its namespace "
-            "has too many starts and ends inside hours; a start or end on the full hour is always exact"
-        )
-        return DesiredCondition("Ready", "True", "CountedProRata", sentence)
-    if stands_in:
-        sentence = (
-            "no contract, supplier's factor, residual mix or claim is known for some or all of its energy: there the "
-            "location's figure stands in; see carbonbudget factors"
-        )
-        return DesiredCondition("Ready", "True", LOCATION_STANDS_IN, sentence)
+def ready() -> DesiredCondition:
+    """Ready: the figures and the verdict are of what the spec counts."""
     return DesiredCondition("Ready", "True", "Evaluated", "the budget is evaluated in each window")
+
+
+def waiting(sentence: str) -> DesiredCondition:
+    """Ready is Unknown: the spec can be evaluated, and nothing of what it counts is known yet."""
+    return DesiredCondition("Ready", "Unknown", "WaitingForReports", sentence)
 
 
 def bad_spec(sentence: str) -> DesiredCondition:
@@ -97,24 +54,42 @@ def bad_spec(sentence: str) -> DesiredCondition:
     return DesiredCondition("Ready", "False", "BadSpec", sentence)
 
 
-def invalid_conditions(body: Mapping[str, object], sentence: str, now: int) -> list[dict[str, object]]:
-    """The only condition of a budget or target that cannot be evaluated: Ready is False, for the first time at `now`.
+def _no_longer_bad(condition: StatusCondition) -> StatusCondition:
+    """A condition that nothing is known about yet: not because of the spec, once that was corrected."""
+    if condition.reason != "BadSpec":
+        return condition
+    sentence = "the spec can be evaluated again, and nothing of what it counts is known yet"
+    return condition.model_copy(update={"reason": "WaitingForReports", "message": sentence})
 
-    `body`: the object as the API server has it, which may not be readable as a whole.
+
+def invalid_conditions(
+    body: Mapping[str, object], sentence: str, now: int, others: Sequence[str]
+) -> list[dict[str, object]]:
+    """The conditions of a budget or target that cannot be evaluated: Ready is False, `others` (types) are Unknown.
+
+    `body`: the object as the API server has it, which may not be readable as a whole. `now`: UTC seconds.
     """
-    condition = bad_spec(sentence)
-    before = next((one for one in objects(at(body, "status").get("conditions")) if one.get("type") == "Ready"), {})
-    kept = before.get("lastTransitionTime") if before.get("status") == condition.status else None
+    unknown = "nothing is known while the spec cannot be evaluated: the condition Ready says why"
+    wanted = [bad_spec(sentence), *(DesiredCondition(kind, "Unknown", "BadSpec", unknown) for kind in others)]
+    before = {text(one.get("type")): one for one in objects(at(body, "status").get("conditions"))}
     return [
         {
             "type": condition.type,
             "status": condition.status,
             "reason": condition.reason,
             "message": condition.message,
-            "lastTransitionTime": kept or format_time(now),
+            "lastTransitionTime": _kept_time(before.get(condition.type), condition.status) or format_time(now),
             "observedGeneration": at(body, "metadata").get("generation"),
         }
+        for condition in wanted
     ]
+
+
+def _kept_time(before: Mapping[str, object] | None, status: Truth) -> object:
+    """Since when the condition has this status, as far as it can be read; None if it had another one."""
+    if before is None or before.get("status") != status or instant(before.get("lastTransitionTime")) is None:
+        return None
+    return before.get("lastTransitionTime")
 
 
 def data_complete(
@@ -195,7 +170,10 @@ def merged(budget: AnyBudget | AnyTarget, now: int, wanted: Iterable[DesiredCond
         previous.pop(EXPECTED, None)
     if not isinstance(budget.spec, CarbonBudgetSpec) or not budget.spec.credits:
         previous.pop(CREDITS, None)
-    kept = [c.model_dump(mode="json", by_alias=True, exclude_none=True) for c in previous.values()]
+    kept = [
+        _no_longer_bad(condition).model_dump(mode="json", by_alias=True, exclude_none=True)
+        for condition in previous.values()
+    ]
     return made + kept
 
 

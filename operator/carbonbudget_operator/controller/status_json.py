@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Final
 from zlib import crc32
@@ -10,7 +9,7 @@ from zlib import crc32
 from carbonbudget_core.jsons import at, objects, text
 from carbonbudget_operator.api.budget_query_bodies import BudgetAnswer, UseComponents, WorkloadUse
 from carbonbudget_operator.api.budget_status import MOST_ADJUSTMENTS, TOP_PER_WORKLOAD
-from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.times import format_time, instant
 from carbonbudget_operator.api.wire_names import BLOCKING_LABEL
 from carbonbudget_operator.budgets.adjustments import shown_changes
 from carbonbudget_operator.budgets.budget_sentence import without_instant
@@ -41,7 +40,7 @@ _SILENT = frozenset(
         "effectiveLimit",
         "effectiveLimitMicrograms",
         "adjustments",
-        "proRata",  # the condition Ready says it too; a previous version's CRD drops it, which is no difference
+        "proRata",  # the condition FiguresExact says it too; a previous version's CRD drops it, which is no difference
     }
 )
 # A figure that moves is written after so long even if nothing else changed. Spread by the budget's uid, so that a
@@ -58,7 +57,7 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
     """The fields of the status that hold the record; `evaluation_record_of` reads them back."""
     verdict, settled = now.verdict, now.settled
     return {
-        "observedGeneration": verdict.generation,
+        "evaluatedGeneration": verdict.generation,
         "period": {"start": format_time(verdict.period.start), "end": format_time(verdict.period.end)},
         "used": format_beside(verdict.used_ug, prepared.budget_limit.limit_ug),
         "usedMicrograms": verdict.used_ug,
@@ -80,6 +79,14 @@ def evaluation_fields(prepared: PreparedBudget, now: EvaluationRecord) -> Status
         }
         if settled is not None
         else None,
+    }
+
+
+def spec_fields(prepared: PreparedBudget) -> Status:
+    """The fields of the status that follow from the spec alone, also while the server does not answer."""
+    return {
+        "observedGeneration": prepared.budget_object.metadata.generation,
+        "kindsNotEnforced": list(prepared.unenforced) or None,
     }
 
 
@@ -182,14 +189,6 @@ def _aged(body: Mapping[str, object], previous: Mapping[str, object], status: St
     moved = any(previous.get(key) != _whole(status[key]) for key in _MOVING if key in status)
     uid = text(at(body, "metadata").get("uid"))
     return moved and now - before >= _FRESH_S - crc32(uid.encode()) % (_FRESH_S // 2)
-
-
-def instant(text: object) -> float | None:
-    """UTC seconds of an instant in a status; None if it is none."""
-    try:
-        return dt.datetime.fromisoformat(str(text)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def workloads_in_status(prepared: PreparedBudget, answer: BudgetAnswer) -> list[WorkloadUse]:

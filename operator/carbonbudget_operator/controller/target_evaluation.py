@@ -92,6 +92,7 @@ def evaluate_target(
     former, empty = windows_in_status(prepared, frozen, asked, answers, price)
     status: Status = {
         "observedGeneration": prepared.target_object.metadata.generation,
+        "evaluatedGeneration": prepared.target_object.metadata.generation,
         "baseline": baseline_json(frozen),
         "current": current_json(prepared, answers.current, verdict),
         **against_baseline(verdict, baseline),
@@ -131,19 +132,24 @@ def evaluate_target_without_answer(
 ) -> TargetEvaluation:  # fmt: skip
     """A target without an answer: its figures and its state stay, and the condition Ready says why."""
     previous = prepared.target_object.status
-    status: Status = {"conditions": merged(prepared.target_object, now, (not_ready(reason, sentence),))}
+    status: Status = {
+        "observedGeneration": prepared.target_object.metadata.generation,
+        "conditions": merged(prepared.target_object, now, (not_ready(reason, sentence),)),
+    }
     state = TargetState(previous.state) if previous.state is not None else TargetState.NO_DATA
-    message = previous.message or sentence
-    if previous.state is None:
+    was_bad = any(one.type == "Ready" and one.reason == "BadSpec" for one in previous.conditions or ())
+    message = sentence if was_bad else previous.message or sentence
+    if previous.state is None or was_bad:
         status |= {"state": state.value, "message": sentence}
     return TargetEvaluation(status, state, message)
 
 
 def evaluate_invalid_target(stored: StoredTarget, sentence: str, now: int) -> TargetEvaluation:
-    """A target that cannot be evaluated: it is not ready. Its figures stay, and so does `observedGeneration`."""
+    """A target that cannot be evaluated: it is not ready. Its figures stay, and so does `evaluatedGeneration`."""
     status: Status = {
         "state": TargetState.NO_DATA.value,
         "message": sentence,
-        "conditions": invalid_conditions(stored.body, sentence, now),
+        "observedGeneration": stored.metadata.get("generation"),
+        "conditions": invalid_conditions(stored.body, sentence, now, ("BaselineFrozen", "UnitsAvailable", "OnTrack")),
     }
     return TargetEvaluation(status, TargetState.NO_DATA, sentence)

@@ -49,7 +49,7 @@ class TargetPublisher:
 
     async def _publish(self, stored: StoredTarget, made: TargetEvaluation, remembered: TargetMemory, now: int) -> None:
         """Set the metrics, write the status, and post Events if the state has changed or a baseline was computed."""
-        if "observedGeneration" in made.status:
+        if "evaluatedGeneration" in made.status:
             self._metrics.evaluated(stored, made)
         else:
             self._metrics.not_evaluated(stored, made.state)

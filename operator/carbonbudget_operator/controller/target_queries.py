@@ -14,6 +14,7 @@ from carbonbudget_operator.api.target_query_bodies import (
     TargetQuery,
     TargetSpan,
     TargetSpanAnswer,
+    TargetWishes,
 )
 from carbonbudget_operator.api.target_status import FormerWindow, FrozenBaseline
 from carbonbudget_operator.api.times import seconds
@@ -76,7 +77,7 @@ class AskedSpans:
             source=prepared.source,
             spans=[TargetSpan(start=span.start, end=span.end) for span in spans],
             until=dict(prepared.until),
-            workloads=MOST_NAMED,
+            wishes=TargetWishes(workloads=MOST_NAMED),
         )
 
     def answers(self, answer: TargetAnswer, methods: Sequence[Sequence[str]] = ()) -> SpanAnswers:
@@ -87,7 +88,7 @@ class AskedSpans:
                 current=by_span[self.current],
                 baseline=by_span[self.baseline] if self.baseline is not None else None,
                 windows={span: by_span[span] for span in self.windows},
-                workloads=answer.workloads,
+                workloads=answer.workloads or (),
                 methods={
                     span: tuple(tuple(methods[number]) for number in one.methods) for span, one in by_span.items()
                 },

@@ -11,11 +11,11 @@ from carbonbudget_operator.api.budget_query_bodies import WorkloadUse
 from carbonbudget_operator.api.target_query_bodies import TargetSpanAnswer
 from carbonbudget_operator.api.target_spec import ClusterCarbonTargetSpec
 from carbonbudget_operator.api.target_status import FrozenBaseline
-from carbonbudget_operator.api.times import format_time
+from carbonbudget_operator.api.times import format_time, instant
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.controller.prepared_target import PreparedTarget
 from carbonbudget_operator.controller.status_conditions import visible_part
-from carbonbudget_operator.controller.status_json import Status, instant
+from carbonbudget_operator.controller.status_json import Status
 from carbonbudget_operator.targets.target_baseline import TargetBaseline
 from carbonbudget_operator.targets.target_sentence import shown_rates, without_time
 from carbonbudget_operator.targets.target_verdict import TargetVerdict, change_percent, one_decimal

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from carbonbudget_operator.api.adjustment_bodies import (
     Adjustment,
     AdjustmentGroup,
+    AnsweredAdjustment,
     BudgetPeriod,
 )
 from carbonbudget_operator.api.times import format_time
@@ -132,7 +133,9 @@ class TransferLoop:
         others = [(one, decision) for one, decision in decided if decision.outcome is not TransferOutcome.APPLIED]
         await asyncio.gather(*(self._finish(by_uid[one.uid], decision, figures) for one, decision in others))
 
-    async def _ask(self, groups: Sequence[AdjustmentGroup], budgets: Iterable[BudgetPeriod]) -> Sequence[Adjustment]:
+    async def _ask(
+        self, groups: Sequence[AdjustmentGroup], budgets: Iterable[BudgetPeriod]
+    ) -> Sequence[AnsweredAdjustment]:
         return await AdjustmentQuestions(self._ledger).book_and_read(groups, list(budgets))
 
     async def _finish_booked(
@@ -224,7 +227,7 @@ def _budget_period(budget: str, period: Period) -> BudgetPeriod:
     return BudgetPeriod(namespace=namespace, name=name, period_start=period.start, period_end=period.end)
 
 
-def _booked_transfers(adjustments: Iterable[Adjustment]) -> dict[str, Period]:
+def _booked_transfers(adjustments: Iterable[AnsweredAdjustment]) -> dict[str, Period]:
     """The period of each transfer that is booked, by its uid."""
     return {
         one.source: Period(one.budget.period_start, one.budget.period_end)
@@ -233,7 +236,7 @@ def _booked_transfers(adjustments: Iterable[Adjustment]) -> dict[str, Period]:
     }
 
 
-def _sums(adjustments: Iterable[Adjustment]) -> dict[tuple[str, Period], int]:
+def _sums(adjustments: Iterable[AnsweredAdjustment]) -> dict[tuple[str, Period], int]:
     sums: dict[tuple[str, Period], int] = {}
     for one in adjustments:
         key = f"{one.budget.namespace}/{one.budget.name}", Period(one.budget.period_start, one.budget.period_end)

@@ -179,7 +179,7 @@ def parse_budget(body: Mapping[str, object]) -> EnforcedBudget | None:
             state=State(status.state or "Unknown"),
             percent=status.percent_used or 0,
         ),
-        status_is_current=status.observed_generation == meta.generation,
+        status_is_current=status.evaluated_generation == meta.generation,
         suspend_from=(
             int(enforcement.suspend_from.timestamp())
             if suspends and enforcement is not None and enforcement.suspend_from is not None

@@ -45,14 +45,16 @@ def pack_answer(body: bytes) -> bytes:
 
 def pack_refusal(refusal: Refusal) -> bytes:
     """The bytes of a refusal: a head without a body."""
-    head = json.dumps([refusal.status, refusal.kind, refusal.reason[:4000], refusal.retry_after_s]).encode()
+    head = json.dumps(
+        [refusal.status, refusal.kind, refusal.reason[:4000], refusal.retry_after_s, refusal.field]
+    ).encode()
     return LENGTHS.pack(len(head), 0) + head
 
 
 def unpack_refusal(head: bytes) -> Refusal:
     """The refusal that a head states. Raises ValueError if it states none."""
-    status, kind, reason, retry_after_s = json.loads(head)
-    return Refusal(int(status), str(kind), str(reason), int(retry_after_s))
+    status, kind, reason, retry_after_s, field = json.loads(head)
+    return Refusal(int(status), str(kind), str(reason), int(retry_after_s), str(field))
 
 
 def _receive(connection: socket.socket, size: int) -> bytearray:

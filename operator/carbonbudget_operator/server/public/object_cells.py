@@ -50,10 +50,10 @@ def name_cells(resource: Resource, body: Mapping[str, object]) -> Cells:
 
 
 def is_current(parsed: AnyBudget | AnyTarget | None) -> bool | None:
-    """Whether the status is of the present spec; None where that is not known."""
-    if parsed is None or parsed.status.observed_generation is None:
+    """Whether the figures of the status are of the present spec; None where that is not known."""
+    if parsed is None or parsed.status.evaluated_generation is None:
         return None
-    return parsed.status.observed_generation == parsed.metadata.generation
+    return parsed.status.evaluated_generation == parsed.metadata.generation
 
 
 def condition_cell(conditions: Iterable[StatusCondition] | None, kind: str) -> bool | None:

@@ -23,7 +23,8 @@ def refusal_response(request: Request, refusal: Refusal) -> JSONResponse:
     if request.scope["path"].startswith(PREFIXES):
         return JSONResponse(error_json(refusal.status, refusal.reason), refusal.status, headers)
     if not request.scope["path"].startswith(PREFIX):
-        return JSONResponse({"reason": refusal.reason}, refusal.status, headers)
+        named = {"kind": refusal.kind, "field": refusal.field} if refusal.field else {}
+        return JSONResponse({"reason": refusal.reason} | named, refusal.status, headers)
     problem = {
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,

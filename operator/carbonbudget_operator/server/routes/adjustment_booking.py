@@ -12,11 +12,11 @@ from fastapi import APIRouter, Depends, Response
 
 from carbonbudget_operator.answers.budget_use import BudgetUseQueries
 from carbonbudget_operator.api.adjustment_bodies import (
-    Adjustment,
     AdjustmentGroup,
     AdjustmentsAnswer,
     AdjustmentsRequest,
-    BudgetPeriod,
+    AnsweredAdjustment,
+    AnsweredPeriod,
 )
 from carbonbudget_operator.ingest.refusal import Refusal
 from carbonbudget_operator.ledger.booked_adjustments import BookedAdjustment, book_adjustments, read_adjustments
@@ -82,9 +82,9 @@ def _rows(group: AdjustmentGroup) -> list[BookedAdjustment]:
     ]
 
 
-def _answered(row: BookedAdjustment) -> Adjustment:
-    return Adjustment(
-        budget=BudgetPeriod(
+def _answered(row: BookedAdjustment) -> AnsweredAdjustment:
+    return AnsweredAdjustment(
+        budget=AnsweredPeriod(
             namespace=row.namespace, name=row.name, period_start=row.period_start, period_end=row.period_end
         ),
         reason=row.reason,

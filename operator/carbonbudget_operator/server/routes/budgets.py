@@ -64,7 +64,7 @@ def check_questions(asked: Sequence[BudgetQuery], allowance: QueryAllowance) -> 
     for query in asked:
         check_order(query.id, query.start, query.end)
         for name in ("settled_through", "own_figures_through"):
-            if getattr(query, name) % HOUR:
+            if getattr(query.wishes, name) % HOUR:
                 raise Refusal(422, "unanswerable", f"{query.id}: {name} must be a whole hour")
         check_namespaces(query)
 

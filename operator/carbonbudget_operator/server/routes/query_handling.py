@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from carbonbudget_operator.api.wire_names import UNKNOWN_FIELD
 from carbonbudget_operator.ingest.caller_authentication import authenticated, tenant_of
 from carbonbudget_operator.ingest.node_report_body import read_body
 from carbonbudget_operator.ingest.proxied_caller import GROUP_HEADER, TOKEN_HEADER, USER_HEADER
@@ -330,11 +331,13 @@ async def access_answer(question: Awaitable[bool]) -> bool:
 
 
 def parse(kind: type[_Question], given: bytes) -> _Question:
-    """The question in a body. Raises Refusal 400."""
+    """The question in a body. Raises Refusal 400, of the kind `unknown_field` where a field is of a later version."""
     try:
         return kind.model_validate_json(given)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
-        reason = f"{where}: {' '.join(first['msg'].split())}"
-        raise Refusal(400, "malformed", printable(reason, _MAX_REASON)) from None
+        reason = printable(f"{where}: {' '.join(first['msg'].split())}", _MAX_REASON)
+        if first["type"] == "extra_forbidden":
+            raise Refusal(400, UNKNOWN_FIELD, reason, field=printable(where, _MAX_REASON)) from None
+        raise Refusal(400, "malformed", reason) from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from carbonbudget_core.jsons import JsonObject, mapping, objects
+from carbonbudget_operator.api.condition_troubles import is_trouble
 from carbonbudget_operator.budgets.quantity import format_mass
 from carbonbudget_operator.web.charts.budget_charts import UsePoint
 from carbonbudget_operator.web.views.answer_figures import amount, counted_pods, grams_ug, percent, second, word
@@ -13,7 +14,6 @@ from carbonbudget_operator.web.views.page_adjustments import PageAdjustment, Pag
 from carbonbudget_operator.web.views.page_budget import PageBudget, PagePeriod, PageWorkload
 
 _PARTS = ("dynamic", "idle", "overhead", "embodied")
-_BAD = {"Ready": "False", "DataComplete": "False", "EnforcementConflict": "True", "Overallocated": "True"}
 
 
 def shown_rows(answer: JsonObject) -> list[PageBudget]:
@@ -69,7 +69,7 @@ def shown_detail(answer: JsonObject, history: JsonObject) -> PageBudget:
         troubles=[
             f"{word(one, 'type')} is {word(one, 'status')} ({word(one, 'reason')}): {word(one, 'message')}"
             for one in objects(answer.get("conditions"))
-            if _BAD.get(word(one, "type")) == word(one, "status")
+            if is_trouble(word(one, "type"), word(one, "status"))
         ],
         history=_periods(history),
         sections=[(heading, sentences) for heading, sentences in sections if sentences],

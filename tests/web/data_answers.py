@@ -140,7 +140,8 @@ def node_row(node: str, last: int | None, **given: Any) -> dict[str, Any]:
 
 def run_figures(ug: int) -> dict[str, Any]:
     return {
-        "energy_kwh": ug / 3e8, "energy_uj": str(ug * 12_000), "location_g": ug / 1e6, "location_ug": str(ug),
+        "energy_kwh": ug / 3e8, "energy_uj": str(ug * 12_000), "facility_energy_kwh": ug / 2e8,
+        "facility_energy_uj": str(ug * 18_000), "location_g": ug / 1e6, "location_ug": str(ug),
         "market_g": ug / 2e6, "market_ug": str(ug // 2), "embodied_g": ug / 1e7, "embodied_ug": str(ug // 10),
         "embodied_low_g": ug / 2e7, "embodied_high_g": ug / 5e6, "measured_percent": 64,
     }  # fmt: skip

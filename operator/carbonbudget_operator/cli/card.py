@@ -146,7 +146,7 @@ def _figures(
         raise ModelCardError(f"no pod in namespace {namespace} had {shown} in that time: see `carbonbudget usage`")
     if "stages" not in whole or "facility_energy_uj" not in whole["total"]:
         raise ModelCardError(
-            "the server answers without stages or without the energy of cooling: it has an earlier version, upgrade it"
+            "the server answers without stages or without the energy of cooling: are versions mixed? Upgrade the server"
         )
     parts = {its["stage"]: figures_of(its) for its in whole["stages"] if its["stage"] is not None}
     states = {row["state"] for row in whole["rows"]}

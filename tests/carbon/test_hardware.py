@@ -65,7 +65,7 @@ def test_without_a_date_the_charge_has_no_end() -> None:
 @pytest.mark.parametrize("gpus", [1, 8])
 def test_no_model_of_the_table_lies_outside_the_range_of_a_node(gpus: int) -> None:
     """The reported case: eight H200 with their host, 14,236 kg, had a range of 1,772 to 6,688 kg."""
-    found = find_hardware(cloud=False, threads=8, gpus=gpus, server_kg=None, gpu_kg=None, host_threads=96)
+    found = find_hardware(cloud=False, threads=96, gpus=gpus, server_kg=None, gpu_kg=None, host_threads=96)
     rows = embodied_figures().values()
     made = [row.grams for row in rows if row.kind == "gpu"]
     hosts = [row.grams for row in rows if row.kind == "server" or (row.kind == "gpu_host" and gpus >= 8)]
@@ -76,11 +76,26 @@ def test_no_model_of_the_table_lies_outside_the_range_of_a_node(gpus: int) -> No
     assert gpus == 1 or low < 5_700_000 + 8 * 1_067_000 == 14_236_000 < high
 
 
-@pytest.mark.parametrize(("gpus", "grams"), [(7, 900_000 * 8 // 96), (8, 5_700_000), (16, 5_700_000)])
+@pytest.mark.parametrize(("gpus", "grams"), [(7, 900_000 * 48 // 96), (8, 5_700_000), (16, 5_700_000)])
 def test_from_eight_gpus_on_a_node_is_a_whole_host_of_that_class(gpus: int, grams: int) -> None:
     """Whoever has all GPUs of a host leaves nobody else a use of it."""
-    found = find_hardware(cloud=True, threads=8, gpus=gpus, server_kg=None, gpu_kg=None, host_threads=96)
+    found = find_hardware(cloud=True, threads=48, gpus=gpus, server_kg=None, gpu_kg=None, host_threads=96)
     assert (found.server.grams, found.gpus.grams) == (grams, gpus * 273_000)
+
+
+def test_a_small_machine_that_offers_one_gpu_as_many_is_no_host_of_eight() -> None:
+    """The reported case: a machine of four threads was charged with 5,700 kg for a GPU of eight time slices."""
+    found = find_hardware(cloud=True, threads=4, gpus=8, server_kg=None, gpu_kg=None, host_threads=96, offered_gpus=8)
+    assert found.server.grams == 900_000 * 4 // 96
+
+
+@pytest.mark.parametrize("metered", [1, 7])
+def test_a_host_whose_gpu_has_no_meter_for_a_while_stays_a_host(metered: int) -> None:
+    of_all = find_hardware(cloud=True, threads=96, gpus=8, server_kg=None, gpu_kg=None, host_threads=96)
+    found = find_hardware(
+        cloud=True, threads=96, gpus=metered, server_kg=None, gpu_kg=None, host_threads=96, offered_gpus=8
+    )
+    assert found.server == of_all.server
 
 
 @pytest.mark.parametrize(

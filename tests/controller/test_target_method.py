@@ -29,7 +29,7 @@ async def test_the_baseline_keeps_the_settings_that_its_figure_depends_on(method
     body = await frozen(methods)
     assert body["status"]["baseline"]["method"] == list(BEFORE)
     assert conditions(body)["BaselineComparable"] == ("True", "SameMethod")
-    without = methods.add("operational", include=["Dynamic"], basis="Efficiency")
+    without = methods.add("operational", include=["Dynamic", "Idle"], basis="Efficiency")
     await methods.evaluate("2026-11-02T01:00")
     assert without["status"]["baseline"]["method"] == ['allocation.idle "byRequest"']
 
@@ -60,6 +60,17 @@ async def test_a_window_keeps_what_it_saved_before_the_change(methods: TargetBen
     methods.server.methods = {FIRST: AFTER}  # without a date, so that all open hours are counted anew
     await methods.evaluate("2026-11-04T01:00")
     assert body["status"]["history"][1]["savings"] == saved
+
+
+async def test_a_window_has_its_state_and_savings_again_when_the_setting_is_taken_back(methods: TargetBench) -> None:
+    body = await frozen(methods)
+    methods.server.methods = {FIRST: AFTER}  # without a date, and taken back an hour after the window's end
+    await methods.evaluate("2026-11-04T00:30")
+    assert (body["status"]["history"][0]["state"], "savings" in body["status"]["history"][0]) == ("NoData", False)
+    methods.server.methods = {FIRST: BEFORE}
+    await methods.evaluate("2026-11-04T01:30")
+    newest = body["status"]["history"][0]
+    assert (newest["figure"]["start"][:10], newest["state"], "savings" in newest) == ("2026-11-03", "OnTrack", True)
 
 
 async def test_a_baseline_of_hours_after_the_change_is_compared_again(methods: TargetBench) -> None:
@@ -123,4 +134,19 @@ async def test_a_stated_value_is_of_the_method_in_force_when_it_is_read_first(me
     assert (body["status"]["baseline"]["method"], body["status"]["state"]) == (list(AFTER), "Achieved")
     methods.server.methods = {FIRST: BEFORE}
     await methods.evaluate("2026-11-05T01:00")
+    assert (body["status"]["state"], conditions(body)["BaselineComparable"][1]) == ("NoData", "MethodChanged")
+
+
+async def test_a_stated_value_that_was_read_without_a_method_gets_the_first_one_that_is_known(
+    methods: TargetBench,
+) -> None:
+    body = methods.add("chatbot", baseline={"value": "200g"})
+    methods.server.methods = {}
+    await methods.evaluate("2026-11-05")
+    assert body["status"]["baseline"].get("method") is None
+    methods.server.methods = {FIRST: BEFORE}
+    await methods.evaluate("2026-11-05T01:00")
+    assert body["status"]["baseline"]["method"] == list(BEFORE)
+    methods.server.methods = {FIRST: AFTER}
+    await methods.evaluate("2026-11-05T02:00")
     assert (body["status"]["state"], conditions(body)["BaselineComparable"][1]) == ("NoData", "MethodChanged")

@@ -10,6 +10,7 @@ from carbonbudget_operator.api.target_status import FrozenBaseline
 from carbonbudget_operator.targets.counted_method import (
     KEYS,
     MOST_CHARACTERS,
+    OF_ALLOCATION,
     counting,
     method_changes,
     method_of,
@@ -25,8 +26,8 @@ _VALUES = st.one_of(
 )
 
 
-def keys(*, efficiency: bool, embodied: bool) -> list[str]:
-    return [one.partition(" ")[0] for one in counting(method_of(_SETTINGS), efficiency, embodied)]
+def keys(efficiency: bool, *include: str) -> list[str]:
+    return [one.partition(" ")[0] for one in counting(method_of(_SETTINGS), efficiency, include)]
 
 
 def test_contracts_and_what_sources_answer_are_data_and_no_method() -> None:
@@ -36,18 +37,37 @@ def test_contracts_and_what_sources_answer_are_data_and_no_method() -> None:
 
 
 @pytest.mark.parametrize(
-    ("efficiency", "embodied", "expected"),
+    ("efficiency", "include", "expected"),
     [
-        (False, True, ["allocation.idle", "carbon.embodied.life_years", "carbon.provider", "carbon.pue"]),
-        (False, False, ["allocation.idle", "carbon.provider", "carbon.pue"]),
-        (True, True, ["allocation.idle", "carbon.embodied.life_years", "carbon.provider"]),
-        (True, False, ["allocation.idle"]),
+        (
+            False,
+            ("Idle", "Embodied"),
+            ["allocation.idle", "carbon.embodied.life_years", "carbon.provider", "carbon.pue"],
+        ),
+        (False, ("Idle",), ["allocation.idle", "carbon.provider", "carbon.pue"]),
+        (True, ("Idle", "Embodied"), ["allocation.idle", "carbon.embodied.life_years", "carbon.provider"]),
+        (True, ("Idle",), ["allocation.idle"]),
     ],
 )
 def test_at_the_baselines_grid_no_factor_counts_and_without_embodied_emissions_no_hardware(
-    efficiency: bool, embodied: bool, expected: list[str]
+    efficiency: bool, include: tuple[str, ...], expected: list[str]
 ) -> None:
-    assert keys(efficiency=efficiency, embodied=embodied) == expected
+    assert keys(efficiency, *include) == expected
+
+
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [
+        (("Dynamic",), ["allocation.shared"]),
+        (("Dynamic", "Idle"), ["allocation.idle", "allocation.shared"]),
+        (("Dynamic", "Overhead"), ["allocation.idle", "allocation.overhead", "allocation.shared"]),
+    ],
+)
+def test_a_rule_of_allocation_counts_where_the_target_counts_what_it_shares_out(
+    include: tuple[str, ...], expected: list[str]
+) -> None:
+    method = method_of(dict.fromkeys(OF_ALLOCATION, "x"))
+    assert [one.partition(" ")[0] for one in counting(method, True, include)] == expected
 
 
 def test_a_change_has_both_values_and_is_named_once_however_many_methods_a_window_has() -> None:

@@ -88,6 +88,7 @@ def target_detail(row: Mapping[str, Any]) -> dict[str, Any]:
             "per_unit_g": row["baseline_g"], "per_unit_ug": row["baseline_ug"], "units": "360000000",
             "start": instant(BASELINE_END - 28 * DAY), "end": instant(BASELINE_END), "emissions_ug": "15120000000",
             "energy_uj": "1", "frozen_at": instant(BASELINE_END), "restated": "42.3g",
+            "method": ["carbon.pue 1.2"],
         } if has_baseline else None,
         "minimum_units": 1_000_000, "source": "preset vLLMOutputTokens", "selector": "app=chat",
         "namespace_selector": None,

@@ -1,8 +1,8 @@
 """Finds the embodied emissions of a node's hardware: configured figures, else generic figures with their source.
 
-A cloud node counts as a part of a host, in proportion to its threads; any other node, and one that has all GPUs of a
-host, counts as a whole server. The models of a node's server and GPUs are not known. So the generic figure has the
-range of all models and sources in the table: no device of the table lies outside it.
+A cloud node counts as a part of a host, in proportion to its threads; any other node, and one that is a whole host of
+eight GPUs, counts as a whole server. The models of a node's server and GPUs are not known. So the generic figure has
+the range of all models and sources in the table: no device of the table lies outside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from carbonbudget_core.bundled_tables import bundled_rows
 SERVER: Final = "generic rack, compute medium"
 GPU_HOST: Final = "GPU server without GPUs (8-GPU class host)"
 GPU: Final = "data-centre GPU 80 GB"
-GPUS_OF_A_HOST: Final = 8  # from this number on, a node is a host of that class
+GPUS_OF_A_HOST: Final = 8  # of a host of that class
 # The kinds of the table whose rows the range of an item goes over. Systems with their GPUs are of another kind.
 _ALIKE: Final = {SERVER: ("server",), GPU_HOST: ("server", "gpu_host"), GPU: ("gpu",)}
 
@@ -59,17 +59,20 @@ class HardwareFigures:
 
 
 def find_hardware(
-    cloud: bool, threads: int, gpus: int, server_kg: float | None, gpu_kg: float | None, host_threads: int
-) -> HardwareFigures:
-    """Find the figures of a node with `threads` and `gpus`.
+    cloud: bool, threads: int, gpus: int, server_kg: float | None, gpu_kg: float | None, host_threads: int,
+    offered_gpus: int = 0,
+) -> HardwareFigures:  # fmt: skip
+    """Find the figures of a node with `threads` and `gpus`, of which it offers `offered_gpus` to pods.
 
+    A node may offer shares of few GPUs as many, and a meter of a GPU may be missing for a while. So a node is a host of
+    eight GPUs if it has or offers so many, and at least half of a host's threads.
     `server_kg` and `gpu_kg` are configured figures in kg CO2e, None for the bundled ones. `host_threads` is the assumed
     number of threads of a cloud's host.
     """
-    has_all_gpus = gpus >= GPUS_OF_A_HOST
-    server, why = _made(GPU_HOST if has_all_gpus else SERVER, server_kg)
+    is_gpu_host = max(gpus, offered_gpus) >= GPUS_OF_A_HOST and 2 * threads >= host_threads
+    server, why = _made(GPU_HOST if is_gpu_host else SERVER, server_kg)
     why = f"server {why}"
-    if cloud and 0 < threads < host_threads and not has_all_gpus:
+    if cloud and 0 < threads < host_threads and not is_gpu_host:
         server = server.part(threads, host_threads)
         why += f", {threads} of {host_threads} threads of it"
     gpu, gpu_why = _made(GPU, gpu_kg)

@@ -30,7 +30,7 @@ def freeze_baseline(
                 "perUnitMicrograms": value,
                 "frozenAt": format_time(now),
                 "hash": prepared.hash,
-                "method": methods[-1] if methods else None,
+                "method": list(methods[-1]) if methods else None,
             }
         )
         return made, ""
@@ -61,11 +61,16 @@ def freeze_baseline(
     return FrozenBaseline.model_validate(body), ""
 
 
-def restated_baseline(prepared: PreparedTarget, frozen: FrozenBaseline, answers: SpanAnswers) -> FrozenBaseline:
+def restated_baseline(
+    prepared: PreparedTarget, frozen: FrozenBaseline, answers: SpanAnswers, current: Period
+) -> FrozenBaseline:
     """The frozen baseline, with what it would be by the factors of today.
 
-    One that a former version froze gets the method of its hours, if they still give the same figure.
+    One without a method gets it: a stated value that of the window `current`, and one that a former version froze that
+    of its hours, if they still give the same figure.
     """
+    if prepared.span is None and frozen.method is None and (methods := counted_methods(prepared, answers, current)):
+        return frozen.model_copy(update={"method": list(methods[-1])})
     sums = prepared.baseline_of(frozen).sums
     if sums is None or answers.baseline is None:
         return frozen

@@ -59,8 +59,8 @@ def compared_method(
 
 def counted_methods(prepared: PreparedTarget, answers: SpanAnswers, span: Period) -> list[Method]:
     """The methods of a span as far as the target's figure depends on them, the newest hour's last."""
-    efficiency, embodied = prepared.terms.efficiency, "Embodied" in prepared.spec.include
-    found = (counting(one, efficiency, embodied) for one in answers.methods.get(span, ()))
+    efficiency, include = prepared.terms.efficiency, prepared.spec.include
+    found = (counting(one, efficiency, include) for one in answers.methods.get(span, ()))
     return list(reversed(dict.fromkeys(reversed(list(found)))))
 
 

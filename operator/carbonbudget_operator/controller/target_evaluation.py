@@ -70,8 +70,8 @@ def evaluate_target(
     if frozen is None:
         frozen, no_baseline = freeze_baseline(prepared, answers, asked.current, through, now)
         newly = frozen is not None
-    elif answers.baseline is not None:
-        frozen = restated_baseline(prepared, frozen, answers)
+    else:
+        frozen = restated_baseline(prepared, frozen, answers, asked.current)
     baseline = prepared.baseline_of(frozen) if frozen is not None else None
     window, missing = sums_of(answers.current), answers.current.missing
     method = compared_method(prepared, frozen, answers, asked.current)

@@ -220,7 +220,8 @@ def _is_asked(window: Period, known: FormerWindow | None, empty: bool, through: 
     settling = through - window.end < SETTLING_S
     if known is not None:
         whole = known.figure.hours_percent == 100 and known.figure.coverage >= WHOLE_COVERAGE_PERCENT
-        return settling and not whole
+        # A window without a state may get one: the setting that its method differs by may be taken back.
+        return settling and (not whole or known.state == "NoData")
     return settling or not empty
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 # Each setting as "KEY JSON", in order of the keys. Settings that hours of an earlier version did not state are missing.
 Method = tuple[str, ...]
-OF_ALLOCATION: Final = ("allocation.idle", "allocation.overhead", "allocation.shared")
+OF_IDLE, OF_OVERHEAD, OF_SHARING = "allocation.idle", "allocation.overhead", "allocation.shared"
+OF_ALLOCATION: Final = (OF_IDLE, OF_OVERHEAD, OF_SHARING)
 OF_ELECTRICITY: Final = ("carbon.basis", "carbon.pue", "carbon.zone", "carbon.intensity.sources")
 OF_HARDWARE: Final = (
     "carbon.ownership", "carbon.embodied.server_kg", "carbon.embodied.gpu_kg", "carbon.embodied.host_threads",
@@ -36,16 +37,21 @@ def settings_of(settings: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(f"{key} {_text(settings[key])}" for key in sorted(settings))
 
 
-def counting(method: Method, efficiency: bool, embodied: bool) -> Method:
+def counting(method: Method, efficiency: bool, include: Collection[str]) -> Method:
     """The part of a method that a target's figure depends on.
 
-    At the baseline's grid (`efficiency`) the window's electricity is valued as that of the baseline. Without embodied
-    emissions (`embodied`) the hardware counts for nothing.
+    At the baseline's grid (`efficiency`) the window's electricity is valued as that of the baseline. `include` are the
+    components of emissions that the target counts: without Embodied the hardware counts for nothing. What others are
+    charged of a shared namespace, its idle energy among it, is their overhead; the namespace itself has nothing then.
     """
-    keys = {*OF_ALLOCATION}
+    keys = {OF_SHARING}
+    if "Idle" in include or "Overhead" in include:
+        keys.add(OF_IDLE)
+    if "Overhead" in include:
+        keys.add(OF_OVERHEAD)
     if not efficiency:
         keys |= {*OF_ELECTRICITY, *OF_BOTH}
-    if embodied:
+    if "Embodied" in include:
         keys |= {*OF_HARDWARE, *OF_BOTH}
     return tuple(one for one in method if one.partition(" ")[0] in keys)
 

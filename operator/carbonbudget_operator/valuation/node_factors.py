@@ -94,7 +94,7 @@ class Places:
     def __init__(self, carbon: CarbonSettings) -> None:
         self._carbon = carbon
         self._places: dict[tuple[str, Provider], Place] = {}
-        self._hardware: dict[tuple[bool, int, int], NodeHardware] = {}
+        self._hardware: dict[tuple[bool, int, int, int], NodeHardware] = {}
 
     def of(self, node: NodeFacts, at: int, hours: IntensityHours | None = None) -> Place:
         """The node's place at the UTC second `at`; `hours` has the hourly figures of that time."""
@@ -118,7 +118,7 @@ class Places:
         """
         gpus = node.gpus if gpus is None else gpus
         cloud = self._is_cloud(node)
-        key = (cloud, node.threads, gpus)
+        key = (cloud, node.threads, gpus, node.gpus)
         if key not in self._hardware:
             embodied = self._carbon.embodied
             found = find_hardware(
@@ -128,6 +128,7 @@ class Places:
                 server_kg=embodied.server_kg,
                 gpu_kg=embodied.gpu_kg,
                 host_threads=embodied.host_threads,
+                offered_gpus=node.gpus,
             )
             since = 0 if embodied.in_service is None else _midnight(embodied.in_service)
 

@@ -202,6 +202,6 @@ class Exporter(Collector):
             yield GaugeMetricFamily("carbonbudget_agent_outbox_bytes", "Bytes that wait on the disk.", size)
             yield GaugeMetricFamily(
                 "carbonbudget_agent_outbox_delayed_reports",
-                "Reports that are tried again each hour, because the server refuses or fails at them.",
+                "Reports that are tried again, up to 20 in an hour, because the server refuses or fails at them.",
                 len(self._outbox.delayed()),
             )

@@ -2,7 +2,7 @@
 
 After 2xx the ledger has the report, and its file is deleted. After 409 no server will ever accept it: the report is
 rejected. After 400, 413 and 422 this server refuses it with its present version and settings: the report is delayed.
-It stays on disk, is sent again each hour, and no other report waits for it. After any other answer, or none, a report
+It stays on disk, is sent again in turn, and no other report waits for it. After any other answer, or none, a report
 is sent again with backoff, and delayed if it goes on failing while the server accepts another. No error ends the
 thread, because that would be noticed only when the outbox is full.
 """
@@ -30,6 +30,7 @@ _CONFLICT = 409  # the ledger has that window with other content
 # By another version of the server or with other settings the report may be accepted: its cluster, its node's power.
 _REFUSED = frozenset({400, 413, 422})
 _OLDEST_SECONDS = 35 * 86_400  # what is refused and older than this is too old for a server, whatever its settings
+_NOT_NOW = frozenset({0, 401, 408, 429, 503})  # no answer, no login yet, too many at once: not about this report
 _TOO_EARLY = 425  # the window ends in the server's future: one of the two clocks is wrong
 _MAX_BACKOFF_SECONDS = 60.0
 # After this many tries over this time, another report is sent to find out whether the fault is this report's.
@@ -130,7 +131,7 @@ class Sender:
         for number, name in enumerate(names):
             blocked = self._try(name)
             if blocked is not None and blocked.status in _REFUSED:
-                self._log_refusal(blocked, f"report {name} is delayed and tried again each hour")
+                self._log_refusal(blocked, f"report {name} is delayed and tried again later")
                 self._delay(name)  # if that fails it stays where it is, and the later ones go on
             elif blocked is not None and not self._sent_or_delayed(name, names[number + 1 :], blocked):
                 return blocked
@@ -164,7 +165,7 @@ class Sender:
         if not self._delay(name):
             return False
         _log.error(
-            "the server fails at report %s (status %d) and takes others: it is delayed and tried again each hour; "
+            "the server fails at report %s (status %d) and takes others: it is delayed and tried again later; "
             "the server's log says why",
             name,
             blocked.status,
@@ -189,13 +190,22 @@ class Sender:
         return True
 
     def _send_delayed(self) -> None:
-        """Send the delayed reports whose turn it is. Returns early when a window was closed: new reports go first."""
+        """Send the delayed reports whose turn it is.
+
+        Returns early when a window was closed, because new reports go first, and when the server seems to take none
+        now: after the next window it is asked again.
+        """
         while not (self._wake.is_set() or self._stop.is_set()):
             name = self._turns.next(self._now(), self._outbox.delayed)
             if name is None:
                 return
             blocked = self._try(name)
-            if blocked is not None:
+            if blocked is None:
+                self._turns.accepted()
+            elif blocked.status in _NOT_NOW:
+                self._turns.not_now()
+                return
+            else:
                 self._turns.failed()
                 if blocked.status in _REFUSED:
                     self._log_refusal(blocked, f"report {name} stays delayed")

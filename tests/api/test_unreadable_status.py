@@ -29,6 +29,8 @@ def whole(annotation: Any) -> Any:
         return whole(next(one for one in inner if one is not type(None)))
     if origin is list:
         return [whole(inner[0]), whole(inner[0])]
+    if origin is typing.Annotated:
+        return whole(inner[0])
     if origin is typing.Literal:
         return inner[0]
     if issubclass(annotation, BaseModel):

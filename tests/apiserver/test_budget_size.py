@@ -183,6 +183,6 @@ def test_statuses_and_our_own_account_are_not_narrowed(kept: Cluster) -> None:
 def test_the_api_server_finds_no_fault_with_the_types(kept: Cluster) -> None:
     def checked() -> dict[str, Any] | None:
         status: Any = kept.get("validatingadmissionpolicy", POLICY).get("status", {})
-        return status if "evaluatedGeneration" in status else None
+        return status if "observedGeneration" in status else None
 
     assert wait_for("the type check", checked).get("typeChecking", {}) == {}

@@ -209,6 +209,6 @@ def test_nobody_else_is_narrowed(account: Account) -> None:
 def test_the_api_server_finds_no_fault_with_the_types(account: Account) -> None:
     def checked() -> dict[str, Any] | None:
         status: Any = account.cluster.get("validatingadmissionpolicy", "carbonbudget-own-writes").get("status", {})
-        return status if "evaluatedGeneration" in status else None
+        return status if "observedGeneration" in status else None
 
     assert wait_for("the type check", checked).get("typeChecking", {}) == {}

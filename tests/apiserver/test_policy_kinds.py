@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]
 def test_the_api_server_finds_no_fault_with_the_types(policies: ChartPolicies, policy: str) -> None:
     def checked() -> dict[str, object] | None:
         status = policies.cluster.get("validatingadmissionpolicy", policies.named(policy)).get("status", {})
-        return status if isinstance(status, dict) and "evaluatedGeneration" in status else None
+        return status if isinstance(status, dict) and "observedGeneration" in status else None
 
     assert wait_for("the type check", checked).get("typeChecking", {}) == {}
 

@@ -231,5 +231,5 @@ def test_short_names_and_columns_are_those_that_people_use(with_crds: Release, s
     kubectl = with_crds.cluster.kubectl
     assert api_requests(with_crds.cluster).create(manifest("CarbonTarget", {}, space))[0]
     heads = kubectl("-n", space, "get", "ct").stdout.splitlines()[0].split()
-    assert heads == ["NAME", "UNIT", "CURRENT", "EXPECTED", "BASELINE", "STATE", "BY", "AGE"]
+    assert heads == ["NAME", "UNIT", "PER", "CURRENT", "EXPECTED", "BASELINE", "STATE", "BY", "AGE"]
     assert kubectl("get", "cct").returncode == 0

@@ -109,10 +109,10 @@ def test_people_read_what_the_controller_wrote_in_columns_events_and_conditions(
     credentials = as_controller(chart, tmp_path)
     asyncio.run(play(credentials, server, ["2026-11-02", "2026-11-02T01:00", "2026-11-17"], 3))
     rows = [line.split() for line in kubectl("-n", SPACE, "get", "ct").stdout.splitlines()]
-    assert rows[1][:7] == ["chatbot", "token", "93g", "90g", "100g", "Behind", "2026-12-02T00:00:00Z"]
-    assert rows[2][:4] == ["stated", "token", "93g", "42g"]
+    assert rows[1][:8] == ["chatbot", "token", "1000", "93g", "90g", "100g", "Behind", "2026-12-02T00:00:00Z"]
+    assert rows[2][:5] == ["stated", "token", "1000", "93g", "42g"]
     cluster_row = kubectl("get", "cct", "all", "--no-headers").stdout.split()
-    assert cluster_row[5] == "Violated"  # the same energy as in the baseline's span
+    assert cluster_row[6] == "Violated"  # the same energy as in the baseline's span
     status = chart.get("-n", SPACE, "ct", "chatbot")["status"]
     assert isinstance(status, dict)
     assert status["message"].startswith("carbon target chatbot: Behind, 93g CO2e per 1,000 token (-7.0 %)")

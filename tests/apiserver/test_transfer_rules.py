@@ -186,7 +186,7 @@ def test_metadata_beyond_the_bounds_is_refused(ruled: Cluster) -> None:
 def test_the_api_server_finds_no_fault_with_the_types(ruled: Cluster) -> None:
     def checked(name: str) -> Any:
         status: Any = ruled.get("validatingadmissionpolicy", name).get("status", {})
-        return status if "evaluatedGeneration" in status else None
+        return status if "observedGeneration" in status else None
 
     for name in POLICIES:
         status: Any = wait_for("the type check", functools.partial(checked, name))

@@ -111,4 +111,4 @@ async def test_a_server_without_stages_in_its_answer_makes_no_card(face: Face, m
     monkeypatch.setattr(FaceTransport, "send", send)
     done, _ = await card(face, monkeypatch, "user:lead@*", "team-a")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "upgrade" in done.stderr
+    assert "Upgrade the server" in done.stderr

@@ -54,7 +54,7 @@ class Server:
         if len(found) > self.rows:
             raise QuestionRefused(f"the server answered 422: the answer has {len(found)} rows: ask in parts")
         self.booked += [each for group in request.groups for each in group.adjustments if each not in self.booked]
-        return AdjustmentsAnswer(adjustments=found)
+        return AdjustmentsAnswer.model_validate({"adjustments": [each.model_dump() for each in found]})
 
 
 def booked(book: AdjustmentBook, number: int) -> list[int]:

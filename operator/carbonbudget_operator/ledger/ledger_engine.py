@@ -64,7 +64,7 @@ def open_ledger(url: str, connections: int | None = None, may_be_standby: bool =
     """
     if not url.isprintable():
         raise WrongLedger(_WRONG_URL)
-    bound = {} if connections is None else {
+    bound: dict[str, object] = {} if connections is None else {
         "pool_size": connections, "max_overflow": 0, "pool_timeout": _POOL_SECONDS
     }  # fmt: skip
     try:
@@ -73,6 +73,7 @@ def open_ledger(url: str, connections: int | None = None, may_be_standby: bool =
             wanted = _POSTGRES if may_be_standby else _POSTGRES | _PRIMARY
             more = {key: str(value) for key, value in wanted.items() if key not in parsed.query}
             parsed = parsed.update_query_dict(more)
+            bound["isolation_level"] = "READ COMMITTED"  # the fence of `write_locks.py` reads after it has its lock
         engine = sa.create_engine(parsed, pool_pre_ping=True, **bound)
     except (sa.exc.NoSuchModuleError, ImportError):
         scheme = url.partition(":")[0]

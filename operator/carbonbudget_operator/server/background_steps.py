@@ -64,13 +64,13 @@ class BackgroundSteps:
         return not self._reason
 
     def _check(self) -> str:
-        """Why nothing may be stored; empty if it may, or if the database cannot be asked: each step reports that."""
+        """Why nothing may be stored; empty if it may. If the database cannot be asked, what it said last holds."""
         try:
             require_own_schema(self._engine)
         except OtherSchema as error:
             return reason_of(error)
-        except sa.exc.SQLAlchemyError:
-            return ""
+        except sa.exc.SQLAlchemyError:  # each step reports that
+            return self._reason
         return ""
 
 

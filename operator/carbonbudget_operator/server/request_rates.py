@@ -9,6 +9,7 @@ from typing import Final
 from carbonbudget_operator.ingest.refusal import Refusal
 
 _MAX_ENTRIES: Final = 50_000
+_LONGEST_WAIT_SECONDS: Final = 3_600.0
 
 
 class RequestRates:
@@ -48,10 +49,14 @@ class RequestRates:
         """Count so many more of what was taken already, all of them. Never refuses: the next `take` waits for them.
 
         For what is known only after a request was let in. If that could be refused, its sender would pay for the part
-        that was taken at each attempt, and a request that needs more than a minute's would never pass.
+        that was taken at each attempt, and a request that needs more than a minute's would never pass. The wait is an
+        hour at most.
         """
         now = self._clock()
-        self._store(name, max(self._full_at.get(name, now), now) + 60.0 * number / self._per_minute, now)
+        full_at = max(self._full_at.get(name, now), now)
+        self._store(
+            name, max(full_at, min(full_at + 60.0 * number / self._per_minute, now + _LONGEST_WAIT_SECONDS)), now
+        )
 
     def _store(self, name: str, full_at: float, now: float) -> None:
         if len(self._full_at) >= _MAX_ENTRIES:

@@ -153,9 +153,9 @@ class SelfRequests:
             found, refused = read_units(asked.units, now_ms, first_ms or now_ms - _DAYS * 1000)
             units = [span_store.PostedUnit(u.id, u.name, u.count, u.start_ms, u.end_ms) for u in found]
             for some in _in_posts(units):
-                # A count costs a row for each hour that it touches; one was taken above.
-                self._line_rates.charge(pod.namespace, sum(unit.records - 1 for unit in some))
                 await self._inbox.put(span_store.Post(pod.namespace, pod.uid, pod.name, units=some))
+                # A count costs a row for each hour that it touches; one was taken above. What is not stored costs none.
+                self._line_rates.charge(pod.namespace, sum(unit.records - 1 for unit in some))
             return self._answer(len(asked.units) - len(refused), refused)
 
     async def post_progress(self, request: Request) -> Response:

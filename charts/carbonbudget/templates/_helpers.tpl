@@ -154,10 +154,10 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{- end }}
 
 {{/* The settings file of server, controller and webhook. */}}
+{{/* The settings without the version that writes them: another version alone restarts no pod. */}}
 {{- define "carbonbudget.config" -}}
 {{- include "carbonbudget.checkZones" . -}}
 {{- include "carbonbudget.checkPrice" . -}}
-written_by: {{ toJson .Chart.AppVersion }}
 cluster: {{ .Values.cluster }}
 server:
   {{- if not .Values.server.database.secretName }}

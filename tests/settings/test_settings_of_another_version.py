@@ -100,6 +100,5 @@ def test_many_unknown_keys_are_counted(tmp_path: Path, caplog: pytest.LogCapture
 def test_the_chart_writes_its_version_first_which_is_that_of_its_processes() -> None:
     chart = ROOT / "charts" / "carbonbudget"
     assert yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"] == OWN
-    template = (chart / "templates" / "_helpers.tpl").read_text().partition('{{- define "carbonbudget.config" -}}')[2]
-    first = next(line for line in template.splitlines() if line and not line.startswith("{{"))
-    assert first == "written_by: {{ toJson .Chart.AppVersion }}"
+    template = (chart / "templates" / "config.yaml").read_text().partition("config.yaml: |\n")[2]
+    assert template.splitlines()[0].strip() == "written_by: {{ toJson .Chart.AppVersion }}"

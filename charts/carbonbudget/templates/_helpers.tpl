@@ -153,8 +153,7 @@ https://carbonbudget-server.{{ .Release.Namespace }}.svc:8443
 {{- int (.Values.admission.metricsPort | default 8081) -}}
 {{- end }}
 
-{{/* The settings file of server, controller and webhook. */}}
-{{/* The settings without the version that writes them: another version alone restarts no pod. */}}
+{{/* The settings file of all processes, without the version that writes it: another version alone restarts no pod. */}}
 {{- define "carbonbudget.config" -}}
 {{- include "carbonbudget.checkZones" . -}}
 {{- include "carbonbudget.checkPrice" . -}}

@@ -317,16 +317,16 @@ def test_what_is_refused_and_older_than_any_server_takes_is_rejected(server: Fai
 
 def test_of_many_that_were_delayed_each_gets_its_turn(server: FailingServer, tmp_path: Path) -> None:
     node = Node(tmp_path, server)
-    node.put(*range(50))
+    node.put(*range(30))
     for name in node.box.names():
         node.box.delay(name)
-    server.fails = {START + 60 * minute: 500 for minute in range(49)}
+    server.fails = {START + 60 * minute: 500 for minute in range(29)}
     node.send()  # after a restart of the agent they are still there, and tried at once
     until("the first to be tried", lambda: START in server.asked)
-    hourly(server, node, lambda: 49 in minutes(server))
+    hourly(server, node, lambda: 29 in minutes(server))
     node.stop()
     rounds = 1 + sum(minute >= 100 for minute in minutes(server))  # one at the start, and one in each hour
-    tries = [server.asked.count(START + 60 * minute) for minute in range(49)]
+    tries = [server.asked.count(START + 60 * minute) for minute in range(29)]
     assert max(tries) <= rounds
     assert sum(tries) <= 20 * rounds
 

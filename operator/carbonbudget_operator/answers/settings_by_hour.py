@@ -14,9 +14,7 @@ import sqlalchemy as sa
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.seal import sealed_hours
 from carbonbudget_operator.targets.counted_method import Method, method_changes, method_of, settings_of
-
-# The text of a derivation is written and read in one place; nothing else of it is used here.
-from carbonbudget_operator.valuation.derivation import BUNDLED, _read
+from carbonbudget_operator.valuation.derivation import BUNDLED, read_description
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 _INTENSITY: Final = "carbon.intensity"
@@ -93,7 +91,7 @@ def _in_force(text: str, hour: int) -> ValuingSettings | None:
 @lru_cache(maxsize=256)
 def _read_whole(text: str) -> Mapping[int, ValuingSettings]:
     """The settings of a derivation's text by the UTC second from which they hold; empty if it cannot be read."""
-    found = _read(text)
+    found = read_description(text)
     if found is None:
         return {}
     version, by_start = found

@@ -40,7 +40,7 @@ class UnitHours:
     """The hours of one selection in one question."""
 
     def __init__(self, days: Mapping[int, UnitDay], not_asked: str = NOT_ASKED) -> None:
-        """`not_asked`: why hours are not known that nobody was asked for."""
+        """`not_asked`: the reason that is given for hours which were not asked for."""
         self._days, self._not_asked = days, not_asked
 
     def known(self, start: int, end: int) -> bytes:

@@ -256,7 +256,7 @@ class CarbonBudgetSpec(Model):
         default="",
         max_length=64,
         description="Whom to ask, shown in warnings and refusals, for example #ml-platform. One line of at most 64 "
-        "printable characters. Left out: nobody is named.",
+        "printable characters. Left out: no contact is shown.",
         json_schema_extra=rules(one_line("contact", "#ml-platform")),
     )
 

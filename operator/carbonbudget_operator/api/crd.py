@@ -2,7 +2,7 @@
 
 pydantic's JSON schema becomes a structural schema: references resolved, titles and nulls dropped, times as `date-time`,
 lists with their list type. The API server fills defaults in, so those with a meaning are kept, and empty ones are not:
-a tool that compares an object with its manifest would find `contact: ""` in it, which nobody wrote.
+a tool that compares an object with its manifest would find `contact: ""` in the object alone.
 """
 
 from __future__ import annotations

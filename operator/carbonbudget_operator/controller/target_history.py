@@ -85,8 +85,8 @@ def _window(
         "expectedMicrograms": bounded(verdict.expected),
         "state": verdict.state.value,
     }
-    # The baseline's own span saves nothing against itself. What nobody reported is not saved, and neither is a
-    # difference that another method makes.
+    # There are no savings in the baseline's own span, in a window with too much unreported time, and in one that was
+    # computed by another method.
     is_whole = answer.coverage_percent >= WHOLE_COVERAGE_PERCENT
     if period.start >= baseline.path_start and is_whole and not other_method:
         savings = window_savings(baseline, sums, prepared.terms.per)

@@ -64,7 +64,7 @@ class BackgroundSteps:
         return not self._reason
 
     def _check(self) -> str:
-        """Why nothing may be stored; empty if it may. If the database cannot be asked, what it said last holds."""
+        """Return why nothing may be stored, empty if it may. The last reason stays if the database does not answer."""
         try:
             require_own_schema(self._engine)
         except OtherSchema as error:

@@ -40,7 +40,7 @@ def describe(settings: Settings) -> str:
 
 def differences(previous: str, present: str) -> list[str]:
     """What two texts of `describe` differ by: "carbon.pue 1.4 -> 1.2", or BUNDLED; empty if they cannot be read."""
-    before, after = _read(previous), _read(present)
+    before, after = read_description(previous), read_description(present)
     if before is None or after is None:
         return []
     found = [] if before[0] == after[0] else [BUNDLED]
@@ -114,7 +114,7 @@ def _figures() -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(text: str) -> tuple[tuple[str, str], dict[int, dict[str, object]]] | None:
+def read_description(text: str) -> tuple[tuple[str, str], dict[int, dict[str, object]]] | None:
     """Rules and figures, and the settings by the UTC second from which they are in force; None if that fails."""
     head = _HEAD.match(text)
     if head is None:

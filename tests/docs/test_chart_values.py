@@ -15,7 +15,8 @@ from tests.e2e.conftest import CHART
 
 from carbonbudget_operator.carbon.grid_factors import providers
 from carbonbudget_operator.intensity_settings import IntensitySettings
-from carbonbudget_operator.settings import EmbodiedSettings, MarketSettings, Settings, SettingsError, parse_settings
+from carbonbudget_operator.market_settings import MarketSettings
+from carbonbudget_operator.settings import EmbodiedSettings, Settings, SettingsError, parse_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.control_plane]  # helm is the cluster's
 

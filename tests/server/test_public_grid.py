@@ -19,7 +19,8 @@ from tests.server.server_face import Face, a_face
 from carbonbudget_operator.intensity_settings import HttpJsonSettings, IntensitySettings, StaticSourceSettings
 from carbonbudget_operator.ledger import schema
 from carbonbudget_operator.ledger.intensity_store import claim_poll, fail_poll, store_intensities
-from carbonbudget_operator.settings import CarbonSettings, ContractSettings, MarketRate, MarketSettings
+from carbonbudget_operator.market_settings import ContractSettings, MarketRate, MarketSettings
+from carbonbudget_operator.settings import CarbonSettings
 
 LEAD, TENANT, NOBODY = "user:lead@*", "user:dev@team-a", "user:nobody@"
 WINDOW = f"{HOUR},{HOUR + 7200}"

@@ -18,7 +18,8 @@ from carbonbudget_operator.carbon.grid_factors import UnknownZone
 from carbonbudget_operator.energy_units import UJ_PER_KWH
 from carbonbudget_operator.ledger.facts import DomainFacts, NodeSlice
 from carbonbudget_operator.ledger.valued_rows import DIRECT_UG, LOCATION_UG, MARKET_UG, STOOD_IN_UG, UNSPLIT_UG
-from carbonbudget_operator.settings import CarbonSettings, MarketRate, MarketSettings
+from carbonbudget_operator.market_settings import MarketRate, MarketSettings
+from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.valuation.node_factors import Places, check_places
 from carbonbudget_operator.valuation.valuer import Valuer
 

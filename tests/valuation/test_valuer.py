@@ -50,7 +50,8 @@ from carbonbudget_operator.ledger.valued_rows import (
     ValuedRow,
     rows_within,
 )
-from carbonbudget_operator.settings import CarbonSettings, MarketSettings
+from carbonbudget_operator.market_settings import MarketSettings
+from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.valuation.node_factors import Places, check_places
 from carbonbudget_operator.valuation.valuer import Valuer
 

@@ -14,7 +14,8 @@ from carbonbudget_operator.ledger.valued_rows import (
     COLUMNS,
     ValuedRow,
 )
-from carbonbudget_operator.settings import CarbonSettings, ContractSettings, MarketRate, MarketSettings
+from carbonbudget_operator.market_settings import ContractSettings, MarketRate, MarketSettings
+from carbonbudget_operator.settings import CarbonSettings
 
 HOUR = 1_764_000_000
 HOUR_MS = 3_600_000

@@ -15,7 +15,8 @@ from carbonbudget_operator.ledger.fact_reader import read_nodes
 from carbonbudget_operator.ledger.intensity_store import polls
 from carbonbudget_operator.ledger.ledger_engine import snapshot
 from carbonbudget_operator.ledger.time_slices import HOUR
-from carbonbudget_operator.settings import CarbonSettings, MarketSettings
+from carbonbudget_operator.market_settings import MarketSettings
+from carbonbudget_operator.settings import CarbonSettings
 from carbonbudget_operator.valued_hours.valued_reader import ValuedReader
 
 
